@@ -1,0 +1,78 @@
+"""The hand of 21 joints: names, bones, the orders used by each data set, root and scale (chapter 2).
+
+Everything in the book uses the OpenPose order: the root, then five fingers from the thumb to the little one,
+each from its base to its tip. Poses are in millimetres in the camera's frame: x right, y down, z forward.
+A left hand is the norm; right hands are mirrored into left ones when batches are made.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+FINGERS = {
+    "thumb": [1, 2, 3, 4],
+    "index": [5, 6, 7, 8],
+    "middle": [9, 10, 11, 12],
+    "ring": [13, 14, 15, 16],
+    "little": [17, 18, 19, 20],
+}
+_THUMB_JOINTS = ("CMC", "MCP", "IP", "TIP")
+_FINGER_JOINTS = ("MCP", "PIP", "DIP", "TIP")
+JOINTS = ["root"] + [
+    f"{finger} {joint}"
+    for finger in FINGERS
+    for joint in (_THUMB_JOINTS if finger == "thumb" else _FINGER_JOINTS)
+]
+PARENTS = [-1] + [parent for joints in FINGERS.values() for parent in [0, *joints[:-1]]]
+BONES = [(parent, child) for child, parent in enumerate(PARENTS) if parent >= 0]
+
+MIDDLE_MCP, MIDDLE_PIP, LITTLE_MCP = 9, 10, 17
+
+Root = Literal["palm", "wrist"]
+
+# ORDERS[name][i] is where joint i of the book stands in that data set: pose[..., ORDERS[name], :] reorders.
+ORDERS = {
+    "openpose": list(range(21)),
+    "realhand": list(range(21)),
+    # RHD, and the code of Zimmermann & Brox: wrist, then thumb to little, each from tip to base.
+    "rhd": [0] + [base - j for base in (4, 8, 12, 16, 20) for j in range(4)],
+    # STB: palm centre, then little to thumb, each from base to tip.
+    "stb": [0] + [base + j for base in (17, 13, 9, 5, 1) for j in range(4)],
+}
+
+
+def with_root(pose: Tensor, root: Root = "palm") -> Tensor:
+    """The pose (..., 21, 3) whose joint 0 is the wrist, with the palm centre there instead if asked.
+
+    The palm centre is the midpoint of wrist and middle MCP, as in the evaluation protocol of Zimmermann & Brox.
+    """
+    if root == "wrist":
+        return pose
+    if root != "palm":
+        raise ValueError(f"root is “{root}”; it is either “palm” or “wrist”.")
+    palm = (pose[..., :1, :] + pose[..., MIDDLE_MCP : MIDDLE_MCP + 1, :]) / 2
+    return torch.cat([palm, pose[..., 1:, :]], dim=-2)
+
+
+def bone_scale(pose: Tensor) -> Tensor:
+    """Length (...) of the proximal phalanx of the middle finger: the unit of the normalised pose."""
+    return (pose[..., MIDDLE_MCP, :] - pose[..., MIDDLE_PIP, :]).norm(dim=-1)
+
+
+def project(pose: Tensor, K: Tensor) -> Tensor:
+    """Pixels (..., 21, 2) of the joints (..., 21, 3) seen by a pinhole camera K (..., 3, 3).
+
+    Pixel (i, j) covers the square from (j, i) to (j + 1, i + 1), so its centre is at (j + ½, i + ½).
+    """
+    homogeneous = pose @ K.transpose(-1, -2)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def mirror(pose: Tensor, flip: Tensor | bool = True) -> Tensor:
+    """The pose (..., 21, 3) as a mirror shows it, x → −x, where `flip` (...) is true: left becomes right."""
+    sign = torch.ones(3, dtype=pose.dtype, device=pose.device)
+    sign[0] = -1
+    if isinstance(flip, bool):
+        return pose * sign if flip else pose
+    return torch.where(flip[..., None, None], pose * sign, pose)

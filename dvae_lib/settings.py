@@ -1,0 +1,54 @@
+"""Where things live and which profile is in force: every environment variable that the library reads.
+
+| variable | meaning | default |
+|---|---|---|
+| `DVAE_PROFILE` | size of every run: `smoke` (seconds), `laptop` (two cores), `full` (GPU) | `laptop` |
+| `DVAE_DATA` | data of the experiments: see `DATASETS` | `synthetic` |
+| `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data/` |
+| `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache/` |
+| `DVAE_RUNS_ROOT` | folder of the trained runs | `runs/` |
+
+The defaults lie beside the package in a checkout, and in the working folder when it is installed elsewhere.
+"""
+
+import os
+from pathlib import Path
+
+from dvae_lib.files import UserError
+
+PROFILES = ("smoke", "laptop", "full")
+DATASETS = ("synthetic", "realhand")
+
+_checkout = Path(__file__).resolve().parents[1]
+ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
+
+
+def _choice(variable: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = os.environ.get(variable, default)
+    if value not in allowed:
+        raise UserError(f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}.")
+    return value
+
+
+def profile() -> str:
+    return _choice("DVAE_PROFILE", "laptop", PROFILES)
+
+
+def data() -> str:
+    return _choice("DVAE_DATA", "synthetic", DATASETS)
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable, ROOT / default)).expanduser()
+
+
+def data_root() -> Path:
+    return _folder("DVAE_DATA_ROOT", "data")
+
+
+def cache_root() -> Path:
+    return _folder("DVAE_CACHE_ROOT", "cache")
+
+
+def runs_root() -> Path:
+    return _folder("DVAE_RUNS_ROOT", "runs")

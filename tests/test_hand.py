@@ -1,0 +1,138 @@
+"""Joint orders, root, scale and the canonical frame, against the reference values of the STB label file."""
+
+import pytest
+import torch
+from scipy.io import loadmat
+from scipy.spatial.transform import Rotation
+
+from dvae_lib import settings
+from dvae_lib.canonical import canonicalise, compose, project_to_rotation
+from dvae_lib.hand import BONES, JOINTS, ORDERS, PARENTS, bone_scale, mirror, project, with_root
+
+# B1Counting, frame 0, left camera, as the public evaluation code prints it: RHD order, units of the bone scale.
+VIEWPOINT = [[0.88411, -0.45983, -0.08303], [0.44913, 0.88530, -0.12053], [0.12893, 0.06927, 0.98923]]
+CANONICAL = {
+    1: (-1.03325, -1.07331, -0.24141),
+    4: (-0.63883, 0.43960, 0),
+    9: (0.48221, -3.03742, -0.27384),
+    12: (0, -0.97628, 0),
+    20: (0.78232, -0.48269, 0),
+}
+STB_LABELS = settings.data_root() / "stb" / "labels" / "B1Counting_BB.mat"
+RHD_TO_BOOK = ORDERS["rhd"]
+
+
+def random_poses(n=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pose = torch.randn(n, 21, 3, generator=generator, dtype=torch.float64) * 40
+    pose[..., 2] += 600
+    return pose
+
+
+def test_skeleton_is_a_tree_of_five_chains():
+    assert len(JOINTS) == 21 and JOINTS[9] == "middle MCP" and JOINTS[20] == "little TIP"
+    assert len(BONES) == 20 and all(parent < child for parent, child in BONES)
+    assert [PARENTS[joint] for joint in (1, 5, 9, 13, 17)] == [0] * 5
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_orders_are_permutations(name):
+    assert sorted(ORDERS[name]) == list(range(21))
+
+
+def test_orders_agree_with_each_other():
+    """STB to RHD is new[i] = stb[21 − i]; going through the book's order must say the same."""
+    stb = torch.arange(21)
+    to_rhd = torch.empty(21, dtype=torch.long)
+    to_rhd[torch.tensor(RHD_TO_BOOK)] = stb[torch.tensor(ORDERS["stb"])]
+    assert to_rhd.tolist() == [0] + [21 - i for i in range(1, 21)]
+
+
+def test_root_and_scale():
+    pose = random_poses()
+    assert torch.equal(with_root(pose, "wrist"), pose)
+    palm = with_root(pose, "palm")
+    torch.testing.assert_close(palm[:, 0], (pose[:, 0] + pose[:, 9]) / 2)
+    assert torch.equal(palm[:, 1:], pose[:, 1:])
+    torch.testing.assert_close(bone_scale(pose), (pose[:, 9] - pose[:, 10]).square().sum(-1).sqrt())
+
+
+def test_projection_by_hand():
+    K = torch.tensor([[100.0, 0, 32], [0, 100, 32], [0, 0, 1]])
+    assert project(torch.tensor([[[50.0, -20, 500]]]), K).tolist() == [[[42.0, 28.0]]]
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_round_trip(right):
+    pose = random_poses()
+    cpose, viewpoint = canonicalise(pose, right)
+    error = compose(cpose, viewpoint, right) + pose[:, :1] - pose
+    assert error.abs().max() < 1e-5  # millimetres
+    identity = torch.eye(3, dtype=torch.float64).expand(len(pose), 3, 3)
+    torch.testing.assert_close(viewpoint @ viewpoint.mT, identity)
+    torch.testing.assert_close(torch.linalg.det(viewpoint), torch.ones(len(pose), dtype=torch.float64))
+    assert cpose[:, 9, [0, 2]].abs().max() < 1e-9 and (cpose[:, 9, 1] < 0).all()
+    assert cpose[:, 17, 2].abs().max() < 1e-9 and (cpose[:, 17, 0] > 0).all()
+
+
+def test_cpose_ignores_rotation_and_translation():
+    pose = random_poses()
+    R = torch.from_numpy(Rotation.random(len(pose), random_state=1).as_matrix())
+    torch.testing.assert_close(canonicalise(pose @ R + 123)[0], canonicalise(pose)[0])
+
+
+def test_mirrored_hands_share_one_cpose():
+    """A left hand and its mirror image, labelled as a right hand, are the same gesture."""
+    pose = random_poses()
+    right = torch.arange(len(pose)) % 2 == 0
+    both = mirror(pose, right)
+    left_cpose = canonicalise(pose)[0]
+    # The mirror image's little finger is on the other side: canonicalise turns it by 180° about y, hence z → −z.
+    torch.testing.assert_close(canonicalise(both, right)[0], left_cpose)
+
+
+def test_nearest_rotation_is_scipys():
+    generator = torch.Generator().manual_seed(3)
+    matrix = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
+    expected = torch.from_numpy(Rotation.from_matrix(matrix[torch.linalg.det(matrix) > 0].numpy()).as_matrix())
+    torch.testing.assert_close(project_to_rotation(matrix[torch.linalg.det(matrix) > 0]), expected, atol=1e-4, rtol=0)
+    # Also for reflections: no rotation found at random is nearer.
+    nearest = project_to_rotation(matrix)
+    torch.testing.assert_close(torch.linalg.det(nearest), torch.ones(50, dtype=torch.float64))
+    others = torch.from_numpy(Rotation.random(2000, random_state=0).as_matrix())
+    distance = (matrix[:, None] - others).square().sum((-1, -2)).min(1).values
+    assert ((matrix - nearest).square().sum((-1, -2)) <= distance).all()
+
+
+def stb_frames():
+    """Poses (1500, 21, 3) mm of the real label file, in the book's order, palm root."""
+    return torch.from_numpy(loadmat(STB_LABELS)["handPara"]).permute(2, 1, 0)[:, ORDERS["stb"]]
+
+
+def test_canonical_frame_inverts_the_reference_values():
+    """The printed CPose and viewpoint, composed and split again, come back: the convention is the protocol's."""
+    points = torch.zeros(1, 21, 3, dtype=torch.float64)
+    for rhd_index, point in CANONICAL.items():
+        points[0, RHD_TO_BOOK.index(rhd_index)] = torch.tensor(point, dtype=torch.float64)
+    viewpoint = torch.tensor(VIEWPOINT, dtype=torch.float64)
+    cpose, found = canonicalise(compose(points, viewpoint))
+    torch.testing.assert_close(found[0], viewpoint, atol=2e-5, rtol=0)
+    torch.testing.assert_close(cpose, points, atol=2e-5, rtol=0)
+
+
+@pytest.mark.skipif(not STB_LABELS.exists(), reason=f"the STB label file is not at {STB_LABELS}")
+def test_reference_values_on_the_real_stb_labels():
+    pose = stb_frames()
+    scale = bone_scale(pose)
+    torch.testing.assert_close(scale, torch.full_like(scale, 40.0), atol=0.01, rtol=0)
+    torch.testing.assert_close(pose[0, 0], torch.tensor([126.50, 56.84, 664.35], dtype=torch.float64), atol=0.01, rtol=0)
+    cpose, viewpoint = canonicalise(pose / scale[:, None, None])
+    torch.testing.assert_close(viewpoint[0], torch.tensor(VIEWPOINT, dtype=torch.float64), atol=1e-5, rtol=0)
+    for rhd_index, point in CANONICAL.items():
+        expected = torch.tensor(point, dtype=torch.float64)
+        torch.testing.assert_close(cpose[0, RHD_TO_BOOK.index(rhd_index)], expected, atol=1e-5, rtol=0)
+    cosine = (torch.einsum("nii->n", viewpoint @ viewpoint[0].T) - 1) / 2
+    angle = cosine.clamp(-1, 1).acos().rad2deg()
+    assert abs(angle.median() - 13.3) < 0.1 and abs(angle.max() - 34.1) < 0.1
+    back = compose(cpose, viewpoint) * scale[:, None, None] + pose[:, :1]
+    assert (back - pose).abs().max() < 1e-5
