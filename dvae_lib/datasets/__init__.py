@@ -1,0 +1,51 @@
+"""Data sets: one schema (`cache`), one loader each, and the split that fits the question asked (chapter 2)."""
+
+from typing import Literal
+
+import numpy as np
+
+from dvae_lib.datasets import realhand
+from dvae_lib.datasets.cache import Dataset, prepare
+from dvae_lib.datasets.splits import hold_out_blocks
+from dvae_lib.files import UserError
+
+NAMES = ("synth-stb", "synth-rhd", "realhand")
+
+
+def open_source(name: str, **options):
+    """Where the samples of a data set come from; `options` are its class's: see `open_dataset`."""
+    if name == "realhand":
+        return realhand.RealHandSource(**options)
+    if name in NAMES:
+        from dvae_lib.datasets.synthetic import SyntheticSource  # compiles the renderer, so only when needed
+
+        return SyntheticSource(name, **options)
+    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(NAMES)}.")
+
+
+def open_dataset(name: str, size: int, **options) -> Dataset:
+    """The data set `name` in crops of `size` pixels, prepared now if it is not yet.
+
+    options: of `synthetic.SyntheticSource` for the rendered presets (seed, how many samples), of
+    `realhand.RealHandSource` for the photographs (their folder).
+    """
+    return prepare(open_source(name, **options), size)
+
+
+def split(dataset: Dataset, purpose: Literal["pose", "synthesis"] = "pose") -> tuple[np.ndarray, np.ndarray]:
+    """Indices (train, test) of a data set's samples.
+
+    For "pose" the test shows what training has never seen, as in the literature: on synth-stb the two sequences in
+    front of the first background (B1Counting, B1Random), on synth-rhd other characters and other actions.
+    For "synthesis" that would ask for the impossible: a tag image can only name a background that the decoder has
+    learnt to draw. There the test is held-out blocks of frames of every synth-stb sequence: new poses, known
+    backgrounds. synth-rhd has no background twice, so its test stays.
+    realhand is a single video; for either purpose blocks of its frames are held out.
+    """
+    if dataset.name == "realhand":
+        return realhand.split(dataset)
+    if dataset.name == "synth-stb" and purpose == "synthesis":
+        return hold_out_blocks(dataset["frame"], block=60, gap=10)
+    unseen = {"synth-stb": "B1", "synth-rhd": "evaluation"}[dataset.name]
+    test = np.array([name.startswith(unseen) for name in dataset.sequences])[dataset["sequence"]]
+    return np.flatnonzero(~test), np.flatnonzero(test)

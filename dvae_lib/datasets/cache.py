@@ -1,0 +1,270 @@
+r"""Prepared once, reused ever after: a data set as memory-mapped arrays in a folder (chapter 2).
+
+What every data set delivers, one array a field, samples along the first axis; a crop has S × S pixels:
+
+| field | dtype, shape of a sample | unit |
+|---|---|---|
+| `image` | uint8 (3, S, S) | RGB |
+| `depth` | uint16 (S, S) | mm along z, 0 = unknown (optional) |
+| `mask` | uint8 (S, S) | RHD's part ids: 0 background, 1 person, 2–17 left hand, 18–33 right hand (optional) |
+| `pose` | float32 (21, 3) | mm in the camera's frame, joint 0 the wrist |
+| `K` | float32 (3, 3) | pixels: camera of the crop, which spans [0, S]; pixel centres lie at + ½ |
+| `visible` | bool (21,) | joints that count in the evaluation |
+| `right` | bool () | true for a right hand |
+| `sequence`, `frame` | int32 () | place in the data set; `sequence` indexes `Dataset.sequences` |
+| `content` | int32 () | id of the background (optional) |
+
+Synthetic data add the factors they were drawn from. 2D keypoints are not stored: they are `project(pose, K)`.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import mmap
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+import filelock
+import numpy as np
+from tqdm import tqdm
+
+from dvae_lib import settings
+from dvae_lib.files import UserError, read_json, write_json
+
+MANIFEST, PROGRESS = "manifest.json", "progress.txt"
+RECIPE = 1  # of this module; raised when the same source must be prepared anew
+BLOCK = 256  # samples read and written at a time: what a kill can cost
+DROP_AFTER = 128 << 20  # bytes gathered until the mapped pages are handed back
+UNITS = {
+    "image": "RGB, 0–255",
+    "depth": "mm along z, 0 = unknown",
+    "mask": "part ids of RHD",
+    "pose": "mm, camera frame",
+    "K": "pixels of the crop",
+}
+
+Fields = dict[str, tuple[tuple[int, ...], np.dtype]]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where samples come from: files or a renderer. `prepare` turns one into a `Dataset`."""
+
+    name: str
+    fingerprint: dict  # JSON-able, all that determines the content: recipe version, seed, counts, file hashes
+    sequences: list[str]
+
+    def __len__(self) -> int: ...
+
+    def fields(self, size: int) -> Fields:
+        """Shape and dtype of one sample's fields, for crops of `size` pixels."""
+
+    def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        """The samples `indices` (n,), each field (n, …), cropped to `size` pixels."""
+
+
+class Dataset:
+    """A prepared data set: `dataset["pose"]` is a read-only array on disk, `gather` copies samples out of it.
+
+    Raises UserError if the folder is not a whole prepared data set.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.manifest = read_json(self.folder / MANIFEST)
+        self.name: str = self.manifest["source"]
+        self.size: int = self.manifest["size"]
+        self.sequences: list[str] = self.manifest["sequences"]
+        self.arrays = {field: self._open(field) for field in self.manifest["fields"]}
+        self._gathered = 0
+
+    def _open(self, field: str) -> np.ndarray:
+        path, expected = self.folder / f"{field}.npy", self.manifest["fields"][field]
+        shape = (len(self), *expected["shape"])
+        try:
+            array = np.load(path, mmap_mode="r")
+            if (array.shape, array.dtype) != (shape, np.dtype(expected["dtype"])):
+                raise ValueError(f"it holds {array.dtype} {array.shape} instead of {expected['dtype']} {shape}")
+        except (OSError, EOFError, ValueError) as error:
+            raise UserError(
+                f"{path} is damaged or missing ({error}). Delete the folder {self.folder}: "
+                "it is prepared anew when it is next needed."
+            ) from error
+        return array
+
+    def __len__(self) -> int:
+        return self.manifest["count"]
+
+    def __getitem__(self, field: str) -> np.ndarray:
+        return self.arrays[field]
+
+    def __reduce__(self):  # a worker process opens the files again; pickled arrays would be copied whole
+        return Dataset, (self.folder,)
+
+    def gather(self, field: str, indices: np.ndarray) -> np.ndarray:
+        """A copy (n, …) of the samples `indices` (n,) of one field.
+
+        Pages of the files that were touched count as this process's memory until they are dropped, and random
+        batches soon touch them all; so they are dropped every now and then. The system's file cache keeps them.
+        """
+        samples = self.arrays[field][np.asarray(indices)]
+        self._gathered += samples.nbytes
+        if self._gathered > DROP_AFTER:
+            self.drop_pages()
+        return samples
+
+    def drop_pages(self) -> None:
+        self._gathered = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for array in self.arrays.values():
+                array.base.madvise(mmap.MADV_DONTNEED)
+
+
+def prepare(source: Source, size: int, root: Path | None = None, progress: bool = True) -> Dataset:
+    """The data set of `source` in crops of `size` pixels; written on the first call, opened on all later ones.
+
+    It lies in <root>/<name>-<size>px-<hash of the recipe>/, root being DVAE_CACHE_ROOT unless given. It is written
+    block by block into a folder of that name with .partial behind it, which is renamed when it is whole: a killed
+    preparation goes on at its last finished block, and of several processes one prepares while the others wait.
+
+    Raises UserError if the disk has not the room, or if the source delivers values that are not numbers.
+    """
+    recipe = {
+        "source": source.name,
+        "recipe": RECIPE,
+        "fingerprint": source.fingerprint,
+        "size": size,
+        "count": len(source),
+        "sequences": source.sequences,
+        "fields": {
+            name: {"shape": list(shape), "dtype": np.dtype(dtype).str, "unit": UNITS.get(name, "")}
+            for name, (shape, dtype) in source.fields(size).items()
+        },
+    }
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    folder = Path(root or settings.cache_root()) / f"{source.name}-{size}px-{digest[:8]}"
+    if not (folder / MANIFEST).exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder, progress):
+            if not (folder / MANIFEST).exists():  # unless another process prepared it while this one waited
+                _write(source, recipe | {"hash": digest}, folder, progress)
+    return Dataset(folder)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, progress: bool) -> Iterator[None]:
+    lock = filelock.FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if progress:
+            tqdm.write(f"Waiting for another process that prepares {folder} …")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool) -> None:
+    """Fills the folder; the caller holds its lock."""
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(exist_ok=True)
+    count, size = recipe["count"], recipe["size"]
+    fields = {name: (tuple(f["shape"]), np.dtype(f["dtype"])) for name, f in recipe["fields"].items()}
+    bytes_a_sample = sum(math.prod(shape) * dtype.itemsize for shape, dtype in fields.values())
+    done = _finished(partial)
+    with _full_disk_explained(source.name, size, folder.parent, (count - done) * bytes_a_sample):
+        with contextlib.ExitStack() as stack:
+            files = {
+                name: stack.enter_context(_npy(partial / f"{name}.npy", (count, *shape), dtype))
+                for name, (shape, dtype) in fields.items()
+            }
+            headers = {name: file.tell() for name, file in files.items()}
+            log = stack.enter_context(open(partial / PROGRESS, "a", encoding="ascii"))
+            bar = stack.enter_context(
+                tqdm(total=count, initial=done, desc=f"Preparing {source.name}", unit="image", disable=not progress)
+            )
+            for start in range(done, count, BLOCK):
+                indices = np.arange(start, min(start + BLOCK, count))
+                block = source.read(indices, size)
+                for name, file in files.items():
+                    samples = _checked(source.name, name, block[name], indices, *fields[name])
+                    file.seek(headers[name] + start * samples[0].nbytes)
+                    file.write(samples.data)
+                for file in files.values():
+                    _to_disk(file)
+                # Only now is the block finished, and a line that a kill cuts short does not count.
+                log.write(f"{indices[-1] + 1}\n")
+                log.flush()
+                bar.update(len(indices))
+        manifest = recipe | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        write_json(partial / MANIFEST, manifest)
+        (partial / PROGRESS).unlink()
+    if folder.exists():  # without a manifest, or we would not be here: not whole, whatever it is
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+
+
+def _finished(partial: Path) -> int:
+    """Samples that an earlier, killed preparation wrote down as finished."""
+    try:
+        lines = (partial / PROGRESS).read_text(encoding="ascii").splitlines(keepends=True)
+    except FileNotFoundError:
+        return 0
+    return max((int(line) for line in lines if line.endswith("\n")), default=0)
+
+
+def _npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> BinaryIO:
+    """An .npy file open for writing behind its header.
+
+    Written as a file and not through a map: a full disk is an error on a write, but kills a process that maps.
+    """
+    file = open(path, "r+b" if path.exists() else "w+b")
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _checked(
+    source: str, name: str, samples: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    if samples.shape != (len(indices), *shape) or samples.dtype != dtype:
+        raise ValueError(
+            f"{source} delivered “{name}” as {samples.dtype} {samples.shape} instead of {dtype} {(len(indices), *shape)}"
+        )
+    if dtype.kind == "f" and not np.isfinite(samples).all():
+        bad = indices[~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
+        raise UserError(
+            f"{source}, sample {bad[0]}: “{name}” holds a value that is not a number. Mend or fetch its label anew."
+        )
+    return np.ascontiguousarray(samples)
+
+
+@contextlib.contextmanager
+def _full_disk_explained(name: str, size: int, root: Path, needed: int) -> Iterator[None]:
+    """Raises UserError if `needed` bytes are not free in `root`, or turn out not to be."""
+    free = shutil.disk_usage(root).free
+    advice = (
+        f"{name} at {size} pixels takes another {needed / 1e9:.2f} GB in {root}. Free that much, or set "
+        "DVAE_CACHE_ROOT to a folder on a larger disk, and start again: what is finished is kept."
+    )
+    if free < needed:
+        raise UserError(f"Only {free / 1e9:.2f} GB are free, but {advice}")
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"The disk is full: {advice}") from error
+        raise
