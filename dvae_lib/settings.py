@@ -26,7 +26,9 @@ ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 def _choice(variable: str, default: str, allowed: tuple[str, ...]) -> str:
     value = os.environ.get(variable, default)
     if value not in allowed:
-        raise UserError(f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}.")
+        raise UserError(
+            f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}."
+        )
     return value
 
 

@@ -94,8 +94,12 @@ def test_mirrored_hands_share_one_cpose():
 def test_nearest_rotation_is_scipys():
     generator = torch.Generator().manual_seed(3)
     matrix = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
-    expected = torch.from_numpy(Rotation.from_matrix(matrix[torch.linalg.det(matrix) > 0].numpy()).as_matrix())
-    torch.testing.assert_close(project_to_rotation(matrix[torch.linalg.det(matrix) > 0]), expected, atol=1e-4, rtol=0)
+    expected = torch.from_numpy(
+        Rotation.from_matrix(matrix[torch.linalg.det(matrix) > 0].numpy()).as_matrix()
+    )
+    torch.testing.assert_close(
+        project_to_rotation(matrix[torch.linalg.det(matrix) > 0]), expected, atol=1e-4, rtol=0
+    )
     # Also for reflections: no rotation found at random is nearer.
     nearest = project_to_rotation(matrix)
     torch.testing.assert_close(torch.linalg.det(nearest), torch.ones(50, dtype=torch.float64))
@@ -120,12 +124,14 @@ def test_canonical_frame_inverts_the_reference_values():
     torch.testing.assert_close(cpose, points, atol=2e-5, rtol=0)
 
 
-@pytest.mark.skipif(not STB_LABELS.exists(), reason=f"the STB label file is not at {STB_LABELS}")
+@pytest.mark.real_data("stb")
 def test_reference_values_on_the_real_stb_labels():
     pose = stb_frames()
     scale = bone_scale(pose)
     torch.testing.assert_close(scale, torch.full_like(scale, 40.0), atol=0.01, rtol=0)
-    torch.testing.assert_close(pose[0, 0], torch.tensor([126.50, 56.84, 664.35], dtype=torch.float64), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        pose[0, 0], torch.tensor([126.50, 56.84, 664.35], dtype=torch.float64), atol=0.01, rtol=0
+    )
     cpose, viewpoint = canonicalise(pose / scale[:, None, None])
     torch.testing.assert_close(viewpoint[0], torch.tensor(VIEWPOINT, dtype=torch.float64), atol=1e-5, rtol=0)
     for rhd_index, point in CANONICAL.items():

@@ -1,0 +1,3 @@
+from dvae_lib.cli import app
+
+app()

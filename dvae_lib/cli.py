@@ -1,0 +1,112 @@
+"""The command `dvae`: list, train, predict."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dvae_lib import settings
+from dvae_lib.files import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Profile = Annotated[
+    str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")
+]
+Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
+
+
+def _spoken(command):
+    """A UserError is the user's to mend: it is said in a sentence, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            typer.secho(str(error), fg="red", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapper
+
+
+def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
+    if value is not None and value not in allowed:
+        raise UserError(f"There is no {what} “{value}”: choose one of {', '.join(allowed)}.")
+
+
+def _runs(profile: str | None, data: str | None):
+    from dvae_lib.experiments import Run, experiments  # torch takes seconds to import; --help should not
+
+    _check(profile, settings.PROFILES, "profile")
+    _check(data, settings.DATASETS, "data")
+    profile = profile or settings.profile()
+    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data).items()}
+
+
+@app.command("list")
+@_spoken
+def list_(profile: Profile = None, data: Data = None) -> None:
+    """Every experiment: its data, its size in this profile, and whether it is trained."""
+    for name, run in _runs(profile, data).items():
+        e = run.experiment
+        state = "trained" if run.trained else "not trained"
+        typer.echo(f"{name:26}{'+'.join(e.data):22}{e.size:4} px {e.steps:7} steps   {state:12}{e.about}")
+
+
+@app.command()
+@_spoken
+def train(
+    name: Annotated[str | None, typer.Argument(help="An experiment of `dvae list`.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train every experiment that is not trained.")
+    ] = False,
+    profile: Profile = None,
+    data: Data = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Trains an experiment, or resumes it where it was left."""
+    runs = _runs(profile, data)
+    if everything == (name is not None):
+        raise UserError("Name one experiment of `dvae list`, or pass --all.")
+    if name is not None and name not in runs:
+        raise UserError(f"There is no experiment “{name}”: choose one of {', '.join(runs)}.")
+    for run in runs.values() if everything else [runs[name]]:
+        run.train(device)
+        typer.echo(f"{run.experiment.name}: {run.folder}")
+
+
+@app.command()
+@_spoken
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Photographs of one hand each.")],
+    run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "cross-modal",
+    crop: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="LEFT TOP SIDE of a square around the hand, in pixels."),
+    ] = None,
+    right: Annotated[bool, typer.Option(help="The photographs show right hands.")] = False,
+    bone: Annotated[float, typer.Option(help="Length in mm of the middle finger's proximal phalanx.")] = 40.0,
+    out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("."),
+    profile: Profile = None,
+    data: Data = None,
+) -> None:
+    """Reads the 3D pose of the hand in photographs: a drawing beside each, and JSON on standard output."""
+    runs = _runs(profile, data)
+    if run not in runs:
+        raise UserError(f"There is no experiment “{run}”: choose one of {', '.join(runs)}.")
+    chosen = runs[run]
+    if not chosen.trained:
+        raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
+    from dvae_lib import predict as photographs
+
+    model, answers = chosen.load(), []
+    for path in images:
+        box = photographs.Box(*crop) if crop else None
+        prediction = photographs.predict(model, path, chosen.experiment.size, box, right, bone)
+        drawing = out / f"{path.stem}-pose.png"
+        photographs.draw(prediction, drawing)
+        answers.append(prediction.as_dict() | {"drawing": str(drawing)})
+    typer.echo(json.dumps(answers, indent=1))

@@ -1,0 +1,50 @@
+r"""The evidence lower bounds, one function an equation, from shared Gaussian terms (chapters 01, 03).
+
+Every term is summed over dimensions and returned per sample, shape (B,); the mean over the batch is taken once,
+by whoever minimises. An observation is Gaussian with unit variance around what a decoder says; the weight λ of its
+term then plays the part of the precision $1/\sigma^2$.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+
+def log_likelihood(x: Tensor, mean: Tensor, scale: float = 1.0) -> Tensor:
+    r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,)."""
+    # Half precision would lose the sum over a whole image.
+    x, mean = x.float(), mean.float()
+    return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
+
+
+def kl_to_prior(q: Normal) -> Tensor:
+    r"""$D_{KL}(q \| \mathcal N(0, I))$ of diagonal Gaussians over (B, d): (B,)."""
+    prior = Normal(torch.zeros_like(q.loc), torch.ones_like(q.scale), validate_args=False)
+    return kl_divergence(q, prior).sum(-1)
+
+
+def elbo(
+    log_likelihoods: Mapping[str, Tensor],
+    kl: Tensor,
+    weights: Mapping[str, float] | None = None,
+    beta: float = 1.0,
+) -> Tensor:
+    r"""Eq. 1, the bound of the cross-modal VAE, for one sample of z: (B,).
+
+    $$\sum_m \lambda_m \log p(x_m \mid z) - \beta\, D_{KL}(q(z \mid x) \| p(z))$$
+
+    log_likelihoods: (B,) for each modality m decoded from z; with one modality this is the plain VAE's bound.
+    weights: λ, 1 where not given. With every λ and β at 1 the expectation over z is a lower bound of the evidence.
+    """
+    weights = weights or {}
+    return sum(weights.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
+
+
+def beta_at_size(beta: float, size: int) -> float:
+    """β for images of `size` pixels, where the papers' value is for 256.
+
+    An image term is a sum over pixels, so it shrinks with their number; β must shrink with it to keep the trade.
+    """
+    return beta * (size / 256) ** 2

@@ -1,0 +1,125 @@
+"""What every figure is made of: one style, images, and skeletons that read at a glance."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dvae_lib.hand import BONES, FINGERS
+
+# Okabe & Ito's colours, told apart by colour-blind readers too; one for each finger from the thumb.
+FINGER_COLOURS = dict(zip(FINGERS, ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7"), strict=True))
+INK, TRUTH, OURS, MUTED = "#1a1a1a", "#D55E00", "#0072B2", "#8c8c8c"
+_BONE_COLOURS = [
+    next(colour for finger, colour in FINGER_COLOURS.items() if child in FINGERS[finger])
+    for _, child in BONES
+]
+
+
+def use_book_style() -> None:
+    """One look for the whole book; figures are opaque white, so that they are sound in the dark theme too."""
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "font.size": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(
+                color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+            ),
+            "legend.frameon": False,
+        }
+    )
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """A model's image (C, S, S) in [−1, 1] as (S, S, 3) in [0, 1]."""
+    picture = ((image.detach().float().cpu() + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy()
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def show_image(ax: Axes, image: Tensor | None = None, frame: str | None = None) -> None:
+    """An image without ticks; `frame` colours a border, as the papers mark their inputs in red."""
+    if image is not None:
+        ax.imshow(to_picture(image), interpolation="nearest", extent=(-1, 1, 1, -1))
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=frame is not None, color=frame, linewidth=2.5)
+
+
+def draw_skeleton(
+    ax: Axes,
+    points: Tensor | np.ndarray,
+    colour: str | None = None,
+    width: float = 2.0,
+    depth: Tensor | np.ndarray | None = None,
+    halo: bool = True,
+) -> None:
+    """A skeleton (21, 2) in the axes' own units, one colour a finger, or `colour` for all.
+
+    depth: (21,), larger is farther; near bones are then drawn over far ones, and thicker.
+    """
+    points = np.asarray(points, dtype=float)
+    segments = points[np.array(BONES)]
+    depth = np.zeros(21) if depth is None else np.asarray(depth, dtype=float)
+    middle = depth[np.array(BONES)].mean(1)
+    order = np.argsort(-middle, kind="stable")
+    spread = np.ptp(middle)
+    nearness = (middle.max() - middle) / spread if spread > 0 else np.full(len(BONES), 0.5)
+    colours = np.array(_BONE_COLOURS if colour is None else [colour] * len(BONES), dtype=object)
+    widths = width * (0.7 + 0.8 * nearness)
+    for bone in order:
+        if halo:
+            ax.add_collection(LineCollection([segments[bone]], colors="white", linewidths=widths[bone] + 1.6))
+        ax.add_collection(
+            LineCollection([segments[bone]], colors=colours[bone], linewidths=widths[bone], capstyle="round")
+        )
+
+
+def show_keypoints(
+    ax: Axes, keypoints: Tensor, image: Tensor | None = None, colour: str | None = None
+) -> None:
+    """2D keypoints (21, 2), the crop spanning [−1, 1], over an image if given."""
+    show_image(ax, image)
+    draw_skeleton(ax, keypoints.detach().cpu(), colour)
+    ax.set(xlim=(-1, 1), ylim=(1, -1), aspect="equal")
+
+
+def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.6) -> None:
+    """A normalised 3D pose (21, 3) as the camera sees it, without perspective; `reach` is half the width shown."""
+    pose = pose.detach().cpu()
+    draw_skeleton(ax, pose[:, :2], colour, depth=pose[:, 2])
+    show_image(ax)
+    ax.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal")
+
+
+def grid(
+    rows: int,
+    columns: int,
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+    cell: float = 1.1,
+) -> tuple[Figure, np.ndarray]:
+    """An empty table of square axes, rows named on the left and columns above: the figure and (rows, columns)."""
+    margin = 1.0 if row_names else 0.0
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(cell * columns + margin, cell * rows),
+        squeeze=False,
+        gridspec_kw={"wspace": 0.04, "hspace": 0.04},
+    )
+    for ax in axes.flat:
+        show_image(ax)
+    for ax, name in zip(axes[:, 0], row_names, strict=False):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
+    for ax, name in zip(axes[0], column_names, strict=False):
+        ax.set_title(name, fontsize=11)
+    return figure, axes

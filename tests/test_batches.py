@@ -1,0 +1,155 @@
+"""Augmentation moves image and labels together; batches are functions of seed and step."""
+
+import numpy as np
+import pytest
+import torch
+
+from dvae_lib.datasets.batches import Augmentation, Batches, make_batch, warp
+from dvae_lib.datasets.cache import Dataset
+from dvae_lib.hand import bone_scale, project, with_root
+
+SIZE = 64
+EVERYTHING = Augmentation(rotation=180.0, flip=True, zoom=0.3, shift=0.1)
+
+
+def raw_block(n=16, seed=0):
+    """Hands about half a metre away, projected into the crop off its centre, with an oblique principal point."""
+    generator = torch.Generator().manual_seed(seed)
+    pose = 25 * torch.randn(n, 21, 3, generator=generator) + torch.tensor([30.0, -20.0, 600.0])
+    K = torch.tensor([[150.0, 0, 20], [0, 150, 41], [0, 0, 1]]).repeat(n, 1, 1)
+    return {
+        "image": torch.randint(0, 256, (n, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8),
+        "depth": torch.randint(500, 700, (n, SIZE, SIZE), generator=generator, dtype=torch.int32),
+        "pose": pose,
+        "K": K,
+        "visible": torch.ones(n, 21, dtype=torch.bool),
+        "right": torch.arange(n) % 2 == 1,
+    }
+
+
+class FakeDataset(Dataset):
+    """A data set in memory."""
+
+    def __init__(self, n=40, seed=0):
+        self.size, self.manifest = SIZE, {"count": n}
+        self.arrays = {name: tensor.numpy() for name, tensor in raw_block(n, seed).items()}
+
+    def gather(self, field, indices):
+        return self.arrays[field][indices]
+
+
+def test_without_augmentation_left_hands_are_only_normalised():
+    raw = raw_block()
+    batch, left = make_batch(raw, SIZE), ~raw["right"]
+    pose = with_root(raw["pose"], "palm")
+    millimetres = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
+    torch.testing.assert_close(millimetres[left], pose[left])
+    torch.testing.assert_close(batch["scale"], bone_scale(pose))
+    torch.testing.assert_close(
+        (batch["image"][left] + 1) * 127.5, raw["image"][left].float(), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close((batch["keypoints"][left] + 1) * 32, project(pose, raw["K"])[left])
+
+
+def test_right_hands_become_left_ones():
+    raw = raw_block()
+    batch, right = make_batch(raw, SIZE), raw["right"]
+    torch.testing.assert_close(
+        (batch["image"][right] + 1) * 127.5, raw["image"][right].flip(-1).float(), atol=0.1, rtol=0
+    )
+    mirrored = with_root(raw["pose"], "palm")[right] * torch.tensor([-1.0, 1, 1])
+    torch.testing.assert_close(
+        (mirrored - mirrored[:, :1]) / batch["scale"][right][:, None, None], batch["pose"][right]
+    )
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(rotation=180.0), Augmentation(flip=True), Augmentation(zoom=0.3, shift=0.1), EVERYTHING],
+)
+def test_augmented_poses_reproject_onto_augmented_keypoints(augmentation):
+    batch = make_batch(raw_block(), SIZE, augmentation, torch.Generator().manual_seed(3))
+    pose = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
+    torch.testing.assert_close(project(pose, batch["K"]), (batch["keypoints"] + 1) * 32, atol=1e-3, rtol=0)
+    plain = make_batch(raw_block(), SIZE)
+    assert (batch["keypoints"] - plain["keypoints"]).abs().max() > 0.1
+    lengths = [b["pose"].diff(dim=1).norm(dim=-1) for b in (batch, plain)]
+    torch.testing.assert_close(*lengths, atol=1e-4, rtol=1e-4)  # a rigid motion
+
+
+def test_image_moves_with_its_keypoints():
+    """A white blot painted on one joint is found where that joint's keypoint goes."""
+    raw, joint = raw_block(32), 5
+    uv = project(with_root(raw["pose"]), raw["K"])[:, joint]
+    centres = torch.arange(SIZE) + 0.5
+    distance = (centres - uv[:, 0, None])[:, None, :] ** 2 + (centres - uv[:, 1, None])[:, :, None] ** 2
+    raw["image"] = (255 * torch.exp(-distance / 8))[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
+    batch = make_batch(raw, SIZE, EVERYTHING, torch.Generator().manual_seed(4))
+    # Outside the crop the fill is mid-grey: keep what is brighter than that.
+    light = (batch["image"][:, 0] - 0.02).clamp(min=0)
+    expected = (batch["keypoints"][:, joint] + 1) * 32
+    inside = ((expected > 8) & (expected < 56)).all(-1)
+    assert inside.sum() > 10
+    total = light.sum((1, 2))
+    found = torch.stack(
+        [(light.sum(1) * centres).sum(-1) / total, (light.sum(2) * centres).sum(-1) / total], -1
+    )
+    torch.testing.assert_close(found[inside], expected[inside], atol=0.3, rtol=0)
+
+
+def test_warp_by_the_identity_and_by_a_whole_pixel():
+    image = torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(warp(image, torch.eye(3)[None]), image)
+    A = torch.eye(3)[None].clone()
+    A[:, 0, 2] = 1
+    moved = warp(image, A, outside=0.5)
+    torch.testing.assert_close(moved[..., 1:], image[..., :-1])
+    torch.testing.assert_close(moved[..., 0], torch.full((1, 1, 8), 0.5))
+
+
+def test_depth_is_relative_to_the_root_and_far_where_unknown():
+    raw = raw_block()
+    raw["right"][:] = False
+    raw["depth"][:, 0, 0] = 0
+    batch = make_batch(raw, SIZE)
+    assert (batch["depth"][:, 0, 0, 0] == 1).all()
+    expected = (raw["depth"][:, 5, 7] - batch["root"][:, 2]) / (4 * batch["scale"])
+    torch.testing.assert_close(batch["depth"][:, 0, 5, 7], expected.clamp(-1, 1))
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    dataset = FakeDataset()
+    indices = np.arange(len(dataset))
+    first, again, other = (
+        Batches([(dataset, indices)], 8, augmentation=EVERYTHING, seed=s) for s in (0, 0, 1)
+    )
+    for step in (3, 0):
+        assert torch.equal(first.at(step)["image"], again.at(step)["image"])
+    assert not torch.equal(first.at(0)["image"], other.at(0)["image"])
+
+
+def test_an_epoch_sees_every_sample_once():
+    batches = Batches([(FakeDataset(), np.arange(10, 34))], 6)
+    epoch = np.concatenate([batches.indices(step)[0] for step in range(4)])
+    assert sorted(epoch) == list(range(10, 34))
+
+
+def test_two_processes_share_the_global_batch():
+    parts = [(FakeDataset(), np.arange(40))]
+    whole = Batches(parts, 8, augmentation=None)
+    shares = [Batches(parts, 8, rank=rank, world=2) for rank in (0, 1)]
+    poses = torch.cat([share.at(5)["pose"] for share in shares])
+    expected = whole.at(5)["pose"]
+    assert sorted(poses.sum((1, 2)).tolist()) == pytest.approx(sorted(expected.sum((1, 2)).tolist()))
+
+
+def test_a_mixture_draws_equal_shares():
+    batches = Batches([(FakeDataset(40, 0), np.arange(40)), (FakeDataset(40, 1), np.arange(40))], 8)
+    assert [len(indices) for indices in batches.indices(0)] == [4, 4]
+    assert len(batches.at(0)["pose"]) == 8
+
+
+def test_in_order_visits_everything_once():
+    dataset = FakeDataset()
+    scales = torch.cat([b["scale"] for b in Batches([(dataset, np.arange(40))], 16).in_order()])
+    torch.testing.assert_close(scales, bone_scale(torch.from_numpy(dataset.arrays["pose"])))

@@ -1,0 +1,67 @@
+"""Shapes and parameter counts of the supplement's Tables 1–3, counted by hand."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from dvae_lib.networks import (
+    GaussianHead,
+    ImageDecoder,
+    ImageEncoder,
+    PoseDecoder,
+    PoseEncoder,
+    count_parameters,
+)
+
+D = 64
+
+
+def test_pose_encoder_is_table_2():
+    encoder = PoseEncoder(D, (21, 3))
+    by_hand = (63 * 512 + 512) + (512 * 512 + 512) + (512 * 2 * D + 2 * D)
+    assert count_parameters(encoder) == by_hand
+    q = encoder(torch.randn(5, 21, 3))
+    assert q.loc.shape == q.scale.shape == (5, D) and (q.scale > 0).all()
+
+
+@pytest.mark.parametrize("shape, outputs", [((21, 3), 63), ((3, 3), 9), ((21, 2), 42)])
+def test_pose_decoder_is_table_2(shape, outputs):
+    decoder = PoseDecoder(D, shape)
+    assert count_parameters(decoder) == (D * 512 + 512) + (512 * outputs + outputs)
+    assert decoder(torch.randn(5, D)).shape == (5, *shape)
+
+
+def test_image_decoder_is_table_1():
+    decoder = ImageDecoder(D)
+    kernels = [128, 64, 32, 16, 8]
+    by_hand = D * 8192 + 8192 + 2 * 128
+    by_hand += sum(25 * a * b + b + 2 * b for a, b in zip(kernels, kernels[1:], strict=False))
+    by_hand += 25 * 8 * 3 + 3
+    assert count_parameters(decoder) == by_hand
+    assert [m.out_channels for m in decoder if isinstance(m, nn.ConvTranspose2d)] == [64, 32, 16, 8, 3]
+
+
+@pytest.mark.parametrize("size", [256, 128, 64, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_decoder_doubles_exactly(size, channels):
+    image = ImageDecoder(D, size, channels)(torch.randn(2, D))
+    assert image.shape == (2, channels, size, size) and image.abs().max() <= 1
+
+
+def test_image_decoder_refuses_other_sizes():
+    with pytest.raises(ValueError, match="256, 128, 64 or 32"):
+        ImageDecoder(D, 100)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_encoder_is_resnet_18(channels):
+    encoder = ImageEncoder(D, channels)
+    trunk = count_parameters(resnet18()) - (512 * 1000 + 1000) - (3 - channels) * 64 * 49
+    assert count_parameters(encoder) == trunk + 512 * 2 * D + 2 * D
+    assert encoder(torch.randn(2, channels, 64, 64)).loc.shape == (2, D)
+
+
+def test_scale_stays_finite_and_positive_for_extreme_features():
+    q = GaussianHead(4, 3)(torch.tensor([[1e4] * 4, [-1e4] * 4]))
+    assert torch.isfinite(q.scale).all() and (q.scale > 0).all()
