@@ -189,7 +189,13 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
             headers = {name: file.tell() for name, file in files.items()}
             log = stack.enter_context(open(partial / PROGRESS, "a", encoding="ascii"))
             bar = stack.enter_context(
-                tqdm(total=count, initial=done, desc=f"Preparing {source.name}", unit="image", disable=not progress)
+                tqdm(
+                    total=count,
+                    initial=done,
+                    desc=f"Preparing {source.name}",
+                    unit="image",
+                    disable=not progress,
+                )
             )
             for start in range(done, count, BLOCK):
                 indices = np.arange(start, min(start + BLOCK, count))
@@ -226,7 +232,7 @@ def _npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> BinaryIO:
 
     Written as a file and not through a map: a full disk is an error on a write, but kills a process that maps.
     """
-    file = open(path, "r+b" if path.exists() else "w+b")
+    file = path.open("r+b" if path.exists() else "w+b")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file
@@ -241,9 +247,7 @@ def _checked(
     source: str, name: str, samples: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
     if samples.shape != (len(indices), *shape) or samples.dtype != dtype:
-        raise ValueError(
-            f"{source} delivered “{name}” as {samples.dtype} {samples.shape} instead of {dtype} {(len(indices), *shape)}"
-        )
+        raise ValueError(f"{source} delivers “{name}” as {samples.dtype} {samples.shape}: not as its fields() say")
     if dtype.kind == "f" and not np.isfinite(samples).all():
         bad = indices[~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
         raise UserError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from dvae_lib.hand import MIDDLE_MCP
 
 PROTOCOL_SIZE = 256  # the size that the protocol's zoom of 1 … 10 refers to, whatever size is asked for here
-GREY = 128  # what lies outside the image
+GREY = 128.0  # what lies outside the image
 
 
 def crop_window(uv: Tensor, visible: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -63,10 +63,13 @@ def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 
     offset = (torch.arange(k * size, device=side.device, dtype=side.dtype) + 0.5) / (k * size) - 0.5
     u = centre[:, :1] + side[:, None] * offset  # (B, k·size) pixels of the image
     v = centre[:, 1:] + side[:, None] * offset
-    grid = torch.stack([
-        (2 * u / W - 1)[:, None, :].expand(B, k * size, k * size),
-        (2 * v / H - 1)[:, :, None].expand(B, k * size, k * size),
-    ], dim=-1)
+    grid = torch.stack(
+        [
+            (2 * u / W - 1)[:, None, :].expand(B, k * size, k * size),
+            (2 * v / H - 1)[:, :, None].expand(B, k * size, k * size),
+        ],
+        dim=-1,
+    )
     # grid_sample knows only zero outside: shift the values so that zero means `fill`.
     samples = F.grid_sample(images.to(window) - fill, grid.to(window), padding_mode="zeros", align_corners=False)
     cut = F.avg_pool2d(samples, k) + fill

@@ -25,7 +25,7 @@ COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
 # over all pairs 64. After 5 frames a neighbour says little, after 10 nothing. Five frames either side of 30 then
 # part the blocks at the price of 40 photographs, leaving 423 to train and 120 to test.
 BLOCK, GAP = 30, 5
-_ADVICE = "Run `python data_scripts/download.py realhand` to fetch what is missing or damaged."
+_ADVICE = "Run `python -m data_scripts.download realhand` to fetch what is missing or damaged."
 
 
 class RealHandSource:
@@ -80,7 +80,7 @@ class RealHandSource:
         pose, K = torch.from_numpy(self.pose[indices]), torch.from_numpy(self.K[indices])
         visible = torch.ones(len(indices), 21, dtype=torch.bool)  # the data set marks no joint as hidden
         centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        photographs = torch.from_numpy(np.stack([self._read(frame) for frame in indices])).permute(0, 3, 1, 2)
+        photographs = torch.from_numpy(np.stack([self._read(frame) for frame in indices.tolist()])).permute(0, 3, 1, 2)
         return {
             "image": crop(photographs, centre, side, size).numpy(),
             "pose": self.pose[indices].astype(np.float32),
@@ -120,9 +120,7 @@ def _label(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _photograph_camera(
-    bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.ndarray, v0: np.ndarray
-) -> np.ndarray:
+def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.ndarray, v0: np.ndarray) -> np.ndarray:
     """K (N, 3, 3) of the photographs: the video's camera, followed by cutting out `bbox` and scaling it."""
     x, y, width, height = bbox.T
     K = np.zeros((len(bbox), 3, 3))

@@ -1,0 +1,50 @@
+"""Draws rendered hands: python -m data_scripts.make_synthetic synth-stb --pictures folder/"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+
+from dvae_lib.datasets import open_source, prepare
+from dvae_lib.files import UserError, atomic_write
+from dvae_lib.plots.samples import contact_sheet
+
+PRESETS = ("synth-stb", "synth-rhd")
+
+
+def _save(samples: dict[str, np.ndarray], folder: Path, size: int) -> None:
+    """One PNG a sample, and all with their joints in sheet.png."""
+    for i, image in enumerate(samples["image"]):
+        with atomic_write(folder / f"{i:05d}.png") as file:
+            Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "PNG")
+    with atomic_write(folder / "sheet.png") as file:
+        contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
+
+
+def main(
+    preset: Annotated[str, typer.Argument(help=f"{' or '.join(PRESETS)}.")],
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=16)] = 128,
+    seed: Annotated[int, typer.Option(help="Another seed, other hands.")] = 0,
+    pictures: Annotated[Path | None, typer.Option(help="Only draw some, as PNG, into this folder.")] = None,
+    count: Annotated[int, typer.Option(help="How many pictures, spread over the data set.", min=1)] = 48,
+):
+    """Prepares a rendered data set in DVAE_CACHE_ROOT, or draws some pictures of it."""
+    if preset not in PRESETS:
+        raise UserError(f"There is no preset “{preset}”: choose one of {', '.join(PRESETS)}.")
+    source = open_source(preset, seed=seed)
+    if pictures is None:
+        dataset = prepare(source, size)
+        print(f"{preset}: {len(dataset)} samples of {size} pixels lie ready in {dataset.folder}.")
+    else:
+        _save(source.read(np.linspace(0, len(source) - 1, count).astype(int), size), pictures, size)
+        print(f"{count} pictures of {preset}, and sheet.png with their joints, lie in {pictures}.")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,26 @@
+"""Prepares a data set for training, ahead of it: python -m data_scripts.prepare realhand --size 128"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dvae_lib.datasets import NAMES, open_dataset
+from dvae_lib.files import UserError
+
+
+def main(
+    name: Annotated[str, typer.Argument(help=f"The data set: {', '.join(NAMES)}.")],
+    size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=16)] = 64,
+):
+    """Writes the crops of a data set into DVAE_CACHE_ROOT, or finds them there; training would do the same."""
+    dataset = open_dataset(name, size)
+    gigabytes = sum(array.nbytes for array in dataset.arrays.values()) / 1e9
+    print(f"{name}: {len(dataset)} samples of {size} pixels lie ready in {dataset.folder} ({gigabytes:.2f} GB).")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        sys.exit(str(error))
