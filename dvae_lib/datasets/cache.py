@@ -22,7 +22,6 @@ import errno
 import hashlib
 import json
 import math
-import mmap
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,7 +39,6 @@ from dvae_lib.files import UserError, read_json, write_json
 MANIFEST, PROGRESS = "manifest.json", "progress.txt"
 RECIPE = 1  # of this module; raised when the same source must be prepared anew
 BLOCK = 256  # samples read and written at a time: what a kill can cost
-DROP_AFTER = 128 << 20  # bytes gathered until the mapped pages are handed back
 UNITS = {
     "image": "RGB, 0–255",
     "depth": "mm along z, 0 = unknown",
@@ -82,7 +80,6 @@ class Dataset:
         self.size: int = self.manifest["size"]
         self.sequences: list[str] = self.manifest["sequences"]
         self.arrays = {field: self._open(field) for field in self.manifest["fields"]}
-        self._gathered = 0
 
     def _open(self, field: str) -> np.ndarray:
         path, expected = self.folder / f"{field}.npy", self.manifest["fields"][field]
@@ -110,20 +107,18 @@ class Dataset:
     def gather(self, field: str, indices: np.ndarray) -> np.ndarray:
         """A copy (n, …) of the samples `indices` (n,) of one field.
 
-        Pages of the files that were touched count as this process's memory until they are dropped, and random
-        batches soon touch them all; so they are dropped every now and then. The system's file cache keeps them.
+        They are read from the file, not taken from the map: touching one sample of a map makes the pages around
+        it, up to 2 MB where the system keeps files in large pages, count as this process's memory, so that a few
+        hundred random samples would hold all of a large field.
         """
-        samples = self.arrays[field][np.asarray(indices)]
-        self._gathered += samples.nbytes
-        if self._gathered > DROP_AFTER:
-            self.drop_pages()
+        array, indices = self.arrays[field], np.arange(len(self))[indices]
+        samples = np.empty((len(indices), *array.shape[1:]), array.dtype)
+        rows = samples.reshape(len(indices), -1).view(np.uint8)
+        with open(self.folder / f"{field}.npy", "rb", buffering=0) as file:
+            for row, index in zip(rows, indices.tolist(), strict=True):
+                file.seek(array.offset + index * row.nbytes)
+                file.readinto(row)
         return samples
-
-    def drop_pages(self) -> None:
-        self._gathered = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for array in self.arrays.values():
-                array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def prepare(source: Source, size: int, root: Path | None = None, progress: bool = True) -> Dataset:
