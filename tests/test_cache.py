@@ -96,11 +96,12 @@ def test_manifest_says_what_lies_there(tmp_path):
 
 
 def test_killed_preparation_goes_on_at_the_last_finished_block(tmp_path, blocks_of_4):
-    with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path, die_at=9)
-    (partial,) = (tmp_path / "cache").glob("*.partial")
-    with open(partial / cache.PROGRESS, "a") as log:
-        log.write("1")  # a line that the kill cut short
+    for die_at in (5, 9):
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path, die_at=die_at)
+        (partial,) = (tmp_path / "cache").glob("*.partial")
+        with open(partial / cache.PROGRESS, "a") as log:
+            log.write("1")  # a line that the kill cut short
     assert_whole(prepare(tmp_path))
     assert reads(tmp_path) == [0, 4, 8]
     assert not partial.exists()

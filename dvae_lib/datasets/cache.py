@@ -182,7 +182,8 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
                 for name, (shape, dtype) in fields.items()
             }
             headers = {name: file.tell() for name, file in files.items()}
-            log = stack.enter_context(open(partial / PROGRESS, "a", encoding="ascii"))
+            log = stack.enter_context(open(partial / PROGRESS, "w", encoding="ascii"))
+            log.write(f"{done}\n")
             bar = stack.enter_context(
                 tqdm(
                     total=count,
