@@ -1,0 +1,68 @@
+"""The splits on the sequences that the data sets have: what is tested on is what the docstrings say."""
+
+import numpy as np
+import pytest
+
+from dvae_lib.datasets import open_source, split
+from dvae_lib.datasets.cache import Dataset
+from dvae_lib.files import UserError
+
+STB = [f"B{b}{kind}" for b in range(1, 7) for kind in ("Counting", "Random")]
+
+
+class Prepared(Dataset):
+    """The little of a data set that a split looks at, without files."""
+
+    def __init__(self, name, sequences, frames):
+        self.name, self.sequences = name, sequences
+        self.arrays = {
+            "sequence": np.repeat(np.arange(len(sequences), dtype=np.int32), frames),
+            "frame": np.tile(np.arange(frames, dtype=np.int32), len(sequences)),
+        }
+
+    def __len__(self):
+        return len(self.arrays["frame"])
+
+    def __getitem__(self, field):
+        return self.arrays[field]
+
+
+def names(dataset, indices):
+    return {dataset.sequences[s] for s in dataset["sequence"][indices]}
+
+
+def test_poses_are_tested_in_front_of_an_unseen_background():
+    dataset = Prepared("synth-stb", STB, 1500)
+    train, test = split(dataset, "pose")
+    assert names(dataset, test) == {"B1Counting", "B1Random"}
+    assert names(dataset, train) == set(STB[2:])
+    assert (len(train), len(test)) == (15_000, 3000)  # the literature's counts
+
+
+def test_synthesis_is_tested_on_unseen_poses_before_every_background():
+    dataset = Prepared("synth-stb", STB, 1500)
+    train, test = split(dataset, "synthesis")
+    assert names(dataset, test) == names(dataset, train) == set(STB)
+    assert len(test) == 12 * 300
+    assert len(train) == 12 * (1500 - 300 - 5 * 2 * 10)
+    for s in range(12):
+        a, b = (dataset["frame"][i[dataset["sequence"][i] == s]] for i in (train, test))
+        assert np.abs(a[:, None] - b).min() == 11
+
+
+@pytest.mark.parametrize("purpose", ["pose", "synthesis"])
+def test_synth_rhd_is_tested_on_other_characters(purpose):
+    dataset = Prepared("synth-rhd", ["training 0", "evaluation 0", "evaluation 1"], 10)
+    train, test = split(dataset, purpose)
+    assert (train.tolist(), test.tolist()) == (list(range(10)), list(range(10, 30)))
+
+
+@pytest.mark.parametrize("purpose", ["pose", "synthesis"])
+def test_photographs_are_tested_on_blocks_of_the_video(purpose):
+    train, test = split(Prepared("realhand", ["video"], 583), purpose)
+    assert (len(train), len(test)) == (423, 120)
+
+
+def test_an_unknown_data_set_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match="no data set “stb”: choose one of synth-stb, synth-rhd, realhand"):
+        open_source("stb")
