@@ -82,26 +82,32 @@ class CrossModalVAE(nn.Module):
         """One modality read from another, through the mean of q(z | x): (B, *shape of target)."""
         return self.decode(self.encode(source, x).mean, [target])[target]
 
-    def bound(self, source: str, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 1 with z drawn once from q(z | x_source): the bound (B,), and its terms (B,) by name."""
-        q = self.encode(source, batch[source])
-        means = self.decode(q.rsample())
-        likelihoods = {name: log_likelihood(batch[name], mean) for name, mean in means.items()}
-        kl = kl_to_prior(q)
+    def bounds(
+        self, sources: Iterable[str], batch: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
+        """Eq. 1 for each source, z drawn once from q(z | x_source): the bound (B,), and its terms (B,) by name."""
+        posteriors = {source: self.encode(source, batch[source]) for source in sources}
+        # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
+        means = self.decode(torch.cat([q.rsample() for q in posteriors.values()]))
         weights = {name: m.weight for name, m in self.modalities.items()}
-        return elbo(likelihoods, kl, weights, self.beta), likelihoods | {"kl": kl}
+        result = {}
+        for i, (source, q) in enumerate(posteriors.items()):
+            own = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
+            likelihoods = {name: log_likelihood(batch[name], mean) for name, mean in own.items()}
+            kl = kl_to_prior(q)
+            result[source] = elbo(likelihoods, kl, weights, self.beta), likelihoods | {"kl": kl}
+        return result
 
-    def forward(
-        self, batch: Mapping[str, Tensor], sources: Iterable[str]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Mapping[str, Tensor], sources: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, minus the mean bound over the batch and the source modalities, and the terms' means.
 
         Joint training passes all modalities as sources; alternating training (Spurr et al.) one a step.
         """
-        sources = list(sources)
-        bounds, record = [], {}
-        for source in sources:
-            bound, terms = self.bound(source, batch)
-            bounds.append(bound.mean())
-            record |= {f"{source}→{name}": term.detach().mean() for name, term in terms.items()}
-        return -torch.stack(bounds).mean(), record
+        bounds = self.bounds(sources, batch)
+        loss = -torch.stack([bound for bound, _ in bounds.values()]).mean()
+        record = {
+            f"{source}→{name}": term.detach().mean()
+            for source, (_, terms) in bounds.items()
+            for name, term in terms.items()
+        }
+        return loss, record

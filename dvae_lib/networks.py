@@ -47,15 +47,14 @@ class ImageEncoder(nn.Module):
             self.resnet.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
             if trained:
                 with torch.no_grad():
-                    self.resnet.conv1.weight.copy_(
-                        rgb.weight.sum(1, keepdim=True).expand(-1, channels, -1, -1)
-                    )
+                    self.resnet.conv1.weight.copy_(rgb.weight.sum(1, keepdim=True).expand(-1, channels, -1, -1))
         features = self.resnet.fc.in_features
         self.resnet.fc = nn.Identity()
         self.head = GaussianHead(features, d)
+        self.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast on CPU and GPU
 
     def forward(self, image: Tensor) -> Normal:
-        return self.head(self.resnet(image))
+        return self.head(self.resnet(image.contiguous(memory_format=torch.channels_last)))
 
 
 class PoseEncoder(nn.Module):
@@ -112,6 +111,7 @@ class ImageDecoder(nn.Sequential):
         for inputs, outputs in zip(kernels, kernels[1:], strict=False):
             layers += [_upsample(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
         super().__init__(*layers, _upsample(kernels[-1], channels), nn.Tanh())
+        self.to(memory_format=torch.channels_last)
 
 
 def count_parameters(module: nn.Module) -> int:

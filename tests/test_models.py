@@ -23,9 +23,7 @@ def make(names=("image", "keypoints", "pose"), **options):
     return CrossModalVAE([modality(name, 32, 0.5) for name in names], d=16, **options)
 
 
-@pytest.mark.parametrize(
-    "names", [("image", "pose"), ("depth", "pose"), ("image", "depth", "keypoints", "pose")]
-)
+@pytest.mark.parametrize("names", [("image", "pose"), ("depth", "pose"), ("image", "depth", "keypoints", "pose")])
 def test_every_modality_from_every_other(batch, names):
     model = make(names).eval()
     for source in names:
@@ -53,24 +51,17 @@ def test_loss_is_minus_eq_1(batch):
     bound = -beta_at_size(3.0, 32) * 0.5 * (q.loc**2 + q.scale**2 - 1 - 2 * q.scale.log()).sum(-1)
     for name in model.modalities:
         error = (model.decoders[name](z) - batch[name]).flatten(1)
-        bound = bound - 0.5 * (
-            0.5 * error.square().sum(-1) + 0.5 * error.shape[1] * torch.tensor(2 * torch.pi).log()
-        )
+        bound = bound - 0.5 * (0.5 * error.square().sum(-1) + 0.5 * error.shape[1] * torch.tensor(2 * torch.pi).log())
     torch.testing.assert_close(loss, -bound.mean(), rtol=1e-5, atol=1e-3)
 
 
 def test_joint_loss_is_the_mean_of_the_alternating_ones(batch):
     model = make().eval()
-
-    def loss(sources):
-        torch.manual_seed(7)
-        return model(batch, sources)[0]
-
-    one = loss(["pose"])
-    torch.testing.assert_close(loss(["pose", "pose"]), one, rtol=0.01, atol=0)
-    torch.manual_seed(7)
-    expected = torch.stack([model(batch, [name])[0] for name in ("image", "pose")]).mean()
-    torch.testing.assert_close(loss(["image", "pose"]), expected)
+    with torch.no_grad():
+        alone = {name: torch.stack([model(batch, [name])[0] for _ in range(300)]).mean() for name in ("image", "pose")}
+        joint = torch.stack([model(batch, ["image", "pose"])[0] for _ in range(300)]).mean()
+    assert abs(alone["image"] - alone["pose"]) > 0.5
+    torch.testing.assert_close(joint, (alone["image"] + alone["pose"]) / 2, atol=0.2, rtol=0)
 
 
 def test_alternating_step_leaves_other_encoders_alone(batch):
@@ -86,11 +77,7 @@ def test_reaches_the_evidence_of_a_linear_gaussian_pair():
     W = torch.linalg.qr(torch.randn(8, 2))[0] * torch.tensor([2.0, 1.0])
     data = torch.randn(4096, 2) @ W.T + torch.randn(4096, 8)
     held_out = torch.randn(4096, 2) @ W.T + torch.randn(4096, 8)
-    evidence = (
-        torch.distributions.MultivariateNormal(torch.zeros(8), W @ W.T + torch.eye(8))
-        .log_prob(held_out)
-        .mean()
-    )
+    evidence = torch.distributions.MultivariateNormal(torch.zeros(8), W @ W.T + torch.eye(8)).log_prob(held_out).mean()
 
     model = CrossModalVAE([Modality("xy", (8,))], d=2)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
