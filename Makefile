@@ -1,0 +1,36 @@
+# `make book` and `make test` work from a bare clone; PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+PAGE := _build/html/intro.html
+
+.PHONY: book test bench lint sync clean
+
+# Training first, with progress bars; the pages then only load the runs.
+book: .venv/.installed
+	$(BIN)/dvae train --all
+	$(BIN)/jupyter-book build book/
+	@test -f $(PAGE) && echo && echo "The book is built. Open $(PAGE), or file://$(CURDIR)/$(PAGE)"
+
+test: .venv/.installed
+	$(BIN)/python -m pytest --nbval-lax
+
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python book/pairs.py --check
+
+# Each chapter's notebook and text, the newer into the older, with outputs stripped.
+sync: .venv/.installed
+	$(BIN)/python book/pairs.py
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[book,test,bench]"
+	touch $@
+
+clean:
+	rm -rf .venv _build
+	@echo "Removed the environment and the pages; kept the trained runs (runs/) and the prepared data (cache/)."

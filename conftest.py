@@ -1,0 +1,53 @@
+"""Tests and the chapters' kernels run in the smoke profile, and never touch the user's runs or caches."""
+
+import os
+import pkgutil
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Signatures are checked at run time, in tests only. Numba compiles the kernels of `synthetic` from their plain
+# source, which a wrapped function has not.
+_PACKAGE = Path(__file__).parent / "dvae_lib"
+_CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([_PACKAGE]) if m.name != "synthetic"]
+install_import_hook(_CHECKED, "beartype.beartype")
+
+_SCRATCH = Path(tempfile.mkdtemp(prefix="dvae-tests-"))
+os.environ["DVAE_CACHE_ROOT"] = str(_SCRATCH / "cache")
+os.environ["DVAE_RUNS_ROOT"] = str(_SCRATCH / "runs")
+os.environ.setdefault("DVAE_PROFILE", "smoke")
+
+_left_out: dict[Path, int] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of real data that is not here."""
+    from dvae_lib import settings
+
+    here, missing = [], []
+    for item in items:
+        marker = item.get_closest_marker("real_data")
+        folder = settings.data_root() / marker.args[0] if marker else None
+        if folder and not folder.exists():
+            _left_out[folder] = _left_out.get(folder, 0) + 1
+            missing.append(item)
+        else:
+            here.append(item)
+    if missing:
+        config.hook.pytest_deselected(items=missing)
+        items[:] = here
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for folder, tests in _left_out.items():
+        terminalreporter.write_line(
+            f"left out {tests} tests of real data: there is no {folder} "
+            f"(download it with data_scripts/download.py, or set DVAE_DATA_ROOT)"
+        )
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
