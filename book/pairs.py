@@ -1,0 +1,83 @@
+"""Keeps each chapter's notebook (.ipynb) and text (.md) in step, and the notebooks free of outputs.
+
+    python book/pairs.py           brings the older of each pair up to the newer; makes a missing notebook
+    python book/pairs.py --check   changes nothing; exit status 1 if a pair differs or holds outputs
+
+A chapter is a .md whose header pairs it with a notebook; pages without one (intro.md …) are plain text.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import jupytext
+from jupytext.cli import jupytext as jupytext_command
+
+BOOK = Path(__file__).parent
+FORMATS = "ipynb,md:myst"
+# What Jupyter adds beyond these (its version, widgets) differs from machine to machine.
+METADATA = ("kernelspec", "jupytext")
+
+
+def chapters(book: Path = BOOK) -> list[Path]:
+    """The texts of the chapters, whether or not their notebook exists, and of notebooks without a text."""
+    texts = [path for path in book.glob("*.md") if _formats(jupytext.read(path))]
+    return sorted({*texts, *(path.with_suffix(".md") for path in book.glob("*.ipynb"))})
+
+
+def problem(text: Path) -> str | None:
+    """What is wrong with a chapter's pair, in a sentence; None if nothing is."""
+    notebook = text.with_suffix(".ipynb")
+    for path in (text, notebook):
+        if not path.exists():
+            return f"{path.name} is missing"
+    nb = jupytext.read(notebook)
+    if _formats(nb) != FORMATS:
+        return f"{notebook.name} does not name its pair ({FORMATS})"
+    if any(cell.get("outputs") or cell.get("execution_count") for cell in nb.cells):
+        return f"{notebook.name} holds outputs or execution counts"
+    if _cells(nb) != _cells(jupytext.read(text)):
+        return f"{notebook.name} and {text.name} differ"
+    return None
+
+
+def _formats(nb) -> str | None:
+    return nb.metadata.get("jupytext", {}).get("formats")
+
+
+def _cells(nb) -> list:
+    return [(cell.cell_type, cell.source.rstrip(), dict(cell.metadata)) for cell in nb.cells]
+
+
+def sync(text: Path) -> None:
+    notebook = text.with_suffix(".ipynb")
+    if notebook.exists():
+        _strip(notebook)
+    newest = max((path for path in (text, notebook) if path.exists()), key=lambda path: path.stat().st_mtime)
+    jupytext_command(["--quiet", "--set-formats", FORMATS, str(newest)])
+
+
+def _strip(notebook: Path) -> None:
+    """Takes outputs and counts away; the file keeps its time, which says whether it is the newer of the pair."""
+    nb, time = jupytext.read(notebook), notebook.stat().st_mtime_ns
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            cell.metadata.pop("execution", None)
+    nb.metadata = {key: value for key, value in nb.metadata.items() if key in METADATA}
+    jupytext.write(nb, notebook)
+    os.utime(notebook, ns=(time, time))
+
+
+def main(check: bool) -> int:
+    if not check:
+        for text in chapters():
+            sync(text)
+    problems = [sentence for text in chapters() if (sentence := problem(text))]
+    for sentence in problems:
+        print(f"{sentence}: run `make sync` and look at the difference.")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))
