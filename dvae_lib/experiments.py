@@ -14,7 +14,6 @@ import filelock
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from dvae_lib import settings
 from dvae_lib.datasets import open_dataset, split
@@ -68,9 +67,7 @@ _EXPERIMENTS = [
         tuple(_ALL),
         "alternating",
     ),
-    Experiment(
-        "cross-modal-depth", "depth in place of the image", {"depth": 0.01, "pose": 1.0}, ("depth", "pose")
-    ),
+    Experiment("cross-modal-depth", "depth in place of the image", {"depth": 0.01, "pose": 1.0}, ("depth", "pose")),
     Experiment("cross-modal-mixed", "photographs and as many rendered hands", _ALL, tuple(_ALL)),
 ]
 
@@ -119,9 +116,7 @@ def find(name: str, profile: str | None = None, data: str | None = None) -> Expe
     """Raises UserError, naming what there is, if there is no such experiment."""
     known = experiments(profile, data)
     if name not in known:
-        raise UserError(
-            f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}."
-        )
+        raise UserError(f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}.")
     return known[name]
 
 
@@ -191,9 +186,7 @@ class Run:
         fabric.launch()
         model = self.build()
         if not (self.folder / WEIGHTS).exists():
-            batches = Batches(
-                self.parts("train"), e.batch, e.images, e.augmentation, seed=e.seed, device=fabric.device
-            )
+            batches = Batches(self.parts("train"), e.batch, e.images, e.augmentation, seed=e.seed, device=fabric.device)
             train(
                 model, batches, self.folder, fabric, steps=e.steps, lr=e.lr, decay=e.decay,
                 schedule=e.schedule, seed=e.seed, description=e.name,

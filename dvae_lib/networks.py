@@ -114,5 +114,32 @@ class ImageDecoder(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
 
+class SharedDecoder(nn.Module):
+    """Latent (B, d) → image (B, 3, S, S) and pose (B, 21, 3), with shared layers (Table 3).
+
+    The image decoder's layers down to the last but one up-sampling are shared; the pose branches off there, as the
+    table is printed. The first of its layers then holds most of the network's parameters.
+    """
+
+    def __init__(self, d: int, size: int = 256, width: int = 1, hidden: int = 512):
+        super().__init__()
+        layers = list(ImageDecoder(d, size, width=width))
+        self.shared, self.image = nn.Sequential(*layers[:-2]), nn.Sequential(*layers[-2:])
+        features = layers[-2].in_channels * (size // 2) ** 2
+        self.pose = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(features, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 63),
+            nn.Unflatten(1, (21, 3)),
+        )
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.shared(z)
+        return self.image(features), self.pose(features)
+
+
 def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())

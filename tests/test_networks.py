@@ -11,6 +11,7 @@ from dvae_lib.networks import (
     ImageEncoder,
     PoseDecoder,
     PoseEncoder,
+    SharedDecoder,
     count_parameters,
 )
 
@@ -47,6 +48,18 @@ def test_image_decoder_is_table_1():
 def test_image_decoder_doubles_exactly(size, channels):
     image = ImageDecoder(D, size, channels)(torch.randn(2, D))
     assert image.shape == (2, channels, size, size) and image.abs().max() <= 1
+
+
+@pytest.mark.parametrize("size, last", [(256, 8), (64, 32)])
+def test_shared_decoder_is_table_3(size, last):
+    decoder = SharedDecoder(D, size)
+    features = last * (size // 2) ** 2
+    pose = (features * 512 + 512) + (512 * 512 + 512) + (512 * 63 + 63)
+    assert count_parameters(decoder) == count_parameters(ImageDecoder(D, size)) + pose
+    image, joints = decoder(torch.randn(2, D))
+    assert image.shape == (2, 3, size, size) and joints.shape == (2, 21, 3)
+    image.sum().backward()
+    assert decoder.shared[0].weight.grad is not None and decoder.pose[1].weight.grad is None
 
 
 def test_image_decoder_refuses_other_sizes():

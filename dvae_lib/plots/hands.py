@@ -15,8 +15,7 @@ from dvae_lib.hand import BONES, FINGERS
 FINGER_COLOURS = dict(zip(FINGERS, ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7"), strict=True))
 INK, TRUTH, OURS, MUTED = "#1a1a1a", "#D55E00", "#0072B2", "#8c8c8c"
 _BONE_COLOURS = [
-    next(colour for finger, colour in FINGER_COLOURS.items() if child in FINGERS[finger])
-    for _, child in BONES
+    next(colour for finger, colour in FINGER_COLOURS.items() if child in FINGERS[finger]) for _, child in BONES
 ]
 
 
@@ -31,9 +30,7 @@ def use_book_style() -> None:
             "font.size": 11,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(
-                color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-            ),
+            "axes.prop_cycle": plt.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]),
             "legend.frameon": False,
         }
     )
@@ -83,9 +80,7 @@ def draw_skeleton(
         )
 
 
-def show_keypoints(
-    ax: Axes, keypoints: Tensor, image: Tensor | None = None, colour: str | None = None
-) -> None:
+def show_keypoints(ax: Axes, keypoints: Tensor, image: Tensor | None = None, colour: str | None = None) -> None:
     """2D keypoints (21, 2), the crop spanning [−1, 1], over an image if given."""
     show_image(ax, image)
     draw_skeleton(ax, keypoints.detach().cpu(), colour)

@@ -1,0 +1,106 @@
+"""The figures of chapter 03."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy.ndimage import uniform_filter1d
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from dvae_lib.models import CrossModalVAE
+from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, draw_skeleton, grid, show_image, show_keypoints, show_pose
+
+
+@torch.inference_mode()
+def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
+    """Each sample's image, what is read from it, and the image drawn from its pose; a column a sample."""
+    rows = ["image", "2D from image", "3D from image", "true 3D", "image from 3D"]
+    figure, axes = grid(len(rows), len(samples), rows, cell=1.15)
+    from_image = model.decode(model.encode("image", batch["image"]).mean)
+    drawn = model.translate("pose", batch["pose"], "image")
+    for column, i in enumerate(samples):
+        show_image(axes[0, column], batch["image"][i], frame="#c00000")
+        show_keypoints(axes[1, column], from_image["keypoints"][i], batch["image"][i])
+        show_pose(axes[2, column], from_image["pose"][i])
+        show_pose(axes[3, column], batch["pose"][i], colour=MUTED)
+        show_image(axes[4, column], drawn[i])
+    return figure
+
+
+@torch.inference_mode()
+def decoded(model: CrossModalVAE, z: Tensor) -> Figure:
+    """Latents (N, d) decoded into every modality: a row a modality, a column a latent."""
+    names = {"image": "image", "depth": "depth", "keypoints": "2D", "pose": "3D"}
+    means = model.eval().decode(z)
+    rows = [name for name in names if name in means]
+    figure, axes = grid(len(rows), len(z), [names[name] for name in rows])
+    for row, name in enumerate(rows):
+        for column, mean in enumerate(means[name]):
+            ax = axes[row, column]
+            if name == "keypoints":
+                show_keypoints(ax, mean)
+            elif name == "pose":
+                show_pose(ax, mean)
+            else:
+                show_image(ax, mean)
+    return figure
+
+
+def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """A straight walk (steps, d) from one latent (d,) to another."""
+    return torch.lerp(start, end, torch.linspace(0, 1, steps)[:, None])
+
+
+def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> Figure:
+    """One logged term of several runs over their steps: the raw values faint, a running mean over them."""
+    figure, ax = plt.subplots(figsize=(7.5, 3.4))
+    late = []
+    for (name, metrics), colour in zip(runs.items(), (OURS, TRUTH), strict=False):
+        logged = np.isfinite(metrics[term])
+        steps, values = metrics["step"][logged], metrics[term][logged]
+        smooth = uniform_filter1d(values, max(1, len(values) // 25), mode="nearest")
+        ax.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
+        ax.plot(steps, smooth, color=colour, linewidth=2, label=name)
+        late.append(values[len(values) // 20 :])  # the first steps would dwarf all others
+    low, high = np.min(np.concatenate(late)), np.max(np.concatenate(late))
+    margin = 0.05 * (high - low)
+    ax.set(xlabel="step", ylabel=term, ylim=(low - margin, high + margin))
+    ax.legend()
+    return figure
+
+
+@torch.inference_mode()
+def shared_latent(
+    model: CrossModalVAE, batch: Mapping[str, Tensor], samples: int = 500, poses: int = 12, seed: int = 0
+) -> Figure:
+    """t-SNE of the posteriors' means of images and of poses, in one latent, with poses decoded from it around."""
+    count = min(samples, len(batch["pose"]))
+    latents = {name: model.encode(name, batch[name][:count]).mean for name in ("image", "pose")}
+    z = torch.cat(list(latents.values()))
+    perplexity = min(30, len(z) / 4)
+    flat = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z.numpy())
+    flat = (flat - flat.mean(0)) / np.abs(flat - flat.mean(0)).max()
+
+    figure, ax = plt.subplots(figsize=(7.5, 7.5))
+    for (name, _), points, colour, marker in zip(
+        latents.items(), np.split(flat, 2), (OURS, "#009E73"), ("o", "^"), strict=True
+    ):
+        label = {"image": "from RGB image", "pose": "from 3D pose"}[name]
+        ax.scatter(*points.T, s=16, color=colour, marker=marker, alpha=0.7, linewidths=0, label=label)
+
+    decoded_poses = model.decode(z, ["pose"])["pose"]
+    for angle in np.linspace(0, 2 * np.pi, poses, endpoint=False):
+        # The latent that lies farthest out in this direction, drawn on a ring with a line to its place.
+        chosen = int(np.argmax(flat @ [np.cos(angle), np.sin(angle)]))
+        x, y = 1.32 * np.cos(angle), 1.32 * np.sin(angle)
+        ax.plot([flat[chosen, 0], x], [flat[chosen, 1], y], color=MUTED, linewidth=0.8, zorder=0)
+        points = decoded_poses[chosen, :, :2].numpy() * [0.062, -0.062]
+        draw_skeleton(ax, points + [x, y], depth=decoded_poses[chosen, :, 2], width=1.6)
+    ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[], aspect="equal")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.04), labelcolor=INK)
+    return figure
