@@ -1,0 +1,111 @@
+"""Rendered hands as a data set: the presets of `dvae_lib.synthetic`, cropped by the evaluation protocol (chapter 2).
+
+Nothing is rendered and then cut: the crop's camera K' = A K draws the window straight at the size asked for. Beside
+the schema of `cache`, samples carry the labels of the factors they were drawn from (`LABELS`).
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from dvae_lib.datasets.crop import crop_window
+from dvae_lib.files import UserError
+from dvae_lib.hand import project
+from dvae_lib.synthetic import presets, scenes
+from dvae_lib.synthetic.scenes import Scene
+
+RECIPE = 1  # of everything in dvae_lib.synthetic; raised when the same seed draws other pictures
+PRESETS = {"synth-stb": presets.stb, "synth-rhd": presets.rhd}
+LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions": (6,), "light": (12,)}
+
+
+class SyntheticSource:
+    """The preset `name`, "synth-stb" or "synth-rhd", as a `Source` (see `dvae_lib.datasets.cache`).
+
+    seed: other seeds give other people, motions, lights.
+    frames_per_sequence: of synth-stb's 1500, spread evenly; count: of synth-rhd's 43 986, likewise. All by default.
+    """
+
+    def __init__(self, name: str, seed: int = 0, frames_per_sequence: int | None = None, count: int | None = None):
+        if name not in PRESETS:
+            raise UserError(f"There is no preset “{name}”: choose one of {', '.join(PRESETS)}.")
+        if (count if name == "synth-stb" else frames_per_sequence) is not None:
+            raise UserError("frames_per_sequence is for synth-stb, count is for synth-rhd: leave the other out.")
+        self.name = name
+        whole, sequence, frame, self.sequences = PRESETS[name](seed)
+        chosen = np.arange(len(whole))
+        if frames_per_sequence is not None:
+            kept = _evenly(presets.STB_FRAMES, frames_per_sequence, "frames_per_sequence")
+            chosen = (np.arange(0, len(whole), presets.STB_FRAMES)[:, None] + kept).ravel()
+        elif count is not None:
+            chosen = _evenly(len(whole), count, "count")
+        self._scene, self._sequence, self._frame = whole[chosen], sequence[chosen], frame[chosen]
+        self._scene = protocol_window(self._scene)
+        self.fingerprint = {"recipe": RECIPE, "seed": seed, "count": len(chosen), "of": len(whole)}
+
+    def __len__(self) -> int:
+        return len(self._scene)
+
+    def scene(self, indices: np.ndarray | list[int]) -> Scene:
+        """The factors of some samples, to be changed (`scenes.replace`) and drawn again."""
+        return self._scene[np.asarray(indices)]
+
+    def render(self, scene: Scene, size: int) -> dict[str, np.ndarray]:
+        """Draws scenes: image, depth, mask, pose, K, visible and right, as in the schema, and the factors' labels."""
+        joints = scenes.pose(scene)
+        return {
+            **scenes.draw(scene, size),
+            "pose": joints.astype(np.float32),
+            "K": scenes.crop_camera(scene, size).astype(np.float32),
+            "visible": _visible(scene, joints),
+            "right": scene.right.copy(),
+            "content": scene.content.astype(np.int32),
+            "person": scene.person.astype(np.int32),
+            **{name: getattr(scene, name).astype(np.float32) for name in LABELS},
+        }
+
+    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        integer = np.dtype(np.int32)
+        return {
+            "image": ((3, size, size), np.dtype(np.uint8)),
+            "depth": ((size, size), np.dtype(np.uint16)),
+            "mask": ((size, size), np.dtype(np.uint8)),
+            "pose": ((21, 3), np.dtype(np.float32)),
+            "K": ((3, 3), np.dtype(np.float32)),
+            "visible": ((21,), np.dtype(bool)),
+            "right": ((), np.dtype(bool)),
+            **dict.fromkeys(("sequence", "frame", "content", "person"), ((), integer)),
+            **{name: (shape, np.dtype(np.float32)) for name, shape in LABELS.items()},
+        }
+
+    def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        return {
+            **self.render(self.scene(indices), size),
+            "sequence": self._sequence[indices].astype(np.int32),
+            "frame": self._frame[indices].astype(np.int32),
+        }
+
+
+def _evenly(available: int, wanted: int, name: str) -> np.ndarray:
+    if not 1 <= wanted <= available:
+        raise UserError(f"{name} is {wanted}: it must lie between 1 and {available}.")
+    return np.arange(wanted) * available // wanted
+
+
+def _uv(scene: Scene, joints: np.ndarray) -> torch.Tensor:
+    return project(torch.from_numpy(joints), torch.from_numpy(scene.K))
+
+
+def _visible(scene: Scene, joints: np.ndarray) -> np.ndarray:
+    """(N, 21): within the camera's frame, as in RHD, where a joint behind a finger still counts."""
+    uv = _uv(scene, joints).numpy()
+    return ((uv >= 0) & (uv < scene.frame)).all(axis=-1)
+
+
+def protocol_window(scene: Scene) -> Scene:
+    """The scene with its window as the evaluation protocol cuts it around the hand."""
+    joints = scenes.pose(scene)
+    centre, side = crop_window(_uv(scene, joints), torch.from_numpy(_visible(scene, joints)), scene.frame)
+    corner = centre - side[:, None] / 2
+    return dataclasses.replace(scene, window=torch.cat([corner, side[:, None]], dim=1).numpy())

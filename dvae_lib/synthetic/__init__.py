@@ -1,0 +1,1 @@
+"""Hands drawn from labelled factors (chapter 2): `presets` → `scenes` → `kinematics` → `solid` → `renderer`."""
