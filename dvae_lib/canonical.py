@@ -54,9 +54,7 @@ def compose(cpose: Tensor, viewpoint: Tensor, right: Tensor | bool = False) -> T
 
 def _mirror_z(cpose: Tensor, right: Tensor | bool) -> Tensor:
     right = torch.as_tensor(right, device=cpose.device)[..., None]
-    return torch.stack(
-        [cpose[..., 0], cpose[..., 1], torch.where(right, -cpose[..., 2], cpose[..., 2])], dim=-1
-    )
+    return torch.stack([cpose[..., 0], cpose[..., 1], torch.where(right, -cpose[..., 2], cpose[..., 2])], dim=-1)
 
 
 def project_to_rotation(matrix: Tensor) -> Tensor:

@@ -12,9 +12,7 @@ from dvae_lib.files import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Profile = Annotated[
-    str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")
-]
+Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
 Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
 
 
@@ -37,13 +35,19 @@ def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
         raise UserError(f"There is no {what} “{value}”: choose one of {', '.join(allowed)}.")
 
 
-def _runs(profile: str | None, data: str | None):
+def _runs(profile: str | None, data: str | None) -> dict:
     from dvae_lib.experiments import Run, experiments  # torch takes seconds to import; --help should not
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")
     profile = profile or settings.profile()
     return {name: Run(experiment, profile) for name, experiment in experiments(profile, data).items()}
+
+
+def _pick(runs: dict, name: str):
+    if name not in runs:
+        raise UserError(f"There is no experiment “{name}”: choose one of {', '.join(runs)}.")
+    return runs[name]
 
 
 @app.command("list")
@@ -61,21 +65,23 @@ def list_(profile: Profile = None, data: Data = None) -> None:
 def train(
     name: Annotated[str | None, typer.Argument(help="An experiment of `dvae list`.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Train every experiment that is not trained.")
+        bool, typer.Option("--all", help="Train all that is not trained, on all data that are here.")
     ] = False,
     profile: Profile = None,
     data: Data = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Trains an experiment, or resumes it where it was left."""
-    runs = _runs(profile, data)
     if everything == (name is not None):
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
-    if name is not None and name not in runs:
-        raise UserError(f"There is no experiment “{name}”: choose one of {', '.join(runs)}.")
-    for run in runs.values() if everything else [runs[name]]:
+    if name is not None:
+        chosen = [_pick(_runs(profile, data), name)]
+    else:
+        kinds = [data] if data else [kind for kind in settings.DATASETS if settings.is_here(kind)]
+        chosen = [run for kind in kinds for run in _runs(profile, kind).values()]
+    for run in chosen:
         run.train(device)
-        typer.echo(f"{run.experiment.name}: {run.folder}")
+        typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
 
 
 @app.command()
@@ -94,10 +100,7 @@ def predict(
     data: Data = None,
 ) -> None:
     """Reads the 3D pose of the hand in photographs: a drawing beside each, and JSON on standard output."""
-    runs = _runs(profile, data)
-    if run not in runs:
-        raise UserError(f"There is no experiment “{run}”: choose one of {', '.join(runs)}.")
-    chosen = runs[run]
+    chosen = _pick(_runs(profile, data), run)
     if not chosen.trained:
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
     from dvae_lib import predict as photographs

@@ -86,9 +86,7 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{path} is too large to be a photograph of a hand: crop it or scale it down."
-        ) from error
+        raise UserError(f"{path} is too large to be a photograph of a hand: crop it or scale it down.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). "

@@ -20,9 +20,7 @@ FINGERS = {
 _THUMB_JOINTS = ("CMC", "MCP", "IP", "TIP")
 _FINGER_JOINTS = ("MCP", "PIP", "DIP", "TIP")
 JOINTS = ["root"] + [
-    f"{finger} {joint}"
-    for finger in FINGERS
-    for joint in (_THUMB_JOINTS if finger == "thumb" else _FINGER_JOINTS)
+    f"{finger} {joint}" for finger in FINGERS for joint in (_THUMB_JOINTS if finger == "thumb" else _FINGER_JOINTS)
 ]
 PARENTS = [-1] + [parent for joints in FINGERS.values() for parent in [0, *joints[:-1]]]
 BONES = [(parent, child) for child, parent in enumerate(PARENTS) if parent >= 0]

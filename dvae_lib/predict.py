@@ -58,13 +58,7 @@ def _whole_image(path: Path, height: int, width: int) -> Box:
 
 
 def _check_box(box: Box, path: Path, height: int, width: int) -> Box:
-    if (
-        box.side < 8
-        or box.left >= width
-        or box.top >= height
-        or box.left + box.side <= 0
-        or box.top + box.side <= 0
-    ):
+    if box.side < 8 or box.left >= width or box.top >= height or box.left + box.side <= 0 or box.top + box.side <= 0:
         raise UserError(
             f"The crop {box.left:g} {box.top:g} {box.side:g} lies outside {path}, which is {width} × {height} pixels, "
             "or is smaller than 8 pixels. Give the left, the top and the side of a square around the hand."

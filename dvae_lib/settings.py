@@ -26,9 +26,7 @@ ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 def _choice(variable: str, default: str, allowed: tuple[str, ...]) -> str:
     value = os.environ.get(variable, default)
     if value not in allowed:
-        raise UserError(
-            f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}."
-        )
+        raise UserError(f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}.")
     return value
 
 
@@ -54,3 +52,8 @@ def cache_root() -> Path:
 
 def runs_root() -> Path:
     return _folder("DVAE_RUNS_ROOT", "runs")
+
+
+def is_here(data: str) -> bool:
+    """Whether the data of this name need no download any more; the rendered ones never do."""
+    return data == "synthetic" or (data_root() / data).is_dir()

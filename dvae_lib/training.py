@@ -168,9 +168,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist: the run was not trained to its end. Train it again."
-        ) from None
+        raise UserError(f"{path} does not exist: the run was not trained to its end. Train it again.") from None
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"{path} is damaged or holds another model's weights ({_first_line(error)}). "
                         f"Delete the folder {path.parent} and train again.") from error  # fmt: skip

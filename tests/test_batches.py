@@ -45,9 +45,7 @@ def test_without_augmentation_left_hands_are_only_normalised():
     millimetres = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
     torch.testing.assert_close(millimetres[left], pose[left])
     torch.testing.assert_close(batch["scale"], bone_scale(pose))
-    torch.testing.assert_close(
-        (batch["image"][left] + 1) * 127.5, raw["image"][left].float(), atol=1e-3, rtol=0
-    )
+    torch.testing.assert_close((batch["image"][left] + 1) * 127.5, raw["image"][left].float(), atol=1e-3, rtol=0)
     torch.testing.assert_close((batch["keypoints"][left] + 1) * 32, project(pose, raw["K"])[left])
 
 
@@ -91,9 +89,7 @@ def test_image_moves_with_its_keypoints():
     inside = ((expected > 8) & (expected < 56)).all(-1)
     assert inside.sum() > 10
     total = light.sum((1, 2))
-    found = torch.stack(
-        [(light.sum(1) * centres).sum(-1) / total, (light.sum(2) * centres).sum(-1) / total], -1
-    )
+    found = torch.stack([(light.sum(1) * centres).sum(-1) / total, (light.sum(2) * centres).sum(-1) / total], -1)
     torch.testing.assert_close(found[inside], expected[inside], atol=0.3, rtol=0)
 
 
@@ -120,9 +116,7 @@ def test_depth_is_relative_to_the_root_and_far_where_unknown():
 def test_batches_depend_on_seed_and_step_alone():
     dataset = FakeDataset()
     indices = np.arange(len(dataset))
-    first, again, other = (
-        Batches([(dataset, indices)], 8, augmentation=EVERYTHING, seed=s) for s in (0, 0, 1)
-    )
+    first, again, other = (Batches([(dataset, indices)], 8, augmentation=EVERYTHING, seed=s) for s in (0, 0, 1))
     for step in (3, 0):
         assert torch.equal(first.at(step)["image"], again.at(step)["image"])
     assert not torch.equal(first.at(0)["image"], other.at(0)["image"])

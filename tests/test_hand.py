@@ -94,12 +94,8 @@ def test_mirrored_hands_share_one_cpose():
 def test_nearest_rotation_is_scipys():
     generator = torch.Generator().manual_seed(3)
     matrix = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
-    expected = torch.from_numpy(
-        Rotation.from_matrix(matrix[torch.linalg.det(matrix) > 0].numpy()).as_matrix()
-    )
-    torch.testing.assert_close(
-        project_to_rotation(matrix[torch.linalg.det(matrix) > 0]), expected, atol=1e-4, rtol=0
-    )
+    expected = torch.from_numpy(Rotation.from_matrix(matrix[torch.linalg.det(matrix) > 0].numpy()).as_matrix())
+    torch.testing.assert_close(project_to_rotation(matrix[torch.linalg.det(matrix) > 0]), expected, atol=1e-4, rtol=0)
     # Also for reflections: no rotation found at random is nearer.
     nearest = project_to_rotation(matrix)
     torch.testing.assert_close(torch.linalg.det(nearest), torch.ones(50, dtype=torch.float64))

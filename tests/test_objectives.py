@@ -33,12 +33,8 @@ def test_kl_closed_form_and_monte_carlo():
 
 def test_log_likelihood_sums_over_all_dimensions():
     x, mean = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
-    expected = [
-        MultivariateNormal(m.flatten(), 0.25 * torch.eye(192)).log_prob(v.flatten()) for v, m in zip(x, mean)
-    ]
-    torch.testing.assert_close(
-        log_likelihood(x, mean, scale=0.5), torch.stack(expected), rtol=1e-4, atol=1e-3
-    )
+    expected = [MultivariateNormal(m.flatten(), 0.25 * torch.eye(192)).log_prob(v.flatten()) for v, m in zip(x, mean)]
+    torch.testing.assert_close(log_likelihood(x, mean, scale=0.5), torch.stack(expected), rtol=1e-4, atol=1e-3)
 
 
 def test_elbo_weighs_its_terms():

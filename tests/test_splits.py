@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dvae_lib.datasets import open_source, split
+from dvae_lib.datasets import open_dataset, open_source, split
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.files import UserError
 
@@ -44,15 +44,19 @@ def test_synthesis_is_tested_on_unseen_poses_before_every_background():
     train, test = split(dataset, "synthesis")
     assert names(dataset, test) == names(dataset, train) == set(STB)
     assert len(test) == 12 * 300
-    assert len(train) == 12 * (1500 - 300 - 5 * 2 * 10)
+    assert len(train) == 12 * (1500 - 300 - 2 * 2 * 30)
     for s in range(12):
         a, b = (dataset["frame"][i[dataset["sequence"][i] == s]] for i in (train, test))
-        assert np.abs(a[:, None] - b).min() == 11
+        assert np.abs(a[:, None] - b).min() == 31
 
 
 @pytest.mark.parametrize("purpose", ["pose", "synthesis"])
 def test_synth_rhd_is_tested_on_other_characters(purpose):
-    dataset = Prepared("synth-rhd", ["training 0", "evaluation 0", "evaluation 1"], 10)
+    dataset = Prepared(
+        "synth-rhd",
+        ["training person 0 action 0", "evaluation person 16 action 31", "evaluation person 17 action 31"],
+        10,
+    )
     train, test = split(dataset, purpose)
     assert (train.tolist(), test.tolist()) == (list(range(10)), list(range(10, 30)))
 
@@ -66,3 +70,17 @@ def test_photographs_are_tested_on_blocks_of_the_video(purpose):
 def test_an_unknown_data_set_is_refused_with_those_there_are():
     with pytest.raises(UserError, match="no data set “stb”: choose one of synth-stb, synth-rhd, realhand"):
         open_source("stb")
+
+
+@pytest.mark.parametrize("name, options", [("synth-stb", {"frames_per_sequence": 20}), ("synth-rhd", {"count": 600})])
+@pytest.mark.parametrize("purpose", ["pose", "synthesis"])
+def test_rendered_sets_are_split_whole_even_when_few_samples_are_drawn(name, options, purpose, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_CACHE_ROOT", str(tmp_path))
+    dataset = open_dataset(name, 16, **options)
+    train, test = split(dataset, purpose)
+    assert not set(train) & set(test)
+    assert 0.04 < len(test) / len(train) < 0.3
+    shared = names(dataset, train) & names(dataset, test)
+    assert len(shared) == (12 if (name, purpose) == ("synth-stb", "synthesis") else 0)
+    seen = set(dataset["content"][train]) & set(dataset["content"][test])
+    assert len(seen) == (6 if shared else 0)

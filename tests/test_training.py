@@ -75,8 +75,7 @@ def test_weights_survive_the_file(tmp_path):
     trained, loaded = fit(tmp_path), model()
     load_weights(loaded, tmp_path / WEIGHTS)
     assert all(
-        torch.equal(a, b)
-        for a, b in zip(trained.state_dict().values(), loaded.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(trained.state_dict().values(), loaded.state_dict().values(), strict=True)
     )
     assert not (tmp_path / CHECKPOINT).exists()
 
