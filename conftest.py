@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 # Signatures are checked at run time, in tests only. Numba compiles the kernels of `synthetic` from their plain
 # source, which a wrapped function has not.
 _PACKAGE = Path(__file__).parent / "dvae_lib"
-_CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([_PACKAGE]) if m.name != "synthetic"]
+_CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([str(_PACKAGE)]) if m.name != "synthetic"]
 install_import_hook(_CHECKED, "beartype.beartype")
 
 _SCRATCH = Path(tempfile.mkdtemp(prefix="dvae-tests-"))
