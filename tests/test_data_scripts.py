@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_scripts import check, download, make_synthetic, prepare
-from dvae_lib.datasets import fetch
+from dvae_lib.datasets import fetch, open_source
 from dvae_lib.files import UserError
 
 FILES = {"LICENSE": b"terms", "images/00000.jpg": bytes(range(256)) * 400, "pose_gt.mat": b"poses"}
@@ -184,3 +184,11 @@ def test_the_cache_is_prepared_ahead_of_training(tmp_path, monkeypatch):
     result = run(prepare, "realhand", "--size", "16")
     assert result.exit_code == 0 and "583 samples of 16 pixels lie ready" in result.output
     assert len(list(tmp_path.glob("realhand-16px-*/manifest.json"))) == 1
+
+
+def test_rendered_hands_are_drawn(tmp_path):
+    result = run(make_synthetic, "synth-stb", "--pictures", tmp_path, "--count", 3, "--size", 32)
+    assert result.exit_code == 0 and "3 pictures of synth-stb" in result.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000.png", "00001.png", "00002.png", "sheet.png"]
+    expected = open_source("synth-stb").read(np.array([0]), 32)["image"][0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "00000.png")), expected)

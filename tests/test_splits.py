@@ -51,14 +51,12 @@ def test_synthesis_is_tested_on_unseen_poses_before_every_background():
 
 
 @pytest.mark.parametrize("purpose", ["pose", "synthesis"])
-def test_synth_rhd_is_tested_on_other_characters(purpose):
-    dataset = Prepared(
-        "synth-rhd",
-        ["training person 0 action 0", "evaluation person 16 action 31", "evaluation person 17 action 31"],
-        10,
-    )
-    train, test = split(dataset, purpose)
-    assert (train.tolist(), test.tolist()) == (list(range(10)), list(range(10, 30)))
+def test_synth_rhd_is_tested_on_other_people_in_other_actions(purpose):
+    dataset = Prepared("synth-rhd", open_source("synth-rhd").sequences, 2)
+    train, test = ([name.split() for name in names(dataset, part)] for part in split(dataset, purpose))
+    for word, (in_training, in_test) in {2: (16, 4), 4: (31, 8)}.items():  # "training person 3 action 17"
+        seen, unseen = {name[word] for name in train}, {name[word] for name in test}
+        assert (len(seen), len(unseen), seen & unseen) == (in_training, in_test, set())
 
 
 @pytest.mark.parametrize("purpose", ["pose", "synthesis"])
@@ -72,15 +70,12 @@ def test_an_unknown_data_set_is_refused_with_those_there_are():
         open_source("stb")
 
 
-@pytest.mark.parametrize("name, options", [("synth-stb", {"frames_per_sequence": 20}), ("synth-rhd", {"count": 600})])
-@pytest.mark.parametrize("purpose", ["pose", "synthesis"])
-def test_rendered_sets_are_split_whole_even_when_few_samples_are_drawn(name, options, purpose, tmp_path, monkeypatch):
+@pytest.mark.parametrize("purpose, sequences, backgrounds", [("pose", 0, 0), ("synthesis", 12, 6)])
+def test_few_rendered_frames_are_split_like_all(purpose, sequences, backgrounds, tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_CACHE_ROOT", str(tmp_path))
-    dataset = open_dataset(name, 16, **options)
+    dataset = open_dataset("synth-stb", 16, frames_per_sequence=20)
     train, test = split(dataset, purpose)
     assert not set(train) & set(test)
-    assert 0.04 < len(test) / len(train) < 0.3
-    shared = names(dataset, train) & names(dataset, test)
-    assert len(shared) == (12 if (name, purpose) == ("synth-stb", "synthesis") else 0)
-    seen = set(dataset["content"][train]) & set(dataset["content"][test])
-    assert len(seen) == (6 if shared else 0)
+    assert 0.15 < len(test) / len(train) < 0.3
+    assert len(names(dataset, train) & names(dataset, test)) == sequences
+    assert len(set(dataset["content"][train]) & set(dataset["content"][test])) == backgrounds
