@@ -2,7 +2,8 @@ r"""From a photograph to the square around its hand: the crop of the evaluation 
 
 The window is the one of Zimmermann & Brox (ICCV 2017), kept by Spurr et al. (CVPR 2018) and the dVAE: a square
 centred on the middle MCP, as wide as the joints reach, but no wider than 256 pixels of the image and no narrower
-than 50. The farthest joint then lies on its border. A crop is an affine map of pixels, so the camera stays a pinhole camera: $K' = A K$.
+than 50. The farthest joint then lies on its border. A crop is an affine map of pixels, so the camera stays a
+pinhole camera: $K' = A K$.
 
 Pixels: column j of an image covers [j, j + 1], so an image of S pixels spans [0, S]. uv is (column, row).
 """
@@ -22,8 +23,8 @@ GREY = 128.0  # what lies outside the image
 def crop_window(uv: Tensor, visible: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Where the protocol crops.
 
-    uv: (B, 21, 2) joints in pixels of the image, OpenPose order; joint 0 is the wrist (or, in the reference code's crops of RHD, the
-        palm centre).
+    uv: (B, 21, 2) joints in pixels of the image, OpenPose order; joint 0 is the wrist (in the protocol's crops
+        of RHD, the palm centre).
     visible: (B, 21) bool; joints that are not visible do not widen the window.
     image_size: (width, height); joints outside the image widen it only up to the border.
 
