@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from tests import typecheck
+
 # Signatures are checked at run time, in tests only. Numba compiles the kernels of `synthetic` from their plain
 # source, which a wrapped function has not.
 _PACKAGE = Path(__file__).parent / "dvae_lib"
 _CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([str(_PACKAGE)]) if m.name != "synthetic"]
-install_import_hook(_CHECKED, "beartype.beartype")
+install_import_hook(_CHECKED, f"{typecheck.__name__}.check")
 
 _SCRATCH = Path(tempfile.mkdtemp(prefix="dvae-tests-"))
 os.environ["DVAE_CACHE_ROOT"] = str(_SCRATCH / "cache")

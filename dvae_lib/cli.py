@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dvae_lib import settings
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, atomic_write
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -110,6 +110,7 @@ def predict(
         box = photographs.Box(*crop) if crop else None
         prediction = photographs.predict(model, path, chosen.experiment.size, box, right, bone)
         drawing = out / f"{path.stem}-pose.png"
-        photographs.draw(prediction, drawing)
+        with atomic_write(drawing) as temporary:
+            photographs.draw(prediction).savefig(temporary)
         answers.append(prediction.as_dict() | {"drawing": str(drawing)})
     typer.echo(json.dumps(answers, indent=1))

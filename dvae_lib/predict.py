@@ -6,10 +6,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from dvae_lib.datasets.crop import crop
-from dvae_lib.files import UserError, atomic_write, read_image
+from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import mirror
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.plots.hands import draw_skeleton
@@ -97,8 +98,8 @@ def predict(
     return Prediction(Path(path), photograph, box, pose * bone, (keypoints + 1) / 2 * box.side + corner)
 
 
-def draw(prediction: Prediction, path: Path) -> None:
-    """Writes a PNG: the photograph with the hand drawn over it, and the pose seen from the front and the side."""
+def draw(prediction: Prediction) -> Figure:
+    """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
     figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4))
     photo.imshow(prediction.photograph)
     draw_skeleton(photo, prediction.keypoints, width=2.5)
@@ -112,6 +113,4 @@ def draw(prediction: Prediction, path: Path) -> None:
         ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm", ylabel="y, mm")
     front.set_title("3D pose, front")
     side.set_title("3D pose, side")
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    plt.close(figure)
+    return figure

@@ -1,0 +1,68 @@
+"""The figures of chapter 12. The photographs may be missing: then `missing` stands in each figure's place."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dvae_lib import predict
+from dvae_lib.datasets import open_dataset, realhand, split
+from dvae_lib.datasets.batches import Batches
+from dvae_lib.models import CrossModalVAE
+from dvae_lib.plots import cross_modal
+from dvae_lib.plots.hands import MUTED, draw_skeleton, grid, show_keypoints
+
+HOW_TO_GET_THEM = (
+    "The photographs are not here. Run `python -m data_scripts.download realhand --accept-licence`, "
+    "then `make book` again."
+)
+
+
+def missing() -> Figure:
+    """What stands in place of a figure when the photographs are not here."""
+    figure, ax = plt.subplots(figsize=(7.5, 1.6))
+    ax.text(0.5, 0.5, HOW_TO_GET_THEM.replace(", then", ",\nthen"), ha="center", va="center", color=MUTED)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(MUTED)
+    return figure
+
+
+def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
+    """Photographs spread over the video, cropped, with their true keypoints."""
+    dataset = open_dataset("realhand", size)
+    chosen = np.linspace(0, len(dataset) - 1, rows * columns).astype(int)
+    batch = next(Batches([(dataset, chosen)], len(chosen)).in_order())
+    figure, axes = grid(rows, columns, cell=1.7)
+    for ax, image, keypoints in zip(axes.flat, batch["image"], batch["keypoints"], strict=True):
+        show_keypoints(ax, keypoints, image)
+    return figure
+
+
+def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int = 8) -> Figure:
+    """`cross_modal.translations` of photographs spread over the test blocks."""
+    return cross_modal.translations(model, batch, np.linspace(0, len(batch["pose"]) - 1, columns).astype(int).tolist())
+
+
+@torch.inference_mode()
+def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], errors: Tensor, each: int = 4) -> Figure:
+    """The photographs with the smallest and the largest error (N,) mm: predicted 2D in colour over the true in grey."""
+    order = errors.argsort()
+    chosen = torch.cat([order[:each], order[-each:]])
+    keypoints = model.translate("image", batch["image"], "keypoints")
+    figure, axes = grid(2, each, ["best", "worst"], cell=1.7)
+    for ax, i in zip(axes.flat, chosen.tolist(), strict=True):
+        show_keypoints(ax, batch["keypoints"][i], batch["image"][i], colour="#d9d9d9")
+        draw_skeleton(ax, keypoints[i])
+        ax.text(-0.95, 0.93, f"{errors[i]:.0f} mm", color="white", bbox={"color": "black", "alpha": 0.6, "pad": 1.5})
+    return figure
+
+
+def prediction(model: CrossModalVAE, size: int, sample: int = 0) -> Figure:
+    """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
+    source = realhand.RealHandSource()
+    frame = int(split(open_dataset("realhand", size))[1][sample])
+    return predict.draw(predict.predict(model, source.photograph(frame), size))

@@ -1,0 +1,132 @@
+"""`dvae` as a person uses it: on images good and bad."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from dvae_lib import predict as module
+from dvae_lib.cli import app
+from dvae_lib.experiments import load_or_train
+from dvae_lib.files import UserError
+from dvae_lib.models import CrossModalVAE, modality
+from dvae_lib.predict import Box, draw, predict
+
+
+class Echo(CrossModalVAE):
+    """Not a model: it says where the brightest pixel of its crop is, in all joints of every modality."""
+
+    def __init__(self):
+        super().__init__([modality("image", 32), modality("keypoints", 32), modality("pose", 32)], d=2)
+
+    def encode(self, name, x):
+        brightest = x.mean(1).flatten(1).argmax(1)
+        place = torch.stack([brightest % 32, brightest // 32], -1)
+        return torch.distributions.Normal((place + 0.5) / 16 - 1, torch.ones(1, 2))
+
+    def decode(self, z, names=None):
+        pose = torch.cat([z, torch.zeros(1, 1)], 1)
+        return {"keypoints": z[:, None].expand(1, 21, 2), "pose": pose[:, None].expand(1, 21, 3)}
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A dark square photograph with a bright spot at column 150, row 50."""
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    pixels[46:55, 146:155] = 255
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.mark.parametrize("box", [None, Box(100.0, 20.0, 80.0), Box(120.0, -30.0, 160.0)])
+@pytest.mark.parametrize("right", [False, True])
+def test_keypoints_come_back_to_the_photograph(photograph, box, right):
+    answer = predict(Echo(), photograph, 32, box, right)
+    torch.testing.assert_close(answer.keypoints, torch.tensor([150.0, 50.0]).expand(21, 2), atol=4.0, rtol=0)
+
+
+def test_a_right_hand_is_read_in_the_mirror(photograph):
+    left, right = (predict(Echo(), photograph, 32, None, right) for right in (False, True))
+    torch.testing.assert_close(left.pose, right.pose, atol=3.0, rtol=0)
+
+
+def test_bone_sets_the_millimetres(photograph):
+    poses = [predict(Echo(), photograph, 32, bone=bone).pose for bone in (40.0, 80.0)]
+    torch.testing.assert_close(2 * poses[0], poses[1])
+
+
+def test_an_oblong_image_without_a_crop_is_refused(tmp_path):
+    Image.new("RGB", (640, 480)).save(tmp_path / "wide.png")
+    with pytest.raises(UserError, match=r"wide\.png is 640 × 480 pixels and no crop was given.*--crop LEFT TOP SIDE"):
+        predict(Echo(), tmp_path / "wide.png", 32)
+
+
+@pytest.mark.parametrize("box", [Box(900.0, 0.0, 100.0), Box(0.0, 0.0, 2.0), Box(-200.0, 0.0, 100.0)])
+def test_a_crop_outside_the_image_is_refused(photograph, box):
+    with pytest.raises(UserError, match="lies outside.*photo.png"):
+        predict(Echo(), photograph, 32, box)
+
+
+def test_bad_files_are_named(tmp_path, photograph, monkeypatch):
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(photograph.read_bytes()[:150])
+    for name in ("text.jpg", "cut.png"):
+        with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
+            predict(Echo(), tmp_path / name, 32)
+    with pytest.raises(UserError, match="nowhere.png does not exist"):
+        predict(Echo(), tmp_path / "nowhere.png", 32)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match="too large"):
+        predict(Echo(), photograph, 32)
+
+
+def test_the_drawing_holds_the_photograph_and_two_views(photograph):
+    figure = draw(predict(Echo(), photograph, 32))
+    assert len(figure.axes) == 3 and figure.axes[0].images[0].get_array().shape == (200, 200, 3)
+    module.plt.close(figure)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_predict_says_when_nothing_is_trained(photograph, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "none"))
+    result = run("predict", photograph)
+    assert result.exit_code == 1 and "run `dvae train cross-modal` first" in result.output
+
+
+def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
+    load_or_train("cross-modal")
+    result = run("predict", photograph, photograph, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    answers = json.loads(result.stdout)
+    assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
+    assert Image.open(answers[0]["drawing"]).size[0] > 600
+
+
+def test_list_shows_what_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    assert "not trained" in run("list").output
+    result = run("train", "vae-pose")
+    assert result.exit_code == 0, result.output
+    line = next(line for line in run("list").output.splitlines() if line.startswith("vae-pose"))
+    assert "trained" in line and "not trained" not in line
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["train"], "pass --all"),
+        (["train", "typo"], "no experiment “typo”"),
+        (["train", "vae-pose", "--profile", "huge"], "no profile “huge”"),
+        (["list", "--data", "moon"], "no data “moon”"),
+        (["predict", "photo.png", "--run", "typo"], "no experiment “typo”"),
+    ],
+)
+def test_wrong_words_are_answered_in_a_sentence(arguments, words):
+    result = run(*arguments)
+    assert result.exit_code == 1 and words in result.output and "Traceback" not in result.output
