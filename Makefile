@@ -15,7 +15,7 @@ test: .venv/.installed
 	$(BIN)/python -m pytest --nbval-lax
 
 bench: .venv/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks _build/bench.json
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
