@@ -31,6 +31,10 @@ DISTANCE, ALONG, NX, NY, NZ = range(5)  # rows of the scratch table (5, n)
 f4 = np.float32
 FAR, ZERO, ONE, QUARTER, HALF, TINY = f4(1e6), f4(0), f4(1), f4(0.25), f4(0.5), f4(1e-9)
 _TWO, _FOUR = f4(2), f4(4)
+_LANE = 16
+_MELTING = f4(16)  # mm beyond which no cone melts into another …
+_SUNK = f4(8)  # … and by which melting together can bring the surface nearer at the most
+_FROM_AFAR = f4(24)  # mm; a bound will do
 _TOUCH = f4(0.8)  # mm over which parts that touch without melting are rounded off
 _MELT_UNTIL = f4(0.55)  # the fraction of a finger's first bone along which it melts into the palm
 
@@ -40,16 +44,22 @@ Indices = NDArray[np.int64]
 
 @njit(**JIT)
 def gather(cones: Array, which: Indices, n: int, table: Array) -> None:
-    """Copies n of the cones (P, 16) into the table (16, ≥ n), side by side."""
-    for j in range(n):
+    """Copies n of the cones (P, 16) into the table (16, ≥ n), side by side, and the last one again to fill a lane."""
+    for j in range(lanes(n)):
         for c in range(COLUMNS):
-            table[c, j] = cones[which[j], c]
+            table[c, j] = cones[which[min(j, n - 1)], c]
+
+
+@njit(inline="always", **JIT)
+def lanes(n: int) -> int:
+    """n rounded up to what the processor does at once: the rest of a short loop would cost more than the loop."""
+    return (n + _LANE - 1) // _LANE * _LANE
 
 
 @njit(**JIT)
 def _each(table: Array, n: int, x: float, y: float, z: float, out: Array) -> None:
     """For each cone its distance (mm) from a point, and how far along its axis the nearest point is, in [0, 1]."""
-    for j in range(n):
+    for j in range(lanes(n)):
         px, py, pz = x - table[0, j], y - table[1, j], z - table[2, j]
         nx, ny, nz = table[6, j], table[7, j], table[8, j]
         flat = table[FLAT, j] * (px * nx + py * ny + pz * nz)  # stretching space flattens what is in it
@@ -69,7 +79,7 @@ def _each(table: Array, n: int, x: float, y: float, z: float, out: Array) -> Non
 @njit(**JIT)
 def _each_normal(table: Array, n: int, x: float, y: float, z: float, out: Array) -> None:
     """For each cone the gradient of its distance, which `_each` has just measured at the same point."""
-    for j in range(n):
+    for j in range(lanes(n)):
         px, py, pz = x - table[0, j], y - table[1, j], z - table[2, j]
         nx, ny, nz = table[6, j], table[7, j], table[8, j]
         ax, ay, az = table[3, j], table[4, j], table[5, j]
@@ -117,12 +127,23 @@ def _melt_at_root(i: int, s: float, melt: float) -> float:
 
 @njit(**JIT)
 def distance(table: Array, which: Indices, n: int, x: float, y: float, z: float, out: Array) -> tuple[float, int]:
-    """Distance (mm) from a point to the hand, and the place in the table of the nearest cone."""
+    """Distance (mm) from a point to the hand, and the place in the table of the nearest cone.
+
+    From afar only a lower bound, and no place.
+    """
     _each(table, n, x, y, z, out)
+    least = FAR
+    for j in range(lanes(n)):
+        d = out[DISTANCE, j]
+        least = d if d < least else least
+    if least > _FROM_AFAR:
+        return least - _SUNK, 0
     total, chain, best_in_chain, best = FAR, FAR, FAR, FAR
     melt, group, place = ONE, PALM, -1
     for j in range(n):
         i, d = which[j], out[DISTANCE, j]
+        if d > least + _MELTING:
+            continue
         if GROUP[i] != group:
             total = _share(total, chain, melt)[0]
             chain, best_in_chain, group = FAR, FAR, GROUP[i]

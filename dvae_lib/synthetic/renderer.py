@@ -22,6 +22,7 @@ from dvae_lib.synthetic.distance import (
     HALF,
     JIT,
     ONE,
+    QUARTER,
     TINY,
     ZERO,
     Array,
@@ -29,12 +30,13 @@ from dvae_lib.synthetic.distance import (
     distance,
     f4,
     gather,
+    lanes,
     lit,
     normal,
     openness,
     project_for_shadow,
 )
-from dvae_lib.synthetic.shading import Colour, room_colour, shade
+from dvae_lib.synthetic.shading import Colour, material, room_colour, shade
 from dvae_lib.synthetic.solid import (
     COLUMNS,
     GROUP,
@@ -53,11 +55,18 @@ _NEAR = f4(60)  # mm; nothing nearer to the camera is drawn
 _AROUND = f4(7)  # mm around a point in which ambient occlusion finds its neighbours
 _STEPS = 40
 _HIT = f4(0.1)  # mm from the surface at which a ray has arrived
-_CAUTION = f4(0.93)  # tapering and flattening can make d a little too long
+_CAUTION = f4(0.9)  # of d that a wide ray walks, for tapering and flattening can make d a little too long …
+_HASTE = f4(1.4)  # … and that a thin one does: should it step into the hand, d is negative and it steps back
 _EDGE = f4(3)  # mm of depth between neighbouring pixels that make an edge (and the slope of a pixel or two)
 _GREY = 128  # outside the camera's frame
 # Where the four rays of an edge pixel go: a turned square, so that no two share a row or a column.
+_BESIDE = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 _RAYS = ((f4(-0.125), f4(-0.375)), (f4(0.375), f4(-0.125)), (f4(-0.375), f4(0.125)), (f4(0.125), f4(0.375)))
+
+
+# Of the crop's camera fx, fy, cx, cy, and of the camera's frame: its pixels at the crop's left and top, and how many of
+# them a pixel of the crop is wide.
+Eye = tuple[float, float, float, float, float, float, float]
 
 
 @njit(**JIT)
@@ -113,12 +122,13 @@ def _trace(
     Returns the depth where one of them may meet the hand, and the place in the table of the cone that is nearest
     there; −1 if they meet none before `far`.
     """
+    trust = _CAUTION if spread > ZERO else _HASTE
     slant = ONE / math.sqrt(dx * dx + dy * dy + ONE)
     d, place = ZERO, -1
     for _ in range(_STEPS):
         d, place = distance(table, which, n, z * dx, z * dy, z, out)
-        d = _CAUTION * d - spread * z
-        if d < _HIT:
+        d = d * trust - spread * z
+        if abs(d) < _HIT or d < ZERO < spread:
             return z, place
         z += d * slant
         if z > far:
@@ -127,136 +137,162 @@ def _trace(
     return z, place if d < ONE or spread > ZERO else -1
 
 
-@njit(parallel=True, **JIT)
-def _draw(
-    cones: Array,
-    flat: Array,
-    right: NDArray[np.bool_],
-    pinhole: Array,
-    looks: Array,
-    lights: Array,
-    rooms: NDArray[np.uint8],
-    room: Indices,
-    windows: Array,
-    levels: tuple,
-    image: NDArray[np.uint8],
-    depth: NDArray[np.uint16],
-    mask: NDArray[np.uint8],
-) -> None:
-    size = depth.shape[-1]
-    tile = max(size // _TILES, 4)
-    P = cones.shape[1]
-    for m in prange(len(cones)):
-        hand, look, light, walls = cones[m], looks[m], lights[m], rooms[room[m]]
-        fx, fy, cx, cy = pinhole[m, 0], pinhole[m, 1], pinhole[m, 2], pinhole[m, 3]
-        left, top, pixel = windows[m, 0], windows[m, 1], windows[m, 2] / f4(size)
-        axes = _project_axes(hand, fx, fy, cx, cy)
-        shadows, lamp_frame = project_for_shadow(hand, light)
-        which, around = np.empty(P, dtype=np.int64), np.empty(P, dtype=np.int64)
-        table, wide = np.empty((COLUMNS, P), dtype=np.float32), np.empty((COLUMNS, P), dtype=np.float32)
-        out, aside = np.empty((5, P), dtype=np.float32), np.empty((5, P), dtype=np.float32)
-        surface = np.zeros((size, size), dtype=np.float32)
-        colour = np.empty((size, size, 3), dtype=np.float32)
-
-        # Twice over the image: every pixel, tile by tile; then the edges, each a tile of its own with four rays.
-        for i0 in range(0, size, tile):
-            for j0 in range(0, size, tile):
-                middle_u, middle_v = f4(j0) + HALF * f4(tile), f4(i0) + HALF * f4(tile)
-                radius = f4(0.71) * f4(tile)
-                n = _select(axes, middle_u, middle_v, radius, ZERO, which)
-                start, far, place, n_around = ZERO, ZERO, -1, 0
-                if n:
-                    gather(hand, which, n, table)
-                    start, far = _depth_range(axes, which, n)
-                    dx, dy = (middle_u - cx) / fx, (middle_v - cy) / fy
-                    start, place = _trace(table, which, n, out, dx, dy, start, far, radius / min(fx, fy))
-                    if place >= 0:
-                        n_around = _select(axes, middle_u, middle_v, radius, _AROUND, around)
-                        gather(hand, around, n_around, wide)
-                for i in range(i0, min(i0 + tile, size)):
-                    for j in range(j0, min(j0 + tile, size)):
-                        u, v = f4(j) + HALF, f4(i) + HALF
-                        frame_u, frame_v = left + u * pixel, top + v * pixel
-                        if not (ZERO <= frame_u < walls.shape[1] and ZERO <= frame_v < walls.shape[0]):
-                            colour[i, j] = _GREY
-                            continue
-                        z, hit = ZERO, -1
-                        dx, dy = (u - cx) / fx, (v - cy) / fy
-                        if place >= 0:
-                            z, hit = _trace(table, which, n, out, dx, dy, start, far, ZERO)
-                        if hit < 0:
-                            r, g, b = room_colour(walls, frame_u, frame_v, pixel)
-                        else:
-                            label = LABEL[which[hit]]
-                            mask[m, i, j] = label + (RIGHT_OFFSET if right[m] and label != PERSON_ID else 0)
-                            surface[i, j] = z
-                            depth[m, i, j] = np.uint16(z + HALF)
-                            r, g, b = _look_at(
-                                table, which, n, out, wide, around, n_around, aside, shadows, lamp_frame, flat,
-                                right[m], hit, dx, dy, z, z / fx, look, light, levels,
-                            )  # fmt: skip
-                        colour[i, j, 0], colour[i, j, 1], colour[i, j, 2] = r, g, b
-
-        for i in range(size):
-            for j in range(size):
-                frame_u, frame_v = left + (f4(j) + HALF) * pixel, top + (f4(i) + HALF) * pixel
-                if not (ZERO <= frame_u < walls.shape[1] and ZERO <= frame_v < walls.shape[0]):
-                    continue
-                if not _is_edge(surface, i, j, fx):
-                    continue
-                u, v = f4(j) + HALF, f4(i) + HALF
-                n = _select(axes, u, v, f4(0.6), ZERO, which)
-                gather(hand, which, n, table)
-                n_around = _select(axes, u, v, f4(0.6), _AROUND, around)
-                gather(hand, around, n_around, wide)
-                near, far = _depth_range(axes, which, n)
-                near, _ = _trace(table, which, n, out, (u - cx) / fx, (v - cy) / fy, near, far, f4(0.5) / min(fx, fy))
-                r, g, b = ZERO, ZERO, ZERO
-                for ray in _RAYS:
-                    dx, dy = (u + ray[0] - cx) / fx, (v + ray[1] - cy) / fy
-                    z, hit = _trace(table, which, n, out, dx, dy, near, far, ZERO)
-                    if hit < 0:
-                        seen = room_colour(walls, left + (u + ray[0]) * pixel, top + (v + ray[1]) * pixel, pixel)
-                    else:
-                        seen = _look_at(
-                            table, which, n, out, wide, around, n_around, aside, shadows, lamp_frame, flat,
-                            right[m], hit, dx, dy, z, z / fx, look, light, levels,
-                        )  # fmt: skip
-                    r, g, b = r + seen[0] / f4(4), g + seen[1] / f4(4), b + seen[2] / f4(4)
-                colour[i, j, 0], colour[i, j, 1], colour[i, j, 2] = r, g, b
-
-        for c in range(3):
-            for i in range(size):
-                for j in range(size):
-                    image[m, c, i, j] = np.uint8(min(max(colour[i, j, c] + HALF, ZERO), f4(255)))
-
-
-@njit(**JIT)
-def _is_edge(surface: Array, i: int, j: int, f: float) -> bool:
-    """Whether depth jumps, or the hand ends, between pixel (i, j) and one of its four neighbours."""
-    size, z = len(surface), surface[i, j]
-    nearest, farthest = z, z
-    for di, dj in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        if 0 <= i + di < size and 0 <= j + dj < size:
-            other = surface[i + di, j + dj]
-            if (other > ZERO) != (z > ZERO):
-                return True
-            nearest, farthest = min(nearest, other), max(farthest, other)
-    return farthest - nearest > _EDGE + f4(2) * z / f
-
-
 @njit(**JIT)
 def _look_at(
-    table: Array, which: Indices, n: int, out: Array, wide: Array, around: Indices, n_around: int, aside: Array,
-    shadows: Array, lamp_frame: Array, flat: Array, right: bool, hit: int, dx: float, dy: float, z: float,
-    footprint: float, look: Array, light: Array, levels: tuple,
+    table: Array, which: Indices, n: int, out: Array, wide: Array, around: Indices, n_around: int, hit: int,
+    x: float, y: float, z: float, hand: tuple, footprint: float,
 ) -> Colour:  # fmt: skip
-    """The colour that the ray (dx, dy, 1) brings from depth z, where `_trace` has just met the cone `hit`."""
-    x, y = z * dx, z * dy
+    """The colour of the point (x, y, z) mm, where `_trace` has just met the cone at place `hit`."""
+    flat, right, look, light, shadows, lamp, levels = hand
     nx, ny, nz = normal(table, which, n, x, y, z, out)
-    sky = openness(wide, around, n_around, x, y, z, nx, ny, nz, aside)
-    lamp = lit(shadows, lamp_frame, x, y, z)
-    return shade(table, which, n, out, flat, right, hit, x, y, z, nx, ny, nz, sky, lamp, footprint, look, light, levels)
+    lit_by_lamp = lit(shadows, lamp, x, y, z)
+    albedo = material(table, which, n, out, flat, right, hit, x, y, z, nx, ny, nz, footprint, look, levels)
+    sky = openness(wide, around, n_around, x, y, z, nx, ny, nz, out)
+    return shade(albedo, x, y, z, sky, lit_by_lamp, light)
+
+
+@njit(inline="always", **JIT)
+def _in_frame(walls: NDArray[np.uint8], eye: Eye, u: float, v: float) -> bool:
+    column, row = eye[4] + u * eye[6], eye[5] + v * eye[6]
+    return ZERO <= column < walls.shape[1] and ZERO <= row < walls.shape[0]
+
+
+@njit(**JIT)
+def _cover(
+    cones: Array, axes: Array, eye: Eye, hand: tuple, walls: NDArray[np.uint8],
+    surface: Array, colour: Array, mask: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """One ray a pixel, tile by tile, into depth `surface` (S, S), `mask` (S, S) and `colour` (S, S, 3)."""
+    fx, fy, cx, cy, left, top, pixel = eye
+    size, P = len(surface), lanes(len(cones))
+    tile = max(size // _TILES, 4)
+    radius = f4(0.71) * f4(tile)
+    which, around = np.empty(P, dtype=np.int64), np.empty(P, dtype=np.int64)
+    table, wide = np.empty((COLUMNS, P), dtype=np.float32), np.empty((COLUMNS, P), dtype=np.float32)
+    out = np.empty((5, P), dtype=np.float32)
+    for i0 in range(0, size, tile):
+        for j0 in range(0, size, tile):
+            u, v = f4(j0) + HALF * f4(tile), f4(i0) + HALF * f4(tile)
+            n, n_around = _select(axes, u, v, radius, ZERO, which), 0
+            start, far, place = ZERO, ZERO, -1
+            if n:
+                gather(cones, which, n, table)
+                start, far = _depth_range(axes, which, n)
+                wider = radius / min(fx, fy)
+                start, place = _trace(table, which, n, out, (u - cx) / fx, (v - cy) / fy, start, far, wider)
+                if place >= 0:
+                    n_around = _select(axes, u, v, radius, _AROUND, around)
+                    gather(cones, around, n_around, wide)
+            for i in range(i0, min(i0 + tile, size)):
+                for j in range(j0, min(j0 + tile, size)):
+                    u, v = f4(j) + HALF, f4(i) + HALF
+                    if not _in_frame(walls, eye, u, v):
+                        colour[i, j] = _GREY
+                        continue
+                    z, hit = ZERO, -1
+                    dx, dy = (u - cx) / fx, (v - cy) / fy
+                    if place >= 0:
+                        z, hit = _trace(table, which, n, out, dx, dy, start, far, ZERO)
+                    if hit < 0:
+                        r, g, b = room_colour(walls, left + u * pixel, top + v * pixel, pixel)
+                    else:
+                        label = LABEL[which[hit]]
+                        mask[i, j] = label + (RIGHT_OFFSET if hand[1] and label != PERSON_ID else 0)
+                        surface[i, j] = z
+                        r, g, b = _look_at(
+                            table, which, n, out, wide, around, n_around, hit, z * dx, z * dy, z, hand, z / fx
+                        )
+                    colour[i, j, 0], colour[i, j, 1], colour[i, j, 2] = r, g, b
+
+
+@njit(**JIT)
+def _neighbours(surface: Array, i: int, j: int) -> tuple[float, float, bool]:
+    """Nearest and farthest depth among pixel (i, j) and the four beside it, and whether the hand ends there."""
+    size, nearest, farthest, seen, total = len(surface), f4(1e9), ZERO, 0, 0
+    for di, dj in _BESIDE:
+        if 0 <= i + di < size and 0 <= j + dj < size:
+            total += 1
+            z = surface[i + di, j + dj]
+            if z > ZERO:
+                seen += 1
+                nearest, farthest = min(nearest, z), max(farthest, z)
+    return nearest, farthest, 0 < seen < total
+
+
+@njit(**JIT)
+def _soften(
+    cones: Array, axes: Array, eye: Eye, hand: tuple, walls: NDArray[np.uint8],
+    surface: Array, colour: Array, smooth: Array,
+) -> None:  # fmt: skip
+    """Four rays for each pixel on an edge, into `smooth` (S, S, 3), which starts as a copy of `colour`.
+
+    A ray that meets the hand at the depth of a pixel beside it takes that pixel's colour; few need their own.
+    """
+    fx, fy, cx, cy, left, top, pixel = eye
+    size, P = len(surface), lanes(len(cones))
+    which, table = np.empty(P, dtype=np.int64), np.empty((COLUMNS, P), dtype=np.float32)
+    around, wide = np.empty(P, dtype=np.int64), np.empty((COLUMNS, P), dtype=np.float32)
+    out = np.empty((5, P), dtype=np.float32)
+    for i in range(size):
+        for j in range(size):
+            nearest, farthest, ends = _neighbours(surface, i, j)
+            u, v = f4(j) + HALF, f4(i) + HALF
+            jump = _EDGE + f4(2) * nearest / fx
+            if not (ends or farthest - nearest > jump) or not _in_frame(walls, eye, u, v):
+                continue
+            n, n_around = _select(axes, u, v, HALF, ZERO, which), 0
+            gather(cones, which, n, table)
+            r, g, b = ZERO, ZERO, ZERO
+            for ray in _RAYS:
+                dx, dy = (u + ray[0] - cx) / fx, (v + ray[1] - cy) / fy
+                z, hit = ZERO, -1
+                if n:
+                    z, hit = _trace(table, which, n, out, dx, dy, nearest - _EDGE, farthest + jump, ZERO)
+                if hit < 0:
+                    seen = room_colour(walls, left + (u + ray[0]) * pixel, top + (v + ray[1]) * pixel, pixel)
+                    r, g, b = r + seen[0], g + seen[1], b + seen[2]
+                    continue
+                best, bi, bj = jump, -1, -1
+                for di, dj in _BESIDE:
+                    if 0 <= i + di < size and 0 <= j + dj < size:
+                        off = abs(surface[i + di, j + dj] - z)
+                        if off < best:
+                            best, bi, bj = off, i + di, j + dj
+                if bi >= 0:
+                    r, g, b = r + colour[bi, bj, 0], g + colour[bi, bj, 1], b + colour[bi, bj, 2]
+                    continue
+                if not n_around:
+                    n_around = _select(axes, u, v, HALF, _AROUND, around)
+                    gather(cones, around, n_around, wide)
+                seen = _look_at(table, which, n, out, wide, around, n_around, hit, z * dx, z * dy, z, hand, z / fx)
+                r, g, b = r + seen[0], g + seen[1], b + seen[2]
+            smooth[i, j, 0], smooth[i, j, 1], smooth[i, j, 2] = QUARTER * r, QUARTER * g, QUARTER * b
+
+
+@njit(parallel=True, **JIT)
+def _draw(
+    cones: Array, flat: Array, right: NDArray[np.bool_], pinhole: Array, looks: Array, lights: Array,
+    rooms: NDArray[np.uint8], room: Indices, windows: Array, levels: tuple,
+    image: NDArray[np.uint8], depth: NDArray[np.uint16], mask: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    size = depth.shape[-1]
+    for m in prange(len(cones)):
+        fx, fy, cx, cy = pinhole[m, 0], pinhole[m, 1], pinhole[m, 2], pinhole[m, 3]
+        eye = (fx, fy, cx, cy, windows[m, 0], windows[m, 1], windows[m, 2] / f4(size))
+        shadows, lamp = project_for_shadow(cones[m], lights[m])
+        hand = (flat, right[m], looks[m], lights[m], shadows, lamp, levels)
+        axes = _project_axes(cones[m], fx, fy, cx, cy)
+        walls = rooms[room[m]]
+        surface = np.zeros((size, size), dtype=np.float32)
+        colour = np.empty((size, size, 3), dtype=np.float32)
+        _cover(cones[m], axes, eye, hand, walls, surface, colour, mask[m])
+        smooth = colour.copy()
+        _soften(cones[m], axes, eye, hand, walls, surface, colour, smooth)
+        for i in range(size):
+            for j in range(size):
+                depth[m, i, j] = np.uint16(surface[i, j] + HALF)
+                for c in range(3):
+                    image[m, c, i, j] = np.uint8(min(max(smooth[i, j, c] + HALF, ZERO), f4(255)))
 
 
 def render(

@@ -115,12 +115,16 @@ def _on_the_map(
     return mx * t, my * t, rx * t, ry * t, rz * t, dx * t, dy * t, dz * t, nx * t, ny * t, nz * t
 
 
-@njit(inline="always", **JIT)
-def _material(
+@njit(**JIT)
+def material(
     table: Array, which: Indices, n: int, out: Array, flat: Array, right: bool, place: int,
     x: float, y: float, z: float, nx: float, ny: float, nz: float, footprint: float, look: Array, levels: tuple,
 ) -> tuple:  # fmt: skip
-    """Albedo, the normal tilted by the skin's relief, gloss, how much of a nail, and how far light spreads inside."""
+    """What the cone at `place` is made of at the point (x, y, z) mm, a pixel being `footprint` mm wide there.
+
+    Returns albedo (3), the normal tilted by the skin's relief (3), gloss, how much of a nail it is, and how far,
+    relative to skin, light spreads in it.
+    """
     own = which[place]
     if GROUP[own] == SLEEVE:
         turn = nx * table[6, place] + ny * table[7, place] + nz * table[8, place]
@@ -165,18 +169,9 @@ def _material(
 
 
 @njit(**JIT)
-def shade(
-    table: Array, which: Indices, n: int, out: Array, flat: Array, right: bool, place: int,
-    x: float, y: float, z: float, nx: float, ny: float, nz: float,
-    sky: float, lamp: float, footprint: float, look: Array, light: Array, levels: tuple,
-) -> Colour:  # fmt: skip
-    """RGB in [0, 255] of the point (x, y, z) mm of the cone at `place`, a pixel being `footprint` mm wide there.
-
-    n*: normal.  sky, lamp: how much of either is seen from there, in [0, 1].  The rest: see `renderer`.
-    """
-    r, g, b, nx, ny, nz, gloss, nail, depth = _material(
-        table, which, n, out, flat, right, place, x, y, z, nx, ny, nz, footprint, look, levels
-    )
+def shade(material: tuple, x: float, y: float, z: float, sky: float, lamp: float, light: Array) -> Colour:
+    """RGB in [0, 255] of a point (x, y, z) mm that sees this much of the sky and of the lamp, both in [0, 1]."""
+    r, g, b, nx, ny, nz, gloss, nail, depth = material
     albedo = (r, g, b)
     facing = nx * light[0] + ny * light[1] + nz * light[2]
     scale = ONE / math.sqrt(x * x + y * y + z * z)
