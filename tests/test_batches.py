@@ -93,6 +93,19 @@ def test_image_moves_with_its_keypoints():
     torch.testing.assert_close(found[inside], expected[inside], atol=0.3, rtol=0)
 
 
+def test_background_is_replaced_behind_the_hand_only():
+    raw = raw_block(64)
+    raw["right"][:] = False
+    raw["mask"] = torch.zeros(64, SIZE, SIZE, dtype=torch.uint8)
+    raw["mask"][:, 20:40, 10:50] = 17
+    plain = make_batch(raw, SIZE)["image"]
+    image = make_batch(raw, SIZE, Augmentation(background=0.25), torch.Generator().manual_seed(0))["image"]
+    assert torch.equal(image[:, :, 20:40, 10:50], plain[:, :, 20:40, 10:50])
+    changed = (image[:, :, :20] != plain[:, :, :20]).flatten(1).float().mean(1)
+    assert set((changed > 0.9).tolist()) == {True, False} and 6 <= (changed > 0.9).sum() <= 28
+    assert (changed[changed <= 0.9] == 0).all()
+
+
 def test_warp_by_the_identity_and_by_a_whole_pixel():
     image = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(warp(image, torch.eye(3)[None]), image)
@@ -141,6 +154,16 @@ def test_a_mixture_draws_equal_shares():
     batches = Batches([(FakeDataset(40, 0), np.arange(40)), (FakeDataset(40, 1), np.arange(40))], 8)
     assert [len(indices) for indices in batches.indices(0)] == [4, 4]
     assert len(batches.at(0)["pose"]) == 8
+
+
+def test_masks_are_loaded_when_backgrounds_are_replaced():
+    dataset = FakeDataset()
+    dataset.arrays["mask"] = np.zeros((40, SIZE, SIZE), np.uint8)
+    plain, replaced = (
+        Batches([(dataset, np.arange(40))], 40, augmentation=Augmentation(background=share)).at(0)["image"]
+        for share in (0.0, 1.0)
+    )
+    assert ((plain != replaced).flatten(1).float().mean(1) > 0.9).all()
 
 
 def test_in_order_visits_everything_once():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.hand import Root, bone_scale, project, with_root
@@ -32,6 +32,7 @@ class Augmentation:
     zoom: float = 0.0  # the log of the magnification is uniform in ±
     shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
+    background: float = 0.0  # share of the samples put before random colours; needs the data set's masks
 
 
 def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
@@ -89,6 +90,17 @@ def _jitter_colour(image: Tensor, amount: float, generator: torch.Generator) -> 
     return (((image - grey) * contrast + grey + 1) * gain - 1 + brightness).clamp(-1, 1)
 
 
+def _replace_background(image: Tensor, mask: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Puts a share of the hands before coarse and fine random colours, so that no room can be learnt by heart."""
+    n, _, size, _ = image.shape
+    coarse, fine = (
+        interpolate(_uniform((n, 3, cells, cells), image, generator), size, mode="bilinear") for cells in (3, 16)
+    )
+    colours = (coarse + _uniform((n, 1, 1, 1), image, generator) * fine).clamp(-1, 1)
+    replaced = _uniform((n, 1, 1, 1), image, generator) < 2 * share - 1
+    return torch.where(replaced & (mask == 0)[:, None], colours, image)
+
+
 def make_batch(
     raw: Mapping[str, Tensor],
     size: int,
@@ -123,6 +135,8 @@ def make_batch(
     moved = not torch.equal(A, torch.eye(3, device=A.device).expand_as(A))
     if "image" in raw:
         image = raw["image"].float() / 127.5 - 1
+        if augmentation.background and "mask" in raw:
+            image = _replace_background(image, raw["mask"], augmentation.background, generator)
         if augmentation.colour:
             image = _jitter_colour(image, augmentation.colour, generator)
         batch["image"] = warp(image, A) if moved else image
@@ -160,6 +174,8 @@ class Batches:
             "visible",
             "right",
         ]
+        if augmentation and augmentation.background and all("mask" in dataset.arrays for dataset, _ in self.parts):
+            self.fields.append("mask")
         self.root, self.seed, self.device, self.rank, self.world = root, seed, device, rank, world
 
     def indices(self, step: int) -> list[np.ndarray]:
