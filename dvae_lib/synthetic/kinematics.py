@@ -8,7 +8,9 @@ hand is its mirror image. Lengths are millimetres, angles radians; everything is
 from collections.abc import Mapping
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 FloatArray = NDArray[np.floating]
 
@@ -42,7 +44,7 @@ _ROLL = np.radians([6.0, 0.0, -5.0, -11.0])
 _THUMB_ROLL = np.radians(48.0)  # the thumb's nail faces half sideways when the hand lies flat
 
 
-def _turn(axis: int, angle: FloatArray) -> FloatArray:
+def turn(axis: int, angle: FloatArray) -> FloatArray:
     """Rotations (..., 3, 3) by an angle (...) about x (0), y (1) or z (2), acting on columns."""
     angle = np.asarray(angle, dtype=np.float64)
     c, s = np.cos(angle), np.sin(angle)
@@ -70,19 +72,19 @@ def forward(angles: FloatArray, proportions: FloatArray) -> tuple[FloatArray, Fl
     joints, frames = np.zeros((n, 21, 3)), np.zeros((n, 21, 3, 3))
 
     # The forearm moves against the hand, whose frame stays.
-    frames[:, 0] = _turn(2, a["wrist deviation"]) @ _turn(0, a["wrist flexion"])
+    frames[:, 0] = turn(2, a["wrist deviation"]) @ turn(0, a["wrist flexion"])
 
     # The thumb: its metacarpal starts beside the fingers' plane and opposition carries its frame around y.
     joints[:, 1] = _THUMB_BASE * p["size"][:, None] * _widened(p["palm width"])
     frames[:, 1] = np.eye(3)
     R = (
-        _turn(1, a["thumb opposition"])
-        @ _turn(2, -a["thumb abduction"])
-        @ _turn(1, _THUMB_ROLL + 0.25 * a["thumb opposition"])
+        turn(1, a["thumb opposition"])
+        @ turn(2, -a["thumb abduction"])
+        @ turn(1, _THUMB_ROLL - 0.5 * a["thumb opposition"])
     )
     for j, bend in enumerate((None, "thumb MCP flexion", "thumb IP flexion")):
         if bend:
-            R = R @ _turn(0, -a[bend])
+            R = R @ turn(0, -a[bend])
         length = _THUMB_BONES[j] * p["size"] * p["thumb length"]
         frames[:, 2 + j] = R
         joints[:, 2 + j] = joints[:, 1 + j] + length[:, None] * R[..., 1]
@@ -93,13 +95,13 @@ def forward(angles: FloatArray, proportions: FloatArray) -> tuple[FloatArray, Fl
         # Bending the ring and little finger cups the palm: their metacarpals give way.
         cup = np.radians([0.0, 0.0, 4.0, 9.0][f]) * np.clip(flexion, 0, None)
         knuckle = _KNUCKLES[f] * p["size"][:, None] * _widened(p["palm width"])
-        joints[:, first] = (_turn(0, -cup) @ knuckle[..., None])[..., 0]
-        R = _turn(1, np.full(n, _ROLL[f]))
-        frames[:, first] = R @ _turn(2, -np.arctan2(knuckle[:, 0], knuckle[:, 1])) @ _turn(0, -cup)
+        joints[:, first] = (turn(0, -cup) @ knuckle[..., None])[..., 0]
+        R = turn(1, np.full(n, _ROLL[f]))
+        frames[:, first] = R @ turn(2, -np.arctan2(knuckle[:, 0], knuckle[:, 1])) @ turn(0, -cup)
         # A bent finger cannot be spread: the ligaments beside the knuckle are tight then.
-        R = R @ _turn(2, -a[f"{finger} MCP abduction"] * np.cos(np.clip(flexion, 0, np.pi / 2)))
+        R = R @ turn(2, -a[f"{finger} MCP abduction"] * np.cos(np.clip(flexion, 0, np.pi / 2)))
         for j, bend in enumerate((flexion + cup, pip, DIP_OF_PIP * np.clip(pip, 0, None))):
-            R = R @ _turn(0, -bend)
+            R = R @ turn(0, -bend)
             length = _PHALANGES[f, j] * p["size"] * p["finger length"]
             frames[:, first + 1 + j] = R
             joints[:, first + 1 + j] = joints[:, first + j] + length[:, None] * R[..., 1]
@@ -113,7 +115,10 @@ def _widened(width: FloatArray) -> FloatArray:
 # Gestures. A finger is (MCP flexion, abduction, PIP flexion) and a thumb (opposition, abduction, MCP, IP), in degrees.
 _OPEN, _CLOSED, _HALF = (4, 0, 6), (82, 0, 100), (38, 0, 45)
 _SPREAD = ((2, 9, 4), (2, 1, 4), (2, -7, 4), (4, -15, 6))
-_OUT, _UP, _IN, _OVER = (8, 46, 6, 4), (0, 52, 0, -8), (62, 22, 42, 45), (58, 34, 38, 52)
+_OUT, _UP = (8, 46, 6, 4), (0, 52, 0, -8)
+# The thumb lies over bent fingers: all of them, all but the index, all but index and middle.
+_OVER, _OVER_MIDDLE, _OVER_RING = (74, 52, 44, 46), (72, 44, 47, 38), (69, 48, 54, 44)
+_TO_INDEX = (35, 48, 47, 54)
 
 
 def _gesture(thumb: tuple, index: tuple, middle: tuple, ring: tuple, little: tuple) -> FloatArray:
@@ -121,20 +126,20 @@ def _gesture(thumb: tuple, index: tuple, middle: tuple, ring: tuple, little: tup
 
 
 GESTURES: Mapping[str, FloatArray] = {
-    "one": _gesture(_OVER, (2, 0, 4), _CLOSED, _CLOSED, _CLOSED),
-    "two": _gesture(_OVER, (2, 9, 4), (2, -6, 4), _CLOSED, _CLOSED),
-    "three": _gesture((64, 28, 40, 50), (2, 9, 4), (2, 0, 4), (4, -9, 6), (80, 0, 95)),
-    "four": _gesture((58, 14, 40, 48), *_SPREAD),
+    "one": _gesture(_OVER_MIDDLE, (2, 0, 4), _CLOSED, _CLOSED, _CLOSED),
+    "two": _gesture(_OVER_RING, (2, 9, 4), (2, -6, 4), _CLOSED, _CLOSED),
+    "three": _gesture((76, 54, 58, 64), (2, 9, 4), (2, 0, 4), (4, -9, 6), (80, 0, 95)),
+    "four": _gesture((50, 14, 54, 66), *_SPREAD),
     "five": _gesture(_OUT, *_SPREAD),
     "flat": _gesture((10, 22, 6, 8), _OPEN, _OPEN, _OPEN, _OPEN),
     "fist": _gesture(_OVER, _CLOSED, _CLOSED, _CLOSED, _CLOSED),
-    "victory": _gesture(_OVER, (0, 15, 2), (0, -12, 2), _CLOSED, _CLOSED),
-    "ok": _gesture((56, 38, 16, 28), (50, 4, 52), (18, 0, 18), (10, -6, 14), (6, -13, 12)),
-    "pinch": _gesture((56, 38, 16, 28), (50, 4, 52), (60, 0, 80), (66, 0, 90), (70, 0, 90)),
-    "point": _gesture((46, 26, 30, 40), (0, 0, 2), (80, 0, 95), (82, 0, 100), (84, 0, 100)),
+    "victory": _gesture(_OVER_RING, (0, 15, 2), (0, -12, 2), _CLOSED, _CLOSED),
+    "ok": _gesture(_TO_INDEX, (50, 4, 52), (18, 0, 18), (10, -6, 14), (6, -13, 12)),
+    "pinch": _gesture(_TO_INDEX, (50, 4, 52), (60, 0, 80), (66, 0, 90), (70, 0, 90)),
+    "point": _gesture((60, 16, 10, 44), (0, 0, 2), (80, 0, 95), (82, 0, 100), (84, 0, 100)),
     "gun": _gesture(_UP, (0, 0, 2), _CLOSED, _CLOSED, _CLOSED),
     "thumbs up": _gesture(_UP, _CLOSED, _CLOSED, _CLOSED, _CLOSED),
-    "rock": _gesture(_OVER, (0, 8, 2), _CLOSED, _CLOSED, (0, -10, 2)),
+    "rock": _gesture(_OVER_MIDDLE, (0, 8, 2), _CLOSED, _CLOSED, (0, -10, 2)),
     "love": _gesture(_OUT, (0, 8, 2), _CLOSED, _CLOSED, (0, -10, 2)),
     "shaka": _gesture(_UP, (78, 0, 95), (80, 0, 98), (78, 0, 95), (2, -14, 4)),
     "relaxed": _gesture((30, 30, 14, 18), (18, 2, 26), (24, 0, 32), (28, -2, 36), (30, -6, 38)),
@@ -143,6 +148,67 @@ GESTURES: Mapping[str, FloatArray] = {
     "cup": _gesture((46, 32, 14, 14), (34, 0, 18), (34, 0, 18), (34, 0, 18), (34, 0, 18)),
 }
 COUNTING = ("one", "two", "three", "four", "five")
+
+
+# Radii (mm) of the average hand's thumb and fingers at their joints, to tell whether they run into one another.
+_GIRTH = [(11.0, 9.9, 7.5), *((k * 10, k * 9.2, k * 8.2, k * 6.6) for k in (1.0, 1.02, 0.96, 0.86))]
+_QUARTERS = np.array([0.0, 0.25, 0.5, 0.75])
+
+
+def overlap(joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How deep (mm) the thumb of N hands (N, 21, 3) is in a finger, and one finger in another; negative: apart.
+
+    Measured with balls along the bones.
+    """
+    balls, radii, owner = [], [], []
+    for finger, (first, girth) in enumerate(zip((2, 5, 9, 13, 17), _GIRTH, strict=True)):
+        for bone in range(len(girth) - 1):
+            t = np.append(_QUARTERS, 1.0) if bone == len(girth) - 2 else _QUARTERS
+            start, end = joints[:, first + bone, None], joints[:, first + bone + 1, None]
+            balls.append(start + t[:, None] * (end - start))
+            radii.append(girth[bone] + t * (girth[bone + 1] - girth[bone]))
+            owner.append(np.full(len(t), finger))
+    return _deepest(np.concatenate(balls, axis=1), np.concatenate(radii), np.concatenate(owner))
+
+
+@njit(cache=True)
+def _deepest(balls: FloatArray, radii: FloatArray, owner: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    thumb, fingers = np.full(len(balls), -np.inf), np.full(len(balls), -np.inf)
+    for n in range(len(balls)):
+        for i in range(len(radii)):
+            for j in range(i):
+                if owner[i] != owner[j]:
+                    x, y = balls[n, i, 0] - balls[n, j, 0], balls[n, i, 1] - balls[n, j, 1]
+                    z = balls[n, i, 2] - balls[n, j, 2]
+                    depth = radii[i] + radii[j] - np.sqrt(x * x + y * y + z * z)
+                    if owner[j] == 0:
+                        thumb[n] = max(thumb[n], depth)
+                    else:
+                        fingers[n] = max(fingers[n], depth)
+    return thumb, fingers
+
+
+def make_way(angles: FloatArray, smooth: float = 0.0) -> FloatArray:
+    """The angles (N, 18) with the thumb moved out of the fingers' way, and no finger across another.
+
+    smooth: of the N as frames of a motion, over how many frames the thumb anticipates and follows.
+    """
+    ones = np.ones((len(angles), len(PROPORTIONS)))
+    angles = angles.copy()
+    spread = [ANGLES.index(f"{finger} MCP abduction") for finger in ("index", "middle", "ring", "little")]
+    for _ in range(4):
+        thumb, fingers = overlap(forward(angles, ones)[0])
+        way = _anticipated(np.clip((thumb - 1) / 12, 0, 1), smooth)[:, None]
+        angles[:, :4] += way * (np.radians(_OUT) - angles[:, :4])
+        way = _anticipated(np.clip((fingers - 1) / 8, 0, 1), smooth)[:, None]
+        angles[:, spread] += way * (np.radians([3, 0, -3, -6]) - angles[:, spread])
+    return angles
+
+
+def _anticipated(amount: FloatArray, smooth: float) -> FloatArray:
+    if not smooth:
+        return amount
+    return gaussian_filter1d(maximum_filter1d(amount, int(2 * smooth) + 1), smooth / 2, mode="nearest")
 
 
 def random_angles(rng: np.random.Generator, n: int) -> FloatArray:
@@ -163,4 +229,4 @@ def random_angles(rng: np.random.Generator, n: int) -> FloatArray:
 
     spread = np.radians([6, 5, 6, 8, *[7, 3.5, 9] * 4, 14, 7])
     angles = angles + spread * rng.normal(size=angles.shape)
-    return np.clip(angles, LIMITS[:, 0], LIMITS[:, 1])
+    return make_way(np.clip(angles, LIMITS[:, 0], LIMITS[:, 1]))

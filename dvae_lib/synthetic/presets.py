@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from dvae_lib.synthetic.appearance import random_lights, random_people
-from dvae_lib.synthetic.kinematics import COUNTING, GESTURES, LIMITS, FloatArray, _turn, random_angles
+from dvae_lib.synthetic.kinematics import COUNTING, GESTURES, LIMITS, FloatArray, make_way, random_angles, turn
 from dvae_lib.synthetic.scenes import Scene
 
 STB_BACKGROUNDS, STB_FRAMES = 6, 1500
@@ -35,9 +35,9 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         rng = np.random.default_rng([seed, 1, s])
         counting = name.endswith("Counting")
         angles.append(_counting(rng, n) if counting else _wandering(rng, n))
-        sway = (7, 7, 6) if counting else (13, 13, 12)
+        sway = (7, 7, 6) if counting else (11, 11, 11)
         yaw, pitch, roll = np.radians(rng.normal(0, 4, 3) + _drift(rng, n, 90) * sway).T
-        viewpoint.append(_turn(2, roll) @ _turn(0, pitch) @ _turn(1, yaw) @ _PALM_TO_CAMERA)
+        viewpoint.append(turn(2, roll) @ turn(0, pitch) @ turn(1, yaw) @ _PALM_TO_CAMERA)
         position.append([60, 30, 650] + rng.normal(0, [18, 12, 15]) + _drift(rng, n, 120) * [9, 8, 14])
     total = n * len(names)
     sequence = np.repeat(np.arange(len(names)), n)
@@ -85,13 +85,15 @@ def _counting(rng: np.random.Generator, n: int) -> FloatArray:
     order = [*range(len(COUNTING)), *range(len(COUNTING) - 2, 0, -1)]
     keys = np.stack([GESTURES[COUNTING[order[k % len(order)]]] for k in range(len(times))])
     keys = keys + np.radians(3.5) * rng.normal(size=keys.shape)
-    return _clip(_between(keys, times, n, hold=0.45) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1]))
+    angles = _between(keys, times, n, hold=0.45) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1])
+    return make_way(_clip(angles), smooth=8)
 
 
 def _wandering(rng: np.random.Generator, n: int) -> FloatArray:
     times = _key_times(rng, n, 25, 60)
     keys = random_angles(rng, len(times))
-    return _clip(_between(keys, times, n, hold=0.15) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1]))
+    angles = _between(keys, times, n, hold=0.15) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1])
+    return make_way(_clip(angles), smooth=8)
 
 
 def _clip(angles: FloatArray) -> FloatArray:
@@ -124,7 +126,7 @@ def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
     k = phase.astype(int)
     s = (phase - k)[:, None]
     angles = keys[action, k] + s * s * (3 - 2 * s) * (keys[action, k + 1] - keys[action, k])
-    angles = _clip(angles + np.radians(4) * rng.normal(size=angles.shape))
+    angles = make_way(_clip(angles + np.radians(4) * rng.normal(size=angles.shape)))
 
     distance = np.exp(rng.uniform(np.log(330), np.log(750), n))
     f = rng.uniform(280, 315, n)

@@ -197,10 +197,13 @@ def _dorsal(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
 
 @njit(**JIT)
 def look_up(level: Map, side: int, x: float, y: float, texel: float) -> tuple[float, float, float, float, float]:
-    """The five channels at a place (mm) on one level of the map, bilinearly; the map is mirrored beyond its ends."""
+    """The five channels at a place (mm) on one level of the map, bilinearly."""
     height, width = level.shape[1], level.shape[2]
     u = min(max((x - f4(X0)) / texel - HALF, ZERO), f4(width) - f4(1.001))
-    v = min(abs((y - f4(Y0)) / texel - HALF), f4(height) - f4(1.001))
+    # Beyond its end at the arm the map goes on to and fro over its last 80 mm.
+    beyond = max(f4(Y0) - y, ZERO) % f4(160)
+    y = f4(Y0) + min(beyond, f4(160) - beyond) if y < f4(Y0) else y
+    v = min(max((y - f4(Y0)) / texel - HALF, ZERO), f4(height) - f4(1.001))
     j, i = int(u), int(v)
     fu, fv = u - f4(j), v - f4(i)
     a, b, c, d = (ONE - fu) * (ONE - fv), fu * (ONE - fv), (ONE - fu) * fv, fu * fv
