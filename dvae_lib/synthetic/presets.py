@@ -91,7 +91,7 @@ def _counting(rng: np.random.Generator, n: int) -> FloatArray:
 
 
 def _wandering(rng: np.random.Generator, n: int) -> FloatArray:
-    times = _key_times(rng, n, 25, 60)
+    times = _key_times(rng, n, 15, 36)
     keys = random_angles(rng, len(times))
     angles = _between(keys, times, n, hold=0.15) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1])
     return make_way(_clip(angles), smooth=8)
