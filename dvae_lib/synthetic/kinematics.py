@@ -211,8 +211,11 @@ def _anticipated(amount: FloatArray, smooth: float) -> FloatArray:
     return gaussian_filter1d(maximum_filter1d(amount, int(2 * smooth) + 1), smooth / 2, mode="nearest")
 
 
-def random_angles(rng: np.random.Generator, n: int) -> FloatArray:
-    """Plausible angles (n, 18) rad: gestures that are varied, blended finger by finger, or curled freely."""
+def random_angles(rng: np.random.Generator, n: int, variety: float = 1.0) -> FloatArray:
+    """Plausible angles (n, 18) rad: gestures that are varied, blended finger by finger, or curled freely.
+
+    variety: how far and how often they leave the gestures; 0 gives blends of gestures alone.
+    """
     names = list(GESTURES)
     table = np.stack([GESTURES[name] for name in names])
     finger = np.repeat([0, 1, 2, 3, 4, 5], [4, 3, 3, 3, 3, 2])  # which part of the hand an angle belongs to
@@ -225,8 +228,8 @@ def random_angles(rng: np.random.Generator, n: int) -> FloatArray:
     for f in range(4):
         free[:, 4 + 3 * f] = np.radians(80) * curl[:, f] ** 1.3
         free[:, 6 + 3 * f] = np.radians(98) * curl[:, f]
-    angles = np.where(rng.random((n, 1)) < 0.3, free, angles)
+    angles = np.where(rng.random((n, 1)) < 0.3 * variety, free, angles)
 
     spread = np.radians([6, 5, 6, 8, *[7, 3.5, 9] * 4, 14, 7])
-    angles = angles + spread * rng.normal(size=angles.shape)
+    angles = angles + variety * spread * rng.normal(size=angles.shape)
     return make_way(np.clip(angles, LIMITS[:, 0], LIMITS[:, 1]))

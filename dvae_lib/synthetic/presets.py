@@ -36,7 +36,7 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         counting = name.endswith("Counting")
         angles.append(_counting(rng, n) if counting else _wandering(rng, n))
         # The real labels of B1Counting sway by 6 to 8 degrees, and forget half of where they were within 45 frames.
-        sway = (7, 7, 6) if counting else (11, 11, 11)
+        sway = (7, 7, 6) if counting else (9, 9, 9)
         yaw, pitch, roll = np.radians(rng.normal(0, 3, 3) + _drift(rng, n, 27) * sway).T
         viewpoint.append(turn(2, roll) @ turn(0, pitch) @ turn(1, yaw) @ _PALM_TO_CAMERA)
         position.append([60, 30, 650] + rng.normal(0, [18, 12, 15]) + _drift(rng, n, 36) * [9, 8, 14])
@@ -92,7 +92,7 @@ def _counting(rng: np.random.Generator, n: int) -> FloatArray:
 
 def _wandering(rng: np.random.Generator, n: int) -> FloatArray:
     times = _key_times(rng, n, 15, 36)
-    keys = random_angles(rng, len(times))
+    keys = random_angles(rng, len(times), variety=0.4)  # the paper calls STB's poses “quite simple” (Sec. 5)
     angles = _between(keys, times, n, hold=0.15) + np.radians(1.5) * _drift(rng, n, 12, keys.shape[1])
     return make_way(_clip(angles), smooth=8)
 
