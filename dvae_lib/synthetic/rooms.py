@@ -44,19 +44,26 @@ class _Canvas:
         opacity = np.asarray(where, dtype=np.float64)[..., None]
         self.image += opacity * (colour - self.image)
 
+    def around(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
+        """The pixels whose centres lie in a rectangle."""
+        x0, y0, x1, y1 = (max(int(np.ceil(edge * len(self.x) - 0.5)), 0) for edge in (x0, y0, x1, y1))
+        return slice(y0, y1), slice(x0, x1)
+
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: NDArray, rim: float = 0.0) -> None:
         """A rectangle that is a little lighter above, with a dark rim."""
-        where = (self.x >= x0) & (self.x < x1) & (self.y >= y0) & (self.y < y1)
         if rim:
-            self.paint(where, 0.55 * np.asarray(colour))
-            where = (self.x >= x0 + rim) & (self.x < x1 - rim) & (self.y >= y0 + rim) & (self.y < y1 - rim)
-        fall = 1.06 - 0.14 * np.clip((self.y - y0) / max(y1 - y0, 1e-3), 0, 1)
-        self.paint(where, np.asarray(colour) * fall[..., None])
+            self.image[self.around(x0, y0, x1, y1)] = 0.55 * np.asarray(colour)
+        inside = self.around(x0 + rim, y0 + rim, x1 - rim, y1 - rim)
+        fall = 1.06 - 0.14 * np.clip((self.y[inside] - y0) / max(y1 - y0, 1e-3), 0, 1)
+        self.image[inside] = np.asarray(colour) * fall[..., None]
 
     def disc(self, x: float, y: float, rx: float, ry: float, colour: NDArray) -> None:
-        r = ((self.x - x) / rx) ** 2 + ((self.y - y) / ry) ** 2
-        light = 1.1 - 0.3 * np.clip((self.x - x) / rx + (self.y - y) / ry, -1, 1)
-        self.paint(r < 1, np.asarray(colour) * light[..., None])
+        near = self.around(x - rx, y - ry, x + rx, y + ry)
+        dx, dy = (self.x[near] - x) / rx, (self.y[near] - y) / ry
+        light = 1.1 - 0.3 * np.clip(dx + dy, -1, 1)
+        self.image[near] = np.where(
+            (dx**2 + dy**2 < 1)[..., None], np.asarray(colour) * light[..., None], self.image[near]
+        )
 
     def shadow(self, x0: float, y0: float, x1: float, y1: float, depth: float = 0.35) -> None:
         """A soft shadow of a box, as it falls on the wall behind."""
@@ -118,8 +125,7 @@ def _curtain(c: _Canvas) -> None:
                 if not edge < px < edge + width - 0.3 * spacing:
                     continue
                 r = spacing * c.rng.uniform(0.18, 0.42)
-                near = (slice(max(int((py - 2 * r) * len(c.x)), 0), int((py + 2 * r) * len(c.x)) + 1),
-                        slice(max(int((px - 2 * r) * len(c.x)), 0), int((px + 2 * r) * len(c.x)) + 1))  # fmt: skip
+                near = c.around(px - 2 * r, py - 2 * r, px + 2 * r, py + 2 * r)
                 dx, dy = c.x[near] - px, c.y[near] - py
                 angle, radius = np.arctan2(dy, dx) + c.rng.random() * 6, np.hypot(dx, dy)
                 petals = r * (0.75 + 0.3 * np.cos((3, 5, 2)[style] * angle))
@@ -331,7 +337,7 @@ _INDOORS = (_curtain, _library, _window, _kitchen, _office, _corridor)
 _KINDS = (*_INDOORS, _landscape, _street, _garden)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=1024)
 def paint_room(content: int, width: int, height: int) -> NDArray[np.uint8]:
     """The view (height, width, 3) RGB with this number: 0–5 are six kinds of room, the others any kind."""
     rng = np.random.default_rng([2019, content])
