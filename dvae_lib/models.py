@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dvae_lib import networks
-from dvae_lib.objectives import beta_at_size, elbo, kl_to_prior, log_likelihood
+from dvae_lib.objectives import at_size, elbo, kl_to_prior, log_likelihood
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class CrossModalVAE(nn.Module):
         )
         self.decoders = nn.ModuleDict({m.name: make_decoder(m, d, width) for m in self.modalities.values()})
         size = max((m.shape[-1] for m in self.modalities.values() if m.is_image), default=256)
-        self.beta = beta_at_size(beta, size)
+        self.beta = at_size(beta, size)
+        self.weights = {m.name: m.weight if m.is_image else at_size(m.weight, size) for m in self.modalities.values()}
 
     def encode(self, name: str, x: Tensor) -> Normal:
         """q(z | x) of the modality `name`, over (B, d)."""
@@ -89,13 +90,12 @@ class CrossModalVAE(nn.Module):
         posteriors = {source: self.encode(source, batch[source]) for source in sources}
         # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
         means = self.decode(torch.cat([q.rsample() for q in posteriors.values()]))
-        weights = {name: m.weight for name, m in self.modalities.items()}
         result = {}
         for i, (source, q) in enumerate(posteriors.items()):
             own = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
             likelihoods = {name: log_likelihood(batch[name], mean) for name, mean in own.items()}
             kl = kl_to_prior(q)
-            result[source] = elbo(likelihoods, kl, weights, self.beta), likelihoods | {"kl": kl}
+            result[source] = elbo(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
         return result
 
     def forward(self, batch: Mapping[str, Tensor], sources: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -42,9 +42,10 @@ def elbo(
     return sum(weights.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
 
 
-def beta_at_size(beta: float, size: int) -> float:
-    """β for images of `size` pixels, where the papers' value is for 256.
+def at_size(weight: float, size: int) -> float:
+    """A weight beside an image of `size` pixels, where the papers' value is for 256: β, and the λ of poses.
 
-    An image term is a sum over pixels, so it shrinks with their number; β must shrink with it to keep the trade.
+    An image's log-likelihood is a sum over its pixels, so it shrinks with their number; what is weighed against it
+    must shrink alike to keep the trade.
     """
-    return beta * (size / 256) ** 2
+    return weight * (size / 256) ** 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from dvae_lib.objectives import beta_at_size, elbo, kl_to_prior, log_likelihood
+from dvae_lib.objectives import at_size, elbo, kl_to_prior, log_likelihood
 
 
 def gaussian(batch=5, d=7, seed=0):
@@ -33,7 +33,10 @@ def test_kl_closed_form_and_monte_carlo():
 
 def test_log_likelihood_sums_over_all_dimensions():
     x, mean = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
-    expected = [MultivariateNormal(m.flatten(), 0.25 * torch.eye(192)).log_prob(v.flatten()) for v, m in zip(x, mean)]
+    expected = [
+        MultivariateNormal(m.flatten(), 0.25 * torch.eye(192)).log_prob(v.flatten())
+        for v, m in zip(x, mean, strict=True)
+    ]
     torch.testing.assert_close(log_likelihood(x, mean, scale=0.5), torch.stack(expected), rtol=1e-4, atol=1e-3)
 
 
@@ -43,9 +46,9 @@ def test_elbo_weighs_its_terms():
     assert value.item() == pytest.approx(0.5 * -10 - 2 - 4 * 3)
 
 
-def test_beta_shrinks_with_the_number_of_pixels():
-    assert beta_at_size(100.0, 256) == 100.0
-    assert beta_at_size(100.0, 64) == pytest.approx(100.0 / 16)
+def test_weights_shrink_with_the_number_of_pixels():
+    assert at_size(100.0, 256) == 100.0
+    assert at_size(100.0, 64) == pytest.approx(100.0 / 16)
 
 
 class LinearGaussian:

@@ -32,7 +32,7 @@ class Augmentation:
     zoom: float = 0.0  # the log of the magnification is uniform in ±
     shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
-    background: float = 0.0  # share of the samples put before random colours; needs the data set's masks
+    background: float = 0.0  # share of the samples put before another background; needs the data set's masks
 
 
 def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
@@ -91,14 +91,21 @@ def _jitter_colour(image: Tensor, amount: float, generator: torch.Generator) -> 
 
 
 def _replace_background(image: Tensor, mask: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Puts a share of the hands before coarse and fine random colours, so that no room can be learnt by heart."""
+    """Puts a share of the hands before something else, so that no room can be learnt by heart.
+
+    That is a blend of random colours, coarse and fine, and of the next image, its hand moved to the corners and its
+    colours exchanged.
+    """
     n, _, size, _ = image.shape
     coarse, fine = (
         interpolate(_uniform((n, 3, cells, cells), image, generator), size, mode="bilinear") for cells in (3, 16)
     )
-    colours = (coarse + _uniform((n, 1, 1, 1), image, generator) * fine).clamp(-1, 1)
+    colours = coarse + _uniform((n, 1, 1, 1), image, generator) * fine
+    elsewhere = image.roll((1, size // 2, size // 2), dims=(0, 2, 3))[:, torch.randperm(3, generator=generator)]
+    amount = (_uniform((n, 1, 1, 1), image, generator) + 1) / 2
+    behind = torch.lerp(colours, elsewhere, amount).clamp(-1, 1)
     replaced = _uniform((n, 1, 1, 1), image, generator) < 2 * share - 1
-    return torch.where(replaced & (mask == 0)[:, None], colours, image)
+    return torch.where(replaced & (mask == 0)[:, None], behind, image)
 
 
 def make_batch(

@@ -188,14 +188,6 @@ def pictures(images: NDArray, columns: int, names: Sequence[str] = (), cell: flo
     return figure
 
 
-def message(text: str) -> Figure:
-    """A picture's place where the picture cannot be had, with the reason."""
-    figure, ax = plt.subplots(figsize=(7, 1.2))
-    ax.axis("off")
-    ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
-    return figure
-
-
 def curling_finger(chains: Mapping[float, NDArray]) -> Figure:
     """A finger's joints (4, 3) mm, seen from the side, for several angles of its middle joint in degrees."""
     figure, ax = plt.subplots(figsize=(4.6, 3.4))

@@ -118,3 +118,18 @@ def grid(
     for ax, name in zip(axes[0], column_names, strict=False):
         ax.set_title(name, fontsize=11)
     return figure, axes
+
+
+def message(text: str) -> Figure:
+    """What stands in place of a figure that cannot be drawn here, with the reason."""
+    figure, ax = plt.subplots(figsize=(7.5, 1.6))
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=MUTED)
+    return figure
+
+
+PHOTOGRAPHS_MISSING = (
+    "The photographs are not here. Run\npython -m data_scripts.download realhand --accept-licence\n"
+    "and build the book again."
+)

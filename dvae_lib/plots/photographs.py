@@ -1,8 +1,7 @@
-"""The figures of chapter 12. The photographs may be missing: then `missing` stands in each figure's place."""
+"""The figures of chapter 12."""
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -13,22 +12,7 @@ from dvae_lib.datasets import open_dataset, realhand, split
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.plots import cross_modal
-from dvae_lib.plots.hands import MUTED, draw_skeleton, grid, show_keypoints
-
-HOW_TO_GET_THEM = (
-    "The photographs are not here. Run `python -m data_scripts.download realhand --accept-licence`, "
-    "then `make book` again."
-)
-
-
-def missing() -> Figure:
-    """What stands in place of a figure when the photographs are not here."""
-    figure, ax = plt.subplots(figsize=(7.5, 1.6))
-    ax.text(0.5, 0.5, HOW_TO_GET_THEM.replace(", then", ",\nthen"), ha="center", va="center", color=MUTED)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(MUTED)
-    return figure
+from dvae_lib.plots.hands import draw_skeleton, grid, show_keypoints
 
 
 def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
