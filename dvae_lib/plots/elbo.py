@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -13,27 +14,33 @@ from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, grid, show_pose
 _GREEN = "#009E73"
 
 
-def pose_rows(rows: Mapping[str, Tensor], reach: float = 3.2, cell: float = 1.05) -> Figure:
-    """Normalised poses side by side, one named row for each entry (n, 21, 3)."""
+def pose_rows(rows: Mapping[str, Tensor], cell: float = 1.4) -> Figure:
+    """Normalised poses side by side, one named row for each entry (n, 21, 3), all to the same scale."""
     columns = max(len(poses) for poses in rows.values())
     figure, axes = grid(len(rows), columns, list(rows), cell=cell)
+    joints = torch.cat(list(rows.values()))[..., :2].flatten(0, 1)
+    low, high = joints.quantile(0.002, dim=0), joints.quantile(0.998, dim=0)
+    (x, y), half = ((low + high) / 2).tolist(), 0.53 * (high - low).max().item()
     for row, poses in zip(axes, rows.values(), strict=True):
         for ax, pose in zip(row, poses, strict=False):
-            show_pose(ax, pose, reach=reach)
+            show_pose(ax, pose)
+            ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
     return figure
 
 
 def finger_fan(z: Tensor, joints: Tensor, observed: Tensor) -> Figure:
     """What one latent number does: fingers (n, 6) for z (n,), and one noisy observation (6,)."""
-    figure, ax = plt.subplots(figsize=(4.6, 3.4))
+    figure, ax = plt.subplots(figsize=(5.4, 3.4))
     colours = plt.colormaps["viridis"]
     scale = plt.Normalize(float(z.min()), float(z.max()))
     for value, finger in zip(z.tolist(), joints.unflatten(-1, (3, 2)).numpy(), strict=True):
         points = np.vstack([[0, 0], finger])
         ax.plot(*points.T, "-o", color=colours(scale(value)), linewidth=2, markersize=4)
-    ax.plot(*observed.reshape(3, 2).T.numpy(), "x", color=TRUTH, markersize=9, markeredgewidth=2.5, label="observed")
+    seen = np.vstack([[0, 0], observed.reshape(3, 2).numpy()])
+    ax.plot(*seen.T, ":", color=TRUTH, linewidth=1.2, zorder=3)
+    ax.plot(*seen[1:].T, "x", color=TRUTH, markersize=10, markeredgewidth=2.5, label="observed", zorder=3)
     ax.set(aspect="equal", xlabel="bone scales", ylabel="bone scales")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower right")
     figure.colorbar(ScalarMappable(scale, colours), ax=ax, label="$z$", fraction=0.046)
     return figure
 
@@ -58,22 +65,22 @@ def decomposition(
 
     candidates: name → (density (n,), bound in nats).
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     left.fill_between(z, posterior, color="#d9d9d9", label="posterior $p(z|x)$")
     for name, (density, _) in candidates.items():
         left.plot(z, density, label=name)
-    left.set(xlim=(-1.5, 4), xlabel="$z$", ylabel="density", ylim=(0, None))
+    left.set(xlim=(-1, 5.5), xlabel="$z$", ylabel="density", ylim=(0, None))
     left.legend()
 
     right.axhline(evidence, color=INK, linestyle="--")
-    right.text(-0.45, evidence, r"evidence $\log p(x)$", va="bottom")
+    right.text(len(candidates) - 0.5, evidence, r"evidence $\log p(x)$", va="bottom", ha="right")
     bounds = np.array([bound for _, bound in candidates.values()])
     low = bounds.min() - 0.35 * (evidence - bounds.min())
     for i, bound in enumerate(bounds):
         right.bar(i, bound - low, bottom=low, width=0.6, color=OURS, label="ELBO" if i == 0 else None)
         label = r"$D_{KL}(q\,\Vert\,$posterior)" if i == 0 else None
         right.bar(i, evidence - bound, bottom=bound, width=0.6, color="#E69F00", label=label)
-        right.text(i, low + 0.03 * (evidence - low), f"{bound:.3f}", ha="center", color="white")
+        right.text(i, low + 0.04 * (evidence - low), f"{bound:.2f}", ha="center", color="white")
     right.set(ylabel="nats", ylim=(low, evidence + 0.15 * (evidence - low)))
     right.set_xticks(range(len(candidates)), list(candidates))
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
@@ -87,14 +94,14 @@ def bound_against_q(
 
     curves: the evidence less the KL; points: the bound by sampling.
     """
-    figure, axes = plt.subplots(1, len(curves), figsize=(9, 3.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(curves), figsize=(8, 3.4), sharey=True, layout="constrained")
     for ax, (name, curve) in zip(axes, curves.items(), strict=True):
         ax.axhline(evidence, color=INK, linestyle="--", label="evidence")
         ax.plot(*curve, color=OURS, label=r"evidence − $D_{KL}(q\,\Vert\,$posterior)")
         ax.plot(*points[name], "o", color=TRUTH, markersize=5, label="bound, by sampling")
         ax.set(xlabel=name)
     axes[0].set(ylabel="nats")
-    axes[0].legend(loc="lower center")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -113,7 +120,7 @@ def gradient_estimates(
     samples: Mapping[str, Tensor], truth: float, d: Sequence[int], std: Mapping[str, list]
 ) -> Figure:
     """Left: single-sample estimates (n,) of one derivative. Right: their standard deviations against d."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     colours = dict(zip(samples, (MUTED, "#E69F00", OURS), strict=False))
     widest = max(values.std().item() for values in list(samples.values())[1:])
     bins = np.linspace(truth - 4 * widest, truth + 4 * widest, 81)
@@ -131,14 +138,15 @@ def gradient_estimates(
 
 def training_curve(step: np.ndarray, bound: np.ndarray, distortion: np.ndarray, rate: np.ndarray) -> Figure:
     """The bound over training, and the two terms it is made of, all in nats."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.0), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.0), layout="constrained")
     left.plot(step, bound, color=OURS, linewidth=1)
-    low, high = np.percentile(bound[len(bound) // 50 :], [2, 100])
+    low, high = np.percentile(bound, [10, 100])
     left.set(xlabel="step", ylabel="bound (nats)", ylim=(low - 0.05 * (high - low), high + 0.1 * (high - low)))
-    right.plot(step, distortion, color=TRUTH, linewidth=1, label="distortion: squared error")
-    right.plot(step, rate, color=_GREEN, linewidth=1, label="rate: KL to the prior")
-    right.set(xlabel="step", ylabel="nats", yscale="log")
-    right.legend()
+    # Both scales are logarithmic: the steps in which the encoder starts to speak are few.
+    right.plot(step + 1, distortion, color=TRUTH, linewidth=1, label="distortion: squared error")
+    right.plot(step + 1, rate, color=_GREEN, linewidth=1, label="rate: KL to the prior")
+    right.set(xlabel="step", ylabel="nats", xscale="log", yscale="log")
+    figure.legend(loc="outside lower right", ncols=2)
     return figure
 
 
@@ -149,7 +157,7 @@ def kl_per_dimension(kl: Tensor, threshold: float) -> Figure:
     colours = [OURS if value > threshold else MUTED for value in kl]
     ax.bar(range(1, len(kl) + 1), kl, color=colours)
     ax.axhline(threshold, color=INK, linewidth=0.8, linestyle="--")
-    ax.set(xlabel="latent dimensions, sorted", ylabel="mean KL (nats)")
+    ax.set(xlabel="latent dimensions, sorted", ylabel="mean KL (nats)", xlim=(0, len(kl) + 1))
     return figure
 
 
