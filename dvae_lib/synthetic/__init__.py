@@ -1,1 +1,16 @@
-"""Hands drawn from labelled factors (chapter 2): `presets` → `scenes` → `kinematics` → `solid` → `renderer`."""
+"""Hands drawn from labelled factors (chapter 2): `presets` → `scenes` → `kinematics` → `solid` → `renderer`.
+
+Compiled code is kept for the next time. Numba notices when a function's own file changes, but not the files of the
+functions that it calls; so what is kept is kept apart for each state of the package's sources.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    _here = Path(__file__).parent
+    _sources = b"".join(path.read_bytes() for path in sorted(_here.glob("*.py")))
+    numba.config.CACHE_DIR = str(_here / "__pycache__" / f"numba-{hashlib.sha256(_sources).hexdigest()[:8]}")

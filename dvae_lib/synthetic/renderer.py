@@ -18,12 +18,12 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from dvae_lib.synthetic import skin
+from dvae_lib.synthetic.culling import depth_range, project_axes, select
 from dvae_lib.synthetic.distance import (
     HALF,
     JIT,
     ONE,
     QUARTER,
-    TINY,
     ZERO,
     Array,
     Indices,
@@ -39,19 +39,13 @@ from dvae_lib.synthetic.distance import (
 from dvae_lib.synthetic.shading import Colour, material, room_colour, shade
 from dvae_lib.synthetic.solid import (
     COLUMNS,
-    GROUP,
     LABEL,
-    MELT,
-    PALM,
     PERSON_ID,
-    RADIUS,
     RIGHT_OFFSET,
-    TAPER,
     laid_flat,
 )
 
 _TILES = 16  # along each side of the image
-_NEAR = f4(60)  # mm; nothing nearer to the camera is drawn
 _AROUND = f4(7)  # mm around a point in which ambient occlusion finds its neighbours
 _STEPS = 40
 _HIT = f4(0.1)  # mm from the surface at which a ray has arrived
@@ -59,58 +53,14 @@ _CAUTION = f4(0.9)  # of d that a wide ray walks, for tapering and flattening ca
 _HASTE = f4(1.4)  # … and that a thin one does: should it step into the hand, d is negative and it steps back
 _EDGE = f4(3)  # mm of depth between neighbouring pixels that make an edge (and the slope of a pixel or two)
 _GREY = 128  # outside the camera's frame
+_BESIDE = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # a pixel and the four next to it
 # Where the four rays of an edge pixel go: a turned square, so that no two share a row or a column.
-_BESIDE = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 _RAYS = ((f4(-0.125), f4(-0.375)), (f4(0.375), f4(-0.125)), (f4(-0.375), f4(0.125)), (f4(0.125), f4(0.375)))
 
 
 # Of the crop's camera fx, fy, cx, cy, and of the camera's frame: its pixels at the crop's left and top, and how many of
 # them a pixel of the crop is wide.
 Eye = tuple[float, float, float, float, float, float, float]
-
-
-@njit(**JIT)
-def _project_axes(cones: Array, fx: float, fy: float, cx: float, cy: float) -> Array:
-    """The cones' axes in the image: (P, 9) u, v, du, dv, 1/length², radius, pixels per mm, nearest, farthest depth."""
-    out = np.empty((len(cones), 9), dtype=np.float32)
-    for i in range(len(cones)):
-        c = cones[i]
-        swell = max(c[RADIUS], c[RADIUS] + c[TAPER]) + f4(2)
-        reach = swell + (c[MELT] if GROUP[i] == PALM else f4(2))
-        za, zb = max(c[2], _NEAR), max(c[2] + c[5], _NEAR)
-        near = max(min(za, zb) - reach, _NEAR)
-        out[i, 0], out[i, 1] = fx * c[0] / za + cx, fy * c[1] / za + cy
-        out[i, 2] = fx * (c[0] + c[3]) / zb + cx - out[i, 0]
-        out[i, 3] = fy * (c[1] + c[4]) / zb + cy - out[i, 1]
-        out[i, 4] = ONE / (out[i, 2] ** 2 + out[i, 3] ** 2 + TINY)
-        out[i, 5] = f4(1.05) * reach * max(fx, fy) / near if swell > f4(2) else f4(-1e9)
-        out[i, 6] = max(fx, fy) / near
-        out[i, 7], out[i, 8] = near, max(za, zb) + reach
-    return out
-
-
-@njit(**JIT)
-def _select(axes: Array, u: float, v: float, radius: float, around: float, into: Indices) -> int:
-    """Writes the cones seen within `radius` pixels, and `around` mm, of (u, v); returns how many."""
-    n = 0
-    for i in range(len(axes)):
-        a = axes[i]
-        x, y = u - a[0], v - a[1]
-        s = min(max((x * a[2] + y * a[3]) * a[4], ZERO), ONE)
-        x, y = x - s * a[2], y - s * a[3]
-        reach = a[5] + radius + around * a[6]
-        if reach > ZERO and x * x + y * y < reach * reach:
-            into[n] = i
-            n += 1
-    return n
-
-
-@njit(**JIT)
-def _depth_range(axes: Array, which: Indices, n: int) -> tuple[float, float]:
-    near, far = f4(1e9), ZERO
-    for j in range(n):
-        near, far = min(near, axes[which[j], 7]), max(far, axes[which[j], 8])
-    return near, far
 
 
 @njit(**JIT)
@@ -173,15 +123,15 @@ def _cover(
     for i0 in range(0, size, tile):
         for j0 in range(0, size, tile):
             u, v = f4(j0) + HALF * f4(tile), f4(i0) + HALF * f4(tile)
-            n, n_around = _select(axes, u, v, radius, ZERO, which), 0
+            n, n_around = select(axes, u, v, radius, ZERO, which), 0
             start, far, place = ZERO, ZERO, -1
             if n:
                 gather(cones, which, n, table)
-                start, far = _depth_range(axes, which, n)
+                start, far = depth_range(axes, which, n)
                 wider = radius / min(fx, fy)
                 start, place = _trace(table, which, n, out, (u - cx) / fx, (v - cy) / fy, start, far, wider)
                 if place >= 0:
-                    n_around = _select(axes, u, v, radius, _AROUND, around)
+                    n_around = select(axes, u, v, radius, _AROUND, around)
                     gather(cones, around, n_around, wide)
             for i in range(i0, min(i0 + tile, size)):
                 for j in range(j0, min(j0 + tile, size)):
@@ -240,7 +190,7 @@ def _soften(
             jump = _EDGE + f4(2) * nearest / fx
             if not (ends or farthest - nearest > jump) or not _in_frame(walls, eye, u, v):
                 continue
-            n, n_around = _select(axes, u, v, HALF, ZERO, which), 0
+            n, n_around = select(axes, u, v, HALF, ZERO, which), 0
             gather(cones, which, n, table)
             r, g, b = ZERO, ZERO, ZERO
             for ray in _RAYS:
@@ -262,7 +212,7 @@ def _soften(
                     r, g, b = r + colour[bi, bj, 0], g + colour[bi, bj, 1], b + colour[bi, bj, 2]
                     continue
                 if not n_around:
-                    n_around = _select(axes, u, v, HALF, _AROUND, around)
+                    n_around = select(axes, u, v, HALF, _AROUND, around)
                     gather(cones, around, n_around, wide)
                 seen = _look_at(table, which, n, out, wide, around, n_around, hit, z * dx, z * dy, z, hand, z / fx)
                 r, g, b = r + seen[0], g + seen[1], b + seen[2]
@@ -281,7 +231,7 @@ def _draw(
         eye = (fx, fy, cx, cy, windows[m, 0], windows[m, 1], windows[m, 2] / f4(size))
         shadows, lamp = project_for_shadow(cones[m], lights[m])
         hand = (flat, right[m], looks[m], lights[m], shadows, lamp, levels)
-        axes = _project_axes(cones[m], fx, fy, cx, cy)
+        axes = project_axes(cones[m], fx, fy, cx, cy)
         walls = rooms[room[m]]
         surface = np.zeros((size, size), dtype=np.float32)
         colour = np.empty((size, size, 3), dtype=np.float32)

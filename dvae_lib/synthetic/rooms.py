@@ -4,77 +4,16 @@ They need not deceive anybody; they must be as varied, and as full of edges, tex
 hands are photographed, so that a network has something to ignore. Lengths are fractions of the image's height.
 """
 
-import colorsys
 import functools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
-Colour = NDArray[np.floating]
-
-
-class _Canvas:
-    """An image being painted: x runs from 0 to its aspect ratio, y down from 0 to 1."""
-
-    def __init__(self, rng: np.random.Generator, width: int, height: int):
-        self.rng, self.aspect = rng, width / height
-        y, x = np.mgrid[0:height, 0:width]
-        self.x, self.y = (x + 0.5) / height, (y + 0.5) / height
-        self.image = np.zeros((height, width, 3))
-
-    def colour(self, saturation: tuple = (0.1, 0.6), value: tuple = (0.25, 0.9), hue: float | None = None) -> Colour:
-        hue = self.rng.random() if hue is None else (hue + self.rng.normal(0, 0.03)) % 1
-        return np.array(colorsys.hsv_to_rgb(hue, self.rng.uniform(*saturation), self.rng.uniform(*value)))
-
-    def noise(self, scale: float, octaves: int = 4) -> NDArray[np.floating]:
-        """Fractal noise in about [−1, 1], whose largest features have this size."""
-        total = np.zeros(self.x.shape)
-        for octave in range(octaves):
-            cell = scale / 2**octave
-            shape = (int(1 / cell) + 3, int(self.aspect / cell) + 3)
-            coarse = self.rng.uniform(-1, 1, shape)
-            fine = zoom(coarse, max(self.x.shape[0] * cell, 1.0), order=1, grid_mode=True, mode="nearest")
-            reps = [-(-n // m) for n, m in zip(self.x.shape, fine.shape, strict=True)]
-            total += 0.5**octave * np.tile(fine, reps)[: self.x.shape[0], : self.x.shape[1]]
-        return total
-
-    def paint(self, where: NDArray, colour: NDArray) -> None:
-        """Lays a colour (3,), or an image of colours, where the mask (booleans or opacities) says."""
-        opacity = np.asarray(where, dtype=np.float64)[..., None]
-        self.image += opacity * (colour - self.image)
-
-    def around(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
-        """The pixels whose centres lie in a rectangle."""
-        x0, y0, x1, y1 = (max(int(np.ceil(edge * len(self.x) - 0.5)), 0) for edge in (x0, y0, x1, y1))
-        return slice(y0, y1), slice(x0, x1)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: NDArray, rim: float = 0.0) -> None:
-        """A rectangle that is a little lighter above, with a dark rim."""
-        if rim:
-            self.image[self.around(x0, y0, x1, y1)] = 0.55 * np.asarray(colour)
-        inside = self.around(x0 + rim, y0 + rim, x1 - rim, y1 - rim)
-        fall = 1.06 - 0.14 * np.clip((self.y[inside] - y0) / max(y1 - y0, 1e-3), 0, 1)
-        self.image[inside] = np.asarray(colour) * fall[..., None]
-
-    def disc(self, x: float, y: float, rx: float, ry: float, colour: NDArray) -> None:
-        near = self.around(x - rx, y - ry, x + rx, y + ry)
-        dx, dy = (self.x[near] - x) / rx, (self.y[near] - y) / ry
-        light = 1.1 - 0.3 * np.clip(dx + dy, -1, 1)
-        self.image[near] = np.where(
-            (dx**2 + dy**2 < 1)[..., None], np.asarray(colour) * light[..., None], self.image[near]
-        )
-
-    def shadow(self, x0: float, y0: float, x1: float, y1: float, depth: float = 0.35) -> None:
-        """A soft shadow of a box, as it falls on the wall behind."""
-        where = (self.x >= x0) & (self.x < x1) & (self.y >= y0) & (self.y < y1)
-        self.image *= 1 - depth * gaussian_filter(where.astype(float), 0.02 * len(self.x))[..., None]
-
-    def wall(self, colour: Colour) -> None:
-        self.image[:] = colour * (1 + 0.05 * self.noise(0.5)[..., None])
+from dvae_lib.synthetic.canvas import Canvas
 
 
-def _poster(c: _Canvas, x: float, y: float, w: float, h: float) -> None:
+def _poster(c: Canvas, x: float, y: float, w: float, h: float) -> None:
     c.shadow(x + 0.01, y + 0.012, x + w + 0.01, y + h + 0.012)
     c.box(x, y, x + w, y + h, c.colour((0, 0.2), (0.75, 0.98)))
     for _ in range(c.rng.integers(3, 8)):
@@ -95,7 +34,7 @@ def _poster(c: _Canvas, x: float, y: float, w: float, h: float) -> None:
         c.box(x + 0.1 * w, ty, x + w * c.rng.uniform(0.5, 0.9), ty + 0.012, c.colour((0, 0.2), (0.1, 0.4)))
 
 
-def _books(c: _Canvas, x0: float, x1: float, top: float, bottom: float) -> None:
+def _books(c: Canvas, x0: float, x1: float, top: float, bottom: float) -> None:
     x = x0
     while x < x1 - 0.01:
         width = min(c.rng.uniform(0.018, 0.055), x1 - x)
@@ -111,7 +50,7 @@ def _books(c: _Canvas, x0: float, x1: float, top: float, bottom: float) -> None:
         x += width
 
 
-def _curtain(c: _Canvas) -> None:
+def _curtain(c: Canvas) -> None:
     """Printed cloth in panels, hanging in folds."""
     edge = 0.0
     while edge < c.aspect:
@@ -139,7 +78,7 @@ def _curtain(c: _Canvas) -> None:
     c.image *= (1 + 0.07 * folds + 0.03 * c.noise(0.3))[..., None]
 
 
-def _library(c: _Canvas) -> None:
+def _library(c: Canvas) -> None:
     wood = c.colour((0.3, 0.65), (0.25, 0.65), 0.08)
     c.image[:] = 0.5 * wood
     y, step = c.rng.uniform(-0.2, 0), c.rng.uniform(0.22, 0.32)
@@ -155,7 +94,7 @@ def _library(c: _Canvas) -> None:
     c.image *= (1 + 0.06 * c.noise(0.15))[..., None]
 
 
-def _office(c: _Canvas) -> None:
+def _office(c: Canvas) -> None:
     c.wall(c.colour((0.02, 0.25), (0.6, 0.9)))
     for _ in range(c.rng.integers(2, 5)):
         _poster(
@@ -188,7 +127,7 @@ def _office(c: _Canvas) -> None:
         c.disc(px, top - h + 0.05, w, 0.012, c.colour((0, 0.2), (0.5, 0.9)))
 
 
-def _window(c: _Canvas) -> None:
+def _window(c: Canvas) -> None:
     c.wall(c.colour((0.05, 0.3), (0.45, 0.8)))
     x0, x1, y0, y1 = c.rng.uniform(0.08, 0.25), c.aspect - c.rng.uniform(0.08, 0.3), 0.08, c.rng.uniform(0.62, 0.8)
     frame = c.colour((0, 0.15), (0.75, 0.97))
@@ -211,7 +150,7 @@ def _window(c: _Canvas) -> None:
         c.box(x, y1 + 0.14, x + 0.03, 1, 0.92 * frame, rim=0.003)
 
 
-def _plant(c: _Canvas, x: float, y: float) -> None:
+def _plant(c: Canvas, x: float, y: float) -> None:
     size, green = c.rng.uniform(0.08, 0.16), c.colour((0.4, 0.8), (0.25, 0.6), 0.31)
     for angle in c.rng.uniform(-1.3, 1.3, 16):
         for t in np.linspace(0.3, 1, 7):
@@ -220,7 +159,7 @@ def _plant(c: _Canvas, x: float, y: float) -> None:
     c.box(x - 0.04, y - 0.08, x + 0.04, y, c.colour((0.3, 0.7), (0.4, 0.8), 0.05), rim=0.004)
 
 
-def _kitchen(c: _Canvas) -> None:
+def _kitchen(c: Canvas) -> None:
     tile, size = c.colour((0.02, 0.35), (0.6, 0.92)), c.rng.uniform(0.06, 0.12)
     i, j = (
         np.floor(c.y / size).astype(int),
@@ -249,7 +188,7 @@ def _kitchen(c: _Canvas) -> None:
     c.box(0, top + 0.05, c.aspect, 1, 0.85 * front)
 
 
-def _corridor(c: _Canvas) -> None:
+def _corridor(c: Canvas) -> None:
     c.wall(c.colour((0.05, 0.35), (0.5, 0.85)))
     floor = c.rng.uniform(0.8, 0.9)
     c.paint(c.y < 0.1, c.colour((0, 0.1), (0.8, 0.95)))
@@ -277,7 +216,7 @@ def _corridor(c: _Canvas) -> None:
     c.paint(c.y > floor + 0.02, c.colour((0, 0.3), (0.3, 0.7)) * (0.9 + 0.2 * checks)[..., None])
 
 
-def _landscape(c: _Canvas) -> None:
+def _landscape(c: Canvas) -> None:
     """Sky, ridges that fade with distance, and meadow, rocks or water before them."""
     high, low = c.colour((0.2, 0.6), (0.4, 0.95), 0.58), c.colour((0.05, 0.3), (0.7, 1), c.rng.choice([0.58, 0.08]))
     c.image[:] = high + (low - high) * np.clip(c.y / 0.55, 0, 1)[..., None]
@@ -296,7 +235,7 @@ def _landscape(c: _Canvas) -> None:
     c.paint(np.clip((c.y - horizon - 0.1) / 0.02, 0, 1), ground * (1 + 0.28 * stretched)[..., None])
 
 
-def _street(c: _Canvas) -> None:
+def _street(c: Canvas) -> None:
     c.image[:] = c.colour((0.05, 0.4), (0.6, 0.95), 0.58)
     x = -c.rng.uniform(0, 0.3)
     while x < c.aspect:
@@ -318,7 +257,7 @@ def _street(c: _Canvas) -> None:
             c.disc(px + wheel, 0.9, 0.04, 0.04, np.array([0.07, 0.07, 0.08]))
 
 
-def _garden(c: _Canvas) -> None:
+def _garden(c: Canvas) -> None:
     """Leaves, blossoms and blurred lights, out of focus."""
     c.image[:] = c.colour((0.3, 0.7), (0.12, 0.4), 0.3) * (1 + 0.5 * c.noise(0.3))[..., None]
     for depth in range(3):
@@ -341,7 +280,7 @@ _KINDS = (*_INDOORS, _landscape, _street, _garden)
 def paint_room(content: int, width: int, height: int) -> NDArray[np.uint8]:
     """The view (height, width, 3) RGB with this number: 0–5 are six kinds of room, the others any kind."""
     rng = np.random.default_rng([2019, content])
-    canvas = _Canvas(rng, width, height)
+    canvas = Canvas(rng, width, height)
     (_INDOORS[content] if content < len(_INDOORS) else _KINDS[rng.integers(len(_KINDS))])(canvas)
     image = canvas.image
     # Light falls from one side, corners are darker, and no lens is perfectly sharp.

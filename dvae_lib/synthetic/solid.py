@@ -102,7 +102,7 @@ def _anatomy() -> list[_Cone]:
             ),
         ]
     cones.append(
-        _Cone((0, 0, (0, -260, -2)), (0, 0, (0, -40, -1)), (40, 29), 0.5, SLEEVE, PERSON_ID, flat=1.15, frame=0)
+        _Cone((0, 0, (0, -265, -2)), (0, 0, (0, -40, -1)), (48, 29), 0.5, SLEEVE, PERSON_ID, flat=1.15, frame=0)
     )
     return cones
 
