@@ -15,7 +15,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 def log_likelihood(x: Tensor, mean: Tensor, scale: float = 1.0) -> Tensor:
     r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,)."""
     # Half precision would lose the sum over a whole image.
-    x, mean = x.float(), mean.float()
+    x, mean = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (x, mean))
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
 
 
