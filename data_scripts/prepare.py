@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from dvae_lib.datasets import NAMES, open_dataset
+from dvae_lib.datasets import RECIPES, open_dataset
 from dvae_lib.files import UserError
 
 
 def main(
-    name: Annotated[str, typer.Argument(help=f"The data set: {', '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(help=f"The data set: {', '.join(RECIPES)}.")],
     size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=16)] = 64,
 ):
     """Writes the crops of a data set into DVAE_CACHE_ROOT, or finds them there; training would do the same."""

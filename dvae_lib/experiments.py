@@ -1,7 +1,7 @@
 """Every run of the book as data, in three profiles; `load_or_train(name)` is what chapters call.
 
-A run lives in runs/<profile>/<name>-<hash of its configuration>/. The same configuration is the same folder:
-trained once, loaded ever after.
+A run lives in runs/<profile>/<name>-<hash of its configuration>/. The same configuration, on data made by the same
+recipe, is the same folder: trained once, loaded ever after.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 
 from dvae_lib import settings
-from dvae_lib.datasets import open_dataset, split
+from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Augmentation, Batches
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.evaluation import evaluate, mean_pose
@@ -165,9 +165,12 @@ class Run:
     profile: str
 
     @property
+    def config(self) -> dict:
+        return dataclasses.asdict(self.experiment) | {"recipes": {name: RECIPES[name] for name in self.experiment.data}}
+
+    @property
     def folder(self) -> Path:
-        content = json.dumps(dataclasses.asdict(self.experiment), sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:8]
         return settings.runs_root() / self.profile / f"{self.experiment.name}-{digest}"
 
     @property
@@ -218,7 +221,7 @@ class Run:
 
     def _train(self, device: str) -> None:
         e = self.experiment
-        write_json(self.folder / CONFIG, dataclasses.asdict(e))
+        write_json(self.folder / CONFIG, self.config)
         fabric = Fabric(accelerator=device, devices=1, precision=e.precision)
         fabric.launch()
         model = self.build()

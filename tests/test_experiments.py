@@ -45,6 +45,15 @@ def test_another_configuration_is_another_folder(runs_root):
     assert Run(e, "smoke").folder.parent == runs_root / "smoke"
 
 
+def test_another_recipe_of_the_data_is_another_folder(runs_root, monkeypatch):
+    run = Run(find("vae-pose", "smoke", "synthetic"), "smoke")
+    before = run.folder
+    monkeypatch.setitem(module.RECIPES, "realhand", 99)
+    assert run.folder == before
+    monkeypatch.setitem(module.RECIPES, "synth-stb", 99)
+    assert run.folder != before
+
+
 def test_unknown_names_say_what_there_is(monkeypatch):
     with pytest.raises(UserError, match="no experiment “typo”.*cross-modal"):
         find("typo", "smoke", "synthetic")

@@ -4,12 +4,14 @@ from typing import Literal
 
 import numpy as np
 
+from dvae_lib import synthetic
 from dvae_lib.datasets import realhand
 from dvae_lib.datasets.cache import Dataset, prepare
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError
 
-NAMES = ("synth-stb", "synth-rhd", "realhand")
+# What a sample depends on beside files and options: prepared data and runs of another recipe are left aside.
+RECIPES = {"synth-stb": synthetic.RECIPE, "synth-rhd": synthetic.RECIPE, "realhand": realhand.RECIPE}
 # Of synth-stb, in frames. A gesture takes 25 to 60; two poses 30 apart differ by 14 mm in the sequences that count
 # and 21 mm in the others, median over pairs and mean over joints, against 1.5 mm and 4 mm at 5 apart.
 _STB_BLOCK, _STB_GAP = 150, 30
@@ -19,11 +21,11 @@ def open_source(name: str, **options):
     """Where the samples of a data set come from; `options` are its class's: see `open_dataset`."""
     if name == "realhand":
         return realhand.RealHandSource(**options)
-    if name in NAMES:
+    if name in RECIPES:
         from dvae_lib.datasets.synthetic import SyntheticSource  # compiles the renderer, so only when needed
 
         return SyntheticSource(name, **options)
-    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(NAMES)}.")
+    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}.")
 
 
 def open_dataset(name: str, size: int, **options) -> Dataset:

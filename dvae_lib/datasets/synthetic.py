@@ -12,10 +12,9 @@ import torch
 from dvae_lib.datasets.crop import crop_window
 from dvae_lib.files import UserError
 from dvae_lib.hand import project
-from dvae_lib.synthetic import presets, scenes
+from dvae_lib.synthetic import RECIPE, presets, scenes
 from dvae_lib.synthetic.scenes import Scene
 
-RECIPE = 6  # of everything in dvae_lib.synthetic; raised when the same seed draws other pictures
 PRESETS = {"synth-stb": presets.stb, "synth-rhd": presets.rhd}
 LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions": (6,), "light": (12,)}
 
