@@ -1,9 +1,12 @@
-"""Keeps each chapter's notebook (.ipynb) and text (.md) in step, and the notebooks free of outputs.
+"""Keeps each chapter's notebook (.ipynb) and text (.md) in step, no outputs.
 
-    python book/pairs.py           brings the older of each pair up to the newer; makes a missing notebook
-    python book/pairs.py --check   changes nothing; exit status 1 if a pair differs or holds outputs
+    python book/pairs.py          brings the older of each pair up to the newer;
+                                  makes a missing notebook
+    python book/pairs.py --check  changes nothing; exit status 1 if a pair
+                                  differs or holds outputs
 
-A chapter is a .md whose header pairs it with a notebook; pages without one (intro.md …) are plain text.
+A chapter is a .md whose header pairs it with a notebook; pages without one
+(intro.md …) are plain text.
 """
 
 import os
@@ -15,18 +18,22 @@ from jupytext.cli import jupytext as jupytext_command
 
 BOOK = Path(__file__).parent
 FORMATS = "ipynb,md:myst"
-# What Jupyter adds beyond these (its version, widgets) differs from machine to machine.
+# What Jupyter adds beyond these (its version, widgets) differs by machine.
 METADATA = ("kernelspec", "jupytext")
 
 
 def chapters(book: Path = BOOK) -> list[Path]:
-    """The texts of the chapters, whether or not their notebook exists, and of notebooks without a text."""
-    texts = [path for path in book.glob("*.md") if _formats(jupytext.read(path))]
-    return sorted({*texts, *(path.with_suffix(".md") for path in book.glob("*.ipynb"))})
+    """The texts of all chapters, those that lack a text or a notebook too."""
+    texts = [
+        path for path in book.glob("*.md") if _formats(jupytext.read(path))
+    ]
+    return sorted(
+        {*texts, *(path.with_suffix(".md") for path in book.glob("*.ipynb"))}
+    )
 
 
 def problem(text: Path) -> str | None:
-    """What is wrong with a chapter's pair, in a sentence; None if nothing is."""
+    """What is wrong with a chapter's pair in a sentence, None if nothing is."""
     notebook = text.with_suffix(".ipynb")
     for path in (text, notebook):
         if not path.exists():
@@ -34,7 +41,9 @@ def problem(text: Path) -> str | None:
     nb = jupytext.read(notebook)
     if _formats(nb) != FORMATS:
         return f"{notebook.name} does not name its pair ({FORMATS})"
-    if any(cell.get("outputs") or cell.get("execution_count") for cell in nb.cells):
+    if any(
+        cell.get("outputs") or cell.get("execution_count") for cell in nb.cells
+    ):
         return f"{notebook.name} holds outputs or execution counts"
     if _cells(nb) != _cells(jupytext.read(text)):
         return f"{notebook.name} and {text.name} differ"
@@ -46,25 +55,33 @@ def _formats(nb) -> str | None:
 
 
 def _cells(nb) -> list:
-    return [(cell.cell_type, cell.source.rstrip(), dict(cell.metadata)) for cell in nb.cells]
+    return [
+        (cell.cell_type, cell.source.rstrip(), dict(cell.metadata))
+        for cell in nb.cells
+    ]
 
 
 def sync(text: Path) -> None:
     notebook = text.with_suffix(".ipynb")
     if notebook.exists():
         _strip(notebook)
-    newest = max((path for path in (text, notebook) if path.exists()), key=lambda path: path.stat().st_mtime)
+    newest = max(
+        (path for path in (text, notebook) if path.exists()),
+        key=lambda path: path.stat().st_mtime,
+    )
     jupytext_command(["--quiet", "--set-formats", FORMATS, str(newest)])
 
 
 def _strip(notebook: Path) -> None:
-    """Takes outputs and counts away; the file keeps its time, which says whether it is the newer of the pair."""
+    """Takes outputs and counts away; its time, which dates the pair, stays."""
     nb, time = jupytext.read(notebook), notebook.stat().st_mtime_ns
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             cell.metadata.pop("execution", None)
-    nb.metadata = {key: value for key, value in nb.metadata.items() if key in METADATA}
+    nb.metadata = {
+        key: value for key, value in nb.metadata.items() if key in METADATA
+    }
     jupytext.write(nb, notebook)
     os.utime(notebook, ns=(time, time))
 

@@ -1,8 +1,10 @@
 """Runs the chapters again when what they show has changed.
 
-The execution cache knows a chapter by its code alone, but its page also shows the library, the data and the trained
-runs. So the cache's folder is named after a fingerprint of those: when one changes, the new cache is empty, and as
-MyST-NB counts the folder's name among the things that every page depends on, Sphinx reads every page anew.
+The execution cache knows a chapter by its code alone, but its page also shows
+the library, the data and the trained runs. So the cache's folder is named after
+a fingerprint of those: when one changes, the new cache is empty, and as MyST-NB
+counts the folder's name among the things that every page depends on, Sphinx
+reads every page anew.
 """
 
 import hashlib
@@ -22,9 +24,11 @@ def fingerprint() -> str:
     runs = settings.runs_root() / settings.profile()
     for folder, pattern in ((package, "**/*.py"), (runs, "*/evaluation.json")):
         for path in sorted(folder.glob(pattern)):
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            name = path.relative_to(folder).as_posix().encode()
+            digest.update(name + b"\0" + path.read_bytes() + b"\0")
+    # The name of a prepared data set's folder holds a hash of its recipe.
     for manifest in sorted(settings.cache_root().glob("*/manifest.json")):
-        digest.update(manifest.parent.name.encode())  # the name holds a hash of the data's recipe
+        digest.update(manifest.parent.name.encode())
     return digest.hexdigest()[:16]
 
 

@@ -16,17 +16,27 @@ from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, draw_skeleton, grid, s
 
 @torch.inference_mode()
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
-    """Each sample's image, what is read from it, and the image drawn from its pose; a column a sample."""
-    rows = ["image", "2D from image", "3D from image", "true 3D", "image from 3D"]
-    figure, axes = grid(len(rows), len(samples), rows, cell=1.15)
-    from_image = model.decode(model.encode("image", batch["image"]).mean)
-    drawn = model.translate("pose", batch["pose"], "image")
-    for column, i in enumerate(samples):
-        show_image(axes[0, column], batch["image"][i], frame="#c00000")
-        show_keypoints(axes[1, column], from_image["keypoints"][i], batch["image"][i])
-        show_pose(axes[2, column], from_image["pose"][i])
-        show_pose(axes[3, column], batch["pose"][i], colour=MUTED)
-        show_image(axes[4, column], drawn[i])
+    """Each sample's image, what is read from it, and the image drawn from its pose; a column a sample.
+
+    The image is the depth image where the model has no other; keypoints are left out where it has none.
+    """
+    source = "image" if "image" in model.encoders else "depth"
+    read = model.decode(model.encode(source, batch[source]).mean)
+    drawn = model.translate("pose", batch["pose"], source)
+    two = [f"2D from {source}"] if "keypoints" in read else []
+    figure, axes = grid(
+        4 + len(two),
+        len(samples),
+        [source, *two, f"3D from {source}", "true 3D", f"{source} from 3D"],
+        cell=1.15,
+    )
+    for column, i in zip(axes.T, samples, strict=True):
+        show_image(column[0], batch[source][i], frame="#c00000")
+        if two:
+            show_keypoints(column[1], read["keypoints"][i], batch[source][i])
+        show_pose(column[-3], read["pose"][i])
+        show_pose(column[-2], batch["pose"][i], colour=MUTED)
+        show_image(column[-1], drawn[i])
     return figure
 
 
@@ -55,7 +65,7 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> Figure:
-    """One logged term of several runs over their steps: the raw values faint, a running mean over them."""
+    """A logged term of several runs, such as "image→pose": the raw values faint, a running mean over them."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     late = []
     for (name, metrics), colour in zip(runs.items(), (OURS, TRUTH), strict=False):
@@ -67,7 +77,9 @@ def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> 
         late.append(values[len(values) // 20 :])  # the first steps would dwarf all others
     low, high = np.min(np.concatenate(late)), np.max(np.concatenate(late))
     margin = 0.05 * (high - low)
-    ax.set(xlabel="step", ylabel=term, ylim=(low - margin, high + margin))
+    source, target = term.split("→")
+    label = f"log-likelihood of {target}\nfrom {source}, nats"
+    ax.set(xlabel="step", ylabel=label, ylim=(low - margin, high + margin))
     ax.legend()
     return figure
 

@@ -1,6 +1,7 @@
 """What every figure is made of: one style, images, and skeletons that read at a glance."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dvae_lib import settings
 from dvae_lib.hand import BONES, FINGERS
 
 # Okabe & Ito's colours, told apart by colour-blind readers too; one for each finger from the thumb.
@@ -74,7 +76,7 @@ def draw_skeleton(
     widths = width * (0.7 + 0.8 * nearness)
     for bone in order:
         if halo:
-            ax.add_collection(LineCollection([segments[bone]], colors="white", linewidths=widths[bone] + 1.6))
+            ax.add_collection(LineCollection([segments[bone]], colors="white", linewidths=1.6 * widths[bone]))
         ax.add_collection(
             LineCollection([segments[bone]], colors=colours[bone], linewidths=widths[bone], capstyle="round")
         )
@@ -87,10 +89,14 @@ def show_keypoints(ax: Axes, keypoints: Tensor, image: Tensor | None = None, col
     ax.set(xlim=(-1, 1), ylim=(1, -1), aspect="equal")
 
 
-def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.6) -> None:
-    """A normalised 3D pose (21, 3) as the camera sees it, without perspective; `reach` is half the width shown."""
+def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.3) -> None:
+    """A normalised 3D pose (21, 3) as the camera sees it, without perspective, in the middle of the picture.
+
+    reach: half the width shown, in bone scales.
+    """
     pose = pose.detach().cpu()
-    draw_skeleton(ax, pose[:, :2], colour, depth=pose[:, 2])
+    middle = (pose.amin(0) + pose.amax(0)) / 2
+    draw_skeleton(ax, (pose - middle)[:, :2], colour, depth=pose[:, 2])
     show_image(ax)
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal")
 
@@ -120,16 +126,23 @@ def grid(
     return figure, axes
 
 
-def message(text: str) -> Figure:
-    """What stands in place of a figure that cannot be drawn here, with the reason."""
-    figure, ax = plt.subplots(figsize=(7.5, 1.6))
-    ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color=MUTED)
-    return figure
-
-
 PHOTOGRAPHS_MISSING = (
     "The photographs are not here. Run\npython -m data_scripts.download realhand --accept-licence\n"
     "and build the book again."
 )
+
+
+def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """For a function that draws photographs: where they were not downloaded, its figure says how to get them."""
+
+    @functools.wraps(draw)
+    def wrapper(*args, **kwargs) -> Figure:
+        if settings.is_here("realhand"):
+            return draw(*args, **kwargs)
+        figure, ax = plt.subplots(figsize=(7.5, 1.6))
+        ax.text(0.5, 0.5, PHOTOGRAPHS_MISSING, ha="center", va="center", color=INK)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color=MUTED)
+        return figure
+
+    return wrapper

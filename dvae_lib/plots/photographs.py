@@ -8,13 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dvae_lib import predict
-from dvae_lib.datasets import open_dataset, realhand, split
+from dvae_lib.datasets import open_dataset, realhand
 from dvae_lib.datasets.batches import Batches
+from dvae_lib.metrics import joint_errors
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.plots import cross_modal
-from dvae_lib.plots.hands import draw_skeleton, grid, show_keypoints
+from dvae_lib.plots.hands import draw_skeleton, grid, of_photographs, show_keypoints
 
 
+@of_photographs
 def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
     """Photographs spread over the video, cropped, with their true keypoints."""
     dataset = open_dataset("realhand", size)
@@ -26,14 +28,17 @@ def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
     return figure
 
 
+@of_photographs
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int = 8) -> Figure:
     """`cross_modal.translations` of photographs spread over the test blocks."""
     return cross_modal.translations(model, batch, np.linspace(0, len(batch["pose"]) - 1, columns).astype(int).tolist())
 
 
+@of_photographs
 @torch.inference_mode()
-def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], errors: Tensor, each: int = 4) -> Figure:
-    """The photographs with the smallest and the largest error (N,) mm: predicted 2D in colour over the true in grey."""
+def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], each: int = 4) -> Figure:
+    """The photographs with the smallest and the largest error of the pose: predicted 2D over the true in grey."""
+    errors = joint_errors(model.translate("image", batch["image"], "pose"), batch).nanmean(1)
     order = errors.argsort()
     chosen = torch.cat([order[:each], order[-each:]])
     keypoints = model.translate("image", batch["image"], "keypoints")
@@ -45,8 +50,9 @@ def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], errors: Tensor, 
     return figure
 
 
-def prediction(model: CrossModalVAE, size: int, sample: int = 0) -> Figure:
+@of_photographs
+def prediction(model: CrossModalVAE, sample: int = 0) -> Figure:
     """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
     source = realhand.RealHandSource()
-    frame = int(split(open_dataset("realhand", size))[1][sample])
-    return predict.draw(predict.predict(model, source.photograph(frame), size))
+    photograph = source.photograph(int(realhand.split(source)[1][sample]))
+    return predict.draw(predict.predict(model, photograph, model.modalities["image"].shape[-1]))

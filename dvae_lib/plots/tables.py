@@ -16,6 +16,14 @@ def table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequenc
     return Markdown(f"```{{table}} {caption}\n:name: {name}\n{body}\n```")
 
 
+def _describe(module: nn.Module) -> str:
+    """A layer as the supplement's tables put it; its input is the layer above it in the table."""
+    kind = type(module).__name__
+    if isinstance(module, nn.ConvTranspose2d):
+        return f"`{kind}` {module.kernel_size[0]} × {module.kernel_size[1]}, stride {module.stride[0]}"
+    return f"`{kind}`"
+
+
 def layers(network: nn.Module, example: Tensor) -> list[list[str]]:
     """A row for each layer of a network, in the order of execution: its name, the shape out of it, its parameters.
 
@@ -25,7 +33,7 @@ def layers(network: nn.Module, example: Tensor) -> list[list[str]]:
 
     def note(module: nn.Module, _, output: Tensor) -> None:
         shape = " × ".join(map(str, output.shape[1:]))
-        rows.append([f"`{module}`", shape, f"{count_parameters(module):,}" if count_parameters(module) else ""])
+        rows.append([_describe(module), shape, f"{count_parameters(module):,}" if count_parameters(module) else ""])
 
     for module in network.modules():
         if not list(module.children()):
