@@ -105,12 +105,14 @@ def draw(prediction: Prediction) -> Figure:
     draw_skeleton(photo, prediction.keypoints, width=2.5)
     box = prediction.box
     photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
-    photo.set(title="image → 2D keypoints", xticks=[], yticks=[])
+    height, width = prediction.photograph.shape[:2]
+    photo.set(title="image → 2D keypoints", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    photo.spines[:].set_visible(False)
     pose = prediction.pose
     draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
     draw_skeleton(side, pose[:, [2, 1]], depth=pose[:, 0], width=3)
     for ax, name in ((front, "x"), (side, "z (away)")):
-        ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm", ylabel="y, mm")
-    front.set_title("3D pose, front")
-    side.set_title("3D pose, side")
+        ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm")
+    front.set(title="3D pose, front", ylabel="y, mm")
+    side.set(title="3D pose, side", yticklabels=[])
     return figure
