@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -175,18 +176,21 @@ def test_fingerprint_follows_library_runs_and_profile(tmp_path, monkeypatch):
 
 
 def test_bare_build_shows_what_the_library_says_now(tmp_path):
-    """A page, built twice: the second time a constant that it prints has changed in the library, not in the page."""
+    """A page, built twice: the second time a constant that it prints has changed in the library, not in the page.
+
+    Its equations are numbered as the paper's, or within the chapter.
+    """
     book, package = tmp_path / "book", tmp_path / "dvae_lib"
-    (book / "_ext").mkdir(parents=True)
     package.mkdir()
     for name in ("__init__.py", "settings.py", "files.py"):
         (package / name).write_text((ROOT / "dvae_lib" / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (book / "_ext" / "fresh.py").write_text((ROOT / "book" / "_ext" / "fresh.py").read_text(encoding="utf-8"))
+    shutil.copytree(ROOT / "book" / "_ext", book / "_ext")
     (book / "references.bib").write_text("")
-    (book / "_toc.yml").write_text("format: jb-book\nroot: page.ipynb\n")
+    (book / "_toc.yml").write_text("format: jb-book\nroot: 03-page.ipynb\n")
     cell = "import sys\nsys.path.insert(0, '..')\nfrom dvae_lib import constant\nprint('it says', constant.VALUE)"
-    (book / "page.md").write_text(CHAPTER.replace("1 + 1", cell))
-    load(ROOT / "book" / "pairs.py").sync(book / "page.md")
+    equations = "\n\n$$ a = b $$ (eq-1)\n\n$$ c = d $$ (eq-own)\n"
+    (book / "03-page.md").write_text(CHAPTER.replace("1 + 1", cell) + equations)
+    load(ROOT / "book" / "pairs.py").sync(book / "03-page.md")
     (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text(encoding="utf-8"), encoding="utf-8")
 
     build = [Path(sys.executable).with_name("jupyter-book"), "build", "book", "-n", "-W", "--keep-going"]
@@ -195,8 +199,9 @@ def test_bare_build_shows_what_the_library_says_now(tmp_path):
         (package / "constant.py").write_text(f"VALUE = {value}\n")
         done = subprocess.run(build, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        page = (tmp_path / "_build" / "html" / "page.html").read_text(encoding="utf-8")
+        page = (tmp_path / "_build" / "html" / "03-page.html").read_text(encoding="utf-8")
         assert f"it says {value}" in page
+        assert re.findall(r'class="eqno">(\(.*?\))', page) == ["(1)", "(3.1)"]  # the paper's, the chapter's
         assert not re.search(r'<(script|link|img)[^>]+(src|href)="(https?:)?//', page)
 
 

@@ -22,7 +22,13 @@ def fingerprint() -> str:
     digest = hashlib.sha256(f"{settings.profile()} {settings.data()}".encode())
     package = Path(dvae_lib.__file__).parent
     runs = settings.runs_root() / settings.profile()
-    for folder, pattern in ((package, "**/*.py"), (runs, "*/evaluation.json")):
+    shown = (
+        (package, "**/*.py"),
+        (package, "*.json"),
+        (settings.ROOT / "results", "*.json"),
+        (runs, "*/evaluation.json"),
+    )
+    for folder, pattern in shown:
         for path in sorted(folder.glob(pattern)):
             name = path.relative_to(folder).as_posix().encode()
             digest.update(name + b"\0" + path.read_bytes() + b"\0")
