@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import configuration as hypothesis_configuration
+from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
 from tests import typecheck
@@ -18,6 +20,10 @@ _CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([str(_PACKAGE)]) 
 install_import_hook(_CHECKED, f"{typecheck.__name__}.check")
 
 _SCRATCH = Path(tempfile.mkdtemp(prefix="dvae-tests-"))
+hypothesis_configuration.set_hypothesis_home_dir(_SCRATCH / "hypothesis")
+# The same examples every time: a test that fails now and then says nothing.
+hypothesis_settings.register_profile("book", derandomize=True, database=None, deadline=None)
+hypothesis_settings.load_profile("book")
 os.environ["DVAE_CACHE_ROOT"] = str(_SCRATCH / "cache")
 os.environ["DVAE_RUNS_ROOT"] = str(_SCRATCH / "runs")
 os.environ.setdefault("DVAE_PROFILE", "smoke")

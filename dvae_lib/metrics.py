@@ -1,19 +1,184 @@
-"""How good a pose is: end-point error in millimetres, and the baseline that any model must beat (chapter 03)."""
+r"""How good a pose is, by the protocol of Zimmermann & Brox (chapters 02, 03 and 06).
 
+For joint j with errors $e_{ij}$ in mm over the samples i that show it, and with means over joints taken last:
+
+- EPE, end-point error: $\mathrm{mean}_j\, \mathrm{mean}_i\, e_{ij}$; the median EPE has the median over i inside.
+- PCK, percentage of correct keypoints: $\mathrm{mean}_j\, \mathrm{mean}_i\, [e_{ij} \le t]$ at a threshold t.
+- AUC, area under the PCK curve: its integral over a range of thresholds, divided by the width of the range.
+
+All joints weigh the same, the root too, however often each is visible. A *pooled* PCK, one share over all visible
+joints of all samples, weighs a joint by how often it is seen, which is in favour of the joints that are rarely hidden;
+the two agree where all joints are visible equally often.
+
+The root, palm or wrist, is chosen when batches are made (`datasets.batches.make_batch`). True poses are relative to it,
+so is what a model learns, and nothing is moved afterwards: here its name is only carried through to the scores.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from dvae_lib.canonical import project_to_rotation
+from dvae_lib.files import UserError, atomic_write, write_json
+from dvae_lib.hand import JOINTS, Root
+
+# The thresholds in mm of the public evaluation code. Its “AUC 20–50 mm” is over the last 12, from 21.05 mm on.
+THRESHOLDS = np.linspace(0, 50, 20)
 
 
 def joint_errors(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
     """Distance in mm (B, 21) between predicted and true joints; NaN where a joint is not visible.
 
     prediction: (B, 21, 3) in bone scales, as the models decode it. It is brought to millimetres with the true
-    bone scale and, as in the protocol of Zimmermann & Brox, is not moved so that its root is at 0.
+    bone scale and, as in the protocol of Zimmermann & Brox, is not moved so that its root is at 0. Where it is not
+    a number, the error of a visible joint is infinite: to leave it out would flatter a model that has diverged.
     """
     distance = (prediction - batch["pose"]).norm(dim=-1) * batch["scale"][:, None]
-    return distance.masked_fill(~batch["visible"], torch.nan)
+    return distance.masked_fill(distance.isnan(), torch.inf).masked_fill(~batch["visible"], torch.nan)
 
 
 def epe(errors: Tensor) -> float:
-    """End-point error in mm of `joint_errors` (N, 21): the mean over the joints of each joint's mean."""
-    return errors.nanmean(0).nanmean().item()
+    """End-point error in mm of `joint_errors` (N, 21): the mean over the joints of each joint's mean.
+
+    Raises UserError where no joint is visible in any sample.
+    """
+    return float(np.mean([column.mean() for column in _by_joint(errors).values()]))
+
+
+def _by_joint(errors: Tensor) -> dict[int, NDArray]:
+    """The errors of every joint that is ever visible, sorted."""
+    columns = errors.detach().cpu().double().numpy().T
+    seen = {joint: np.sort(column[~np.isnan(column)]) for joint, column in enumerate(columns)}
+    seen = {joint: column for joint, column in seen.items() if len(column)}
+    if not seen:
+        raise UserError(
+            f"There is nothing to score: of {len(errors)} samples none has a visible joint. "
+            "Check that the test split is not empty and that its labels were read."
+        )
+    return seen
+
+
+def pck(errors: Tensor, thresholds: Sequence[float] | NDArray = THRESHOLDS) -> NDArray:
+    """PCK (T,) of `joint_errors` (N, 21) at thresholds (T,) in mm; an error equal to a threshold counts as within.
+
+    Raises UserError where no joint is visible in any sample.
+    """
+    shares = [np.searchsorted(column, thresholds, side="right") / len(column) for column in _by_joint(errors).values()]
+    return np.mean(shares, axis=0)
+
+
+def auc(thresholds: Sequence[float] | NDArray, shares: Sequence[float] | NDArray, low: float, high: float) -> float:
+    """Area under a PCK curve: the trapezoids between those of its points (T,) that lie in [low, high] mm, divided by
+    the distance of the first of them from the last.
+
+    With `THRESHOLDS`, “20–50 mm” is therefore 21.05–50 mm, as in the public evaluation code. Raises ValueError if
+    fewer than two points lie in the range.
+    """
+    thresholds, shares = np.asarray(thresholds, dtype=float), np.asarray(shares, dtype=float)
+    inside = (thresholds >= low) & (thresholds <= high)
+    if inside.sum() < 2:
+        raise ValueError(f"Between {low} and {high} mm the curve has {inside.sum()} points; an area needs two.")
+    t, y = thresholds[inside], shares[inside]
+    return float(np.sum(np.diff(t) * (y[1:] + y[:-1]) / 2) / (t[-1] - t[0]))
+
+
+def exact_auc(errors: Tensor, low: float, high: float) -> float:
+    r"""Area under the PCK curve of `joint_errors` (N, 21) over exactly [low, high] mm, without a grid of thresholds.
+
+    The curve is a staircase, and $\int_a^b [e \le t]\,dt$ is $b - e$, kept between 0 and $b - a$.
+    """
+    shares = [np.clip((high - column) / (high - low), 0, 1).mean() for column in _by_joint(errors).values()]
+    return float(np.mean(shares))
+
+
+@dataclass(frozen=True)
+class PoseScores:
+    """The scores of one model on one test set; lengths in mm, shares and areas from 0 to 1."""
+
+    root: Root  # what joint 0 was in predictions and truth
+    samples: int
+    epe: float
+    median_epe: float
+    epe_per_joint: tuple[float, ...]  # 21; NaN for a joint that is never visible
+    median_epe_per_joint: tuple[float, ...]
+    never_visible: tuple[str, ...]  # joints that no sample shows, and that no mean counts
+    not_a_number: int  # visible joints with an infinite error: the prediction is no number there
+    thresholds: tuple[float, ...]
+    pck: tuple[float, ...]
+    auc_0_50: float
+    auc_20_50_reference: float  # as the public evaluation code has it: 12 points from 21.05 to 50 mm
+    auc_20_50: float  # over exactly 20 to 50 mm
+
+    def as_json(self) -> dict:
+        """Every field, as strict JSON has it: null in place of what is not finite."""
+        return {name: _finite(value) for name, value in asdict(self).items()}
+
+    def to_json(self, path: Path) -> None:
+        write_json(path, self.as_json())
+
+    def to_csv(self, path: Path) -> None:
+        """The PCK curve, one threshold a line."""
+        with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["threshold_mm", "pck"])
+            writer.writerows(zip(self.thresholds, self.pck, strict=True))
+
+
+def _finite(value):
+    if isinstance(value, tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def score_pose(errors: Tensor, root: Root) -> PoseScores:
+    """All scores of `joint_errors` (N, 21), those of all batches joined; `root` as the batches were made.
+
+    Raises UserError where no joint is visible in any sample.
+    """
+    seen = _by_joint(errors)
+    means = [float(np.mean(seen[joint])) if joint in seen else math.nan for joint in range(len(JOINTS))]
+    medians = [float(np.median(seen[joint])) if joint in seen else math.nan for joint in range(len(JOINTS))]
+    curve = pck(errors)
+    return PoseScores(
+        root=root,
+        samples=len(errors),
+        epe=epe(errors),
+        median_epe=float(np.nanmean(medians)),
+        epe_per_joint=tuple(means),
+        median_epe_per_joint=tuple(medians),
+        never_visible=tuple(name for joint, name in enumerate(JOINTS) if joint not in seen),
+        not_a_number=int(errors.isinf().sum()),
+        thresholds=tuple(THRESHOLDS.tolist()),
+        pck=tuple(curve.tolist()),
+        auc_0_50=auc(THRESHOLDS, curve, 0, 50),
+        auc_20_50_reference=auc(THRESHOLDS, curve, 20, 50),
+        auc_20_50=exact_auc(errors, 20, 50),
+    )
+
+
+def geodesic(a: Tensor, b: Tensor) -> Tensor:
+    r"""The angle in degrees (...), from 0 to 180, of the rotation that leads from a (..., 3, 3) to b (..., 3, 3).
+
+    With $R = a^T b$ it is $\operatorname{atan2}(\lVert R - R^T \rVert_F / \sqrt 2,\ \operatorname{tr} R - 1)$, which,
+    unlike the arc cosine of the trace, is as precise near 0° and 180° as elsewhere.
+    """
+    R = a.mT @ b
+    twice_sine = (R - R.mT).norm(dim=(-1, -2)) / math.sqrt(2)
+    return torch.rad2deg(torch.atan2(twice_sine, R.diagonal(dim1=-2, dim2=-1).sum(-1) - 1))
+
+
+def viewpoint_errors(prediction: Tensor, viewpoint: Tensor) -> Tensor:
+    """Geodesic error in degrees (...) of predicted viewpoints (..., 3, 3), any matrices, against the true rotations.
+
+    A prediction is read as the rotation nearest to it; one that is not finite is wrong by 180°.
+    """
+    finite = prediction.isfinite().all(-1).all(-1)
+    readable = torch.where(finite[..., None, None], prediction, torch.eye(3).to(prediction))
+    return geodesic(project_to_rotation(readable), viewpoint).masked_fill(~finite, 180.0)

@@ -1,0 +1,63 @@
+"""PCK curves of ours beside published ones, as the paper's Fig. 7 has them (chapter 06)."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from dvae_lib.metrics import auc
+from dvae_lib.plots.hands import FINGER_COLOURS, INK, MUTED, OURS
+from dvae_lib.published import Published
+
+LOW, HIGH = 20, 50  # mm
+Curve = Sequence[float] | NDArray
+_COLOURS = [OURS, *(colour for colour in FINGER_COLOURS.values() if colour != OURS), "#56B4E9", INK, MUTED]
+_MARKERS = "osD^vP*X"
+
+
+def pck_curves(ours: Mapping[str, tuple[Curve, Curve]], published: Sequence[Published] = ()) -> Figure:
+    """PCK from 20 to 50 mm with the AUC in the legend: our curves solid, published ones dashed.
+
+    ours: name → (thresholds (T,) in mm, shares (T,)), for example of `metrics.PoseScores`; their AUC is that of the
+    points from 20 to 50 mm, as in the public evaluation code.
+    published: records of one data set, as `published.find` gives them. A method whose AUC alone is known stands in the
+    legend, and no curve is drawn for it; where two AUCs circulate it has both.
+    """
+    figure, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    colours, markers = itertools.cycle(_COLOURS), itertools.cycle(_MARKERS)
+    handles: list[Line2D] = []
+    for name, (thresholds, shares) in ours.items():
+        label = f"{name}: AUC {_short(auc(thresholds, shares, LOW, HIGH))}"
+        handles += ax.plot(thresholds, shares, color=next(colours), linewidth=2.4, label=label, zorder=3)
+
+    curves = {record.label: record for record in published if record.quantity == "pck"}
+    areas: dict[str, list[float]] = {label: [] for label in curves}
+    for record in published:
+        if record.quantity == "auc":
+            areas.setdefault(record.label, []).append(record.value)
+    without = []
+    for label in sorted(areas, key=lambda label: max(areas[label], default=0), reverse=True):
+        text = f"{label}: AUC {' or '.join(map(_short, areas[label]))}" if areas[label] else label
+        if curve := curves.get(label):
+            style = {"color": next(colours), "marker": next(markers), "linestyle": "--", "linewidth": 1.2}
+            handles += ax.plot(curve.thresholds_mm, curve.value, markersize=4, label=text, **style)
+        else:
+            without.append(Line2D([], [], linestyle="none", label=text))
+    if without:
+        handles += [Line2D([], [], linestyle="none", label="AUC only:"), *without]
+
+    points = np.concatenate([line.get_xydata() for line in ax.lines] or [np.zeros((1, 2))])
+    lowest = points[points[:, 0] >= LOW, 1].min(initial=1)
+    ax.set(xlim=(LOW, HIGH), ylim=(max(0, np.ceil(10 * lowest - 1) / 10), 1.005))
+    ax.set(xlabel="threshold (mm)", ylabel="3D PCK")
+    ax.grid(color="#e5e5e5", linewidth=0.8)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=9, handlelength=2.6)
+    return figure
+
+
+def _short(area: float) -> str:
+    return f"{area:.3f}".removeprefix("0")
