@@ -31,16 +31,18 @@ def names(dataset, indices):
     return {dataset.sequences[s] for s in dataset["sequence"][indices]}
 
 
-def test_poses_are_tested_in_front_of_an_unseen_background():
-    dataset = Prepared("synth-stb", STB, 1500)
+@pytest.mark.parametrize("name", ["synth-stb", "stb"])
+def test_poses_are_tested_in_front_of_an_unseen_background(name):
+    dataset = Prepared(name, STB, 1500)
     train, test = split(dataset, "pose")
     assert names(dataset, test) == {"B1Counting", "B1Random"}
     assert names(dataset, train) == set(STB[2:])
     assert (len(train), len(test)) == (15_000, 3000)  # the literature's counts
 
 
-def test_synthesis_is_tested_on_unseen_poses_before_every_background():
-    dataset = Prepared("synth-stb", STB, 1500)
+@pytest.mark.parametrize("name", ["synth-stb", "stb"])
+def test_synthesis_is_tested_on_unseen_poses_before_every_background(name):
+    dataset = Prepared(name, STB, 1500)
     train, test = split(dataset, "synthesis")
     assert names(dataset, test) == names(dataset, train) == set(STB)
     assert len(test) == 12 * 300
@@ -66,8 +68,8 @@ def test_photographs_are_tested_on_blocks_of_the_video(purpose):
 
 
 def test_an_unknown_data_set_is_refused_with_those_there_are():
-    with pytest.raises(UserError, match="no data set “stb”: choose one of synth-stb, synth-rhd, realhand"):
-        open_source("stb")
+    with pytest.raises(UserError, match="no data set “sbt”: choose one of synth-stb, synth-rhd, stb, rhd, realhand"):
+        open_source("sbt")
 
 
 @pytest.mark.parametrize("purpose, sequences, backgrounds", [("pose", 0, 0), ("synthesis", 12, 6)])
@@ -79,3 +81,9 @@ def test_few_rendered_frames_are_split_like_all(purpose, sequences, backgrounds,
     assert 0.15 < len(test) / len(train) < 0.3
     assert len(names(dataset, train) & names(dataset, test)) == sequences
     assert len(set(dataset["content"][train]) & set(dataset["content"][test])) == backgrounds
+
+
+@pytest.mark.parametrize("purpose", ["pose", "synthesis"])
+def test_rhd_is_tested_on_its_own_part(purpose):
+    train, test = split(Prepared("rhd", ["training", "evaluation"], 3), purpose)
+    assert (train.tolist(), test.tolist()) == ([0, 1, 2], [3, 4, 5])

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import torch
 
 from dvae_lib import settings
@@ -19,6 +18,7 @@ from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import project
+from dvae_lib.matlab import read_mat
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
@@ -44,9 +44,9 @@ class RealHandSource:
         self.root = Path(root or settings.data_root() / "realhand")
         if not (self.root / "images").is_dir():
             raise UserError(f"{self.root} is not the realhand data set: it has no folder “images”. {_ADVICE}")
-        self.pose = 10 * _label(self.root / "pose_gt.mat", "pose_gt", (COUNT, 21, 3))  # cm → mm
-        bbox = _label(self.root / "params.mat", "bbox", (COUNT, 4))
-        fx, fy, u0, v0 = _label(self.root / "params.mat", "cam_param", (COUNT, 4)).T
+        self.pose = 10 * read_mat(self.root / "pose_gt.mat", "pose_gt", (COUNT, 21, 3), _ADVICE)  # cm → mm
+        bbox = read_mat(self.root / "params.mat", "bbox", (COUNT, 4), _ADVICE)
+        fx, fy, u0, v0 = read_mat(self.root / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
         self.K = _photograph_camera(bbox, fx, fy, u0, v0)
         missing = [path for path in map(self.photograph, range(COUNT)) if not path.exists()]
         if missing:
@@ -100,25 +100,6 @@ class RealHandSource:
                 f"{PHOTO} × {PHOTO}. {_ADVICE}"
             )
         return image
-
-
-def _label(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One array of a MATLAB file, as float64, or a UserError that says what is wrong with it."""
-    if not path.exists():
-        raise UserError(f"{path} is missing. {_ADVICE}")
-    try:
-        content = scipy.io.loadmat(path, variable_names=[key])
-    except Exception as error:  # a damaged file raises whatever its bytes happen to lead to
-        raise UserError(f"{path} cannot be read as a MATLAB file ({error}). {_ADVICE}") from error
-    if key not in content:
-        raise UserError(f"{path} holds no “{key}”. {_ADVICE}")
-    array = content[key]
-    if array.shape != shape or array.dtype.kind not in "iuf":
-        raise UserError(f"{path}: “{key}” is {array.dtype} {array.shape} instead of numbers {shape}. {_ADVICE}")
-    bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if bad.any():
-        raise UserError(f"{path}: “{key}” of frame {bad.argmax()} holds a value that is not a number. {_ADVICE}")
-    return array.astype(np.float64)
 
 
 def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.ndarray, v0: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Training and test samples of one video without leaks (chapter 2).
+"""Which samples: of one video without leaks between training and test, and some, spread evenly (chapter 2).
 
 Neighbouring frames of a video show the same hand, the same light and nearly the same pose. A split that draws
 frames at random puts a near copy of every test frame into training, and then praises a model for remembering.
@@ -6,6 +6,8 @@ So whole blocks of consecutive frames are held out, and the frames next to them 
 """
 
 import numpy as np
+
+from dvae_lib.files import UserError
 
 
 def hold_out_blocks(frame: np.ndarray, block: int, gap: int, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -19,3 +21,13 @@ def hold_out_blocks(frame: np.ndarray, block: int, gap: int, every: int = 5) -> 
     test = (first <= phase) & (phase < last)
     near = (first - gap <= phase) & (phase < last + gap)
     return np.flatnonzero(~near), np.flatnonzero(test)
+
+
+def evenly(available: int, wanted: int, option: str) -> np.ndarray:
+    """`wanted` of the numbers below `available`, spread evenly.
+
+    Raises UserError, naming the option that asked for them, if there are not so many.
+    """
+    if not 1 <= wanted <= available:
+        raise UserError(f"{option} is {wanted}: it must lie between 1 and {available}.")
+    return np.arange(wanted) * available // wanted

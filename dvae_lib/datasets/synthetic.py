@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dvae_lib.datasets.crop import crop_window
+from dvae_lib.datasets.splits import evenly
 from dvae_lib.files import UserError
 from dvae_lib.hand import project
 from dvae_lib.synthetic import RECIPE, presets, scenes
@@ -35,10 +36,10 @@ class SyntheticSource:
         whole, sequence, frame, self.sequences = PRESETS[name](seed)
         chosen = np.arange(len(whole))
         if frames_per_sequence is not None:
-            kept = _evenly(presets.STB_FRAMES, frames_per_sequence, "frames_per_sequence")
+            kept = evenly(presets.STB_FRAMES, frames_per_sequence, "frames_per_sequence")
             chosen = (np.arange(0, len(whole), presets.STB_FRAMES)[:, None] + kept).ravel()
         elif count is not None:
-            chosen = _evenly(len(whole), count, "count")
+            chosen = evenly(len(whole), count, "count")
         self._scene, self._sequence, self._frame = whole[chosen], sequence[chosen], frame[chosen]
         self._scene = protocol_window(self._scene)
         self.fingerprint = {"recipe": RECIPE, "seed": seed, "count": len(chosen), "of": len(whole)}
@@ -84,12 +85,6 @@ class SyntheticSource:
             "sequence": self._sequence[indices].astype(np.int32),
             "frame": self._frame[indices].astype(np.int32),
         }
-
-
-def _evenly(available: int, wanted: int, name: str) -> np.ndarray:
-    if not 1 <= wanted <= available:
-        raise UserError(f"{name} is {wanted}: it must lie between 1 and {available}.")
-    return np.arange(wanted) * available // wanted
 
 
 def _uv(scene: Scene, joints: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,100 @@
+"""Where an unpacked copy of STB has which file (chapter 2).
+
+The archives were packed by different hands. Folders “images” and “labels” may be there or not, a folder may hold one
+of the same name that holds the files, and labels may lie beside the images; but images lie in, or below, a folder
+named after their sequence, and every file keeps its name.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvae_lib.files import UserError
+
+SEQUENCES = [f"B{background}{kind}" for background in range(1, 7) for kind in ("Counting", "Random")]
+ADVICE = "`python -m data_scripts.download stb` says how to get what is missing or damaged."
+_LEVELS = 4  # how deep folders are searched: root/STB/images/B4Counting/B4Counting
+
+_Folders = dict[tuple[str, str], Path]
+
+
+class Layout:
+    """What lies below `root`. Of two folders that hold a view of a sequence, the fuller one counts, or the upper one.
+
+    `path in layout` tells whether a file was there, without asking the disk again.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._names = _list(root)
+        self._images: _Folders = {}  # by sequence and view
+        self._labels: _Folders = {}  # by sequence and camera, “BB” or “SK”
+        most: Counter[tuple[str, str]] = Counter()
+        for folder, names in self._names.items():
+            for name in names:
+                sequence, _, camera = name.removesuffix(".mat").rpartition("_")
+                if sequence in SEQUENCES and name.endswith(".mat"):
+                    self._labels.setdefault((sequence, camera), folder)
+            above = [part for part in folder.relative_to(root).parts if part in SEQUENCES]
+            if not above:
+                continue
+            for view, count in Counter(name.rpartition("_")[0] for name in names if name.endswith(".png")).items():
+                if count > most[above[-1], view]:
+                    most[above[-1], view], self._images[above[-1], view] = count, folder
+
+    def __contains__(self, path: Path) -> bool:
+        return path.name in self._names.get(path.parent, ())
+
+    def images(self, sequence: str, view: str, frames: Iterable[int]) -> list[Path]:
+        """Images of a view, where they are or should be."""
+        folder = self._folder(self._images, sequence, view, f"images/{sequence}")
+        return [folder / f"{view}_{frame}.png" for frame in frames]
+
+    def label(self, sequence: str, camera: str) -> Path:
+        """A label file, where it is or should be."""
+        return self._folder(self._labels, sequence, camera, "labels") / f"{sequence}_{camera}.mat"
+
+    def _folder(self, found: _Folders, sequence: str, what: str, default: str) -> Path:
+        """Where something is, or would be beside its like: that of the same sequence if there is any, or another's."""
+        if (sequence, what) in found:
+            return found[sequence, what]
+        if not found:
+            return self.root / default
+        like = min(found, key=lambda key: key[0] != sequence)
+        parts = found[like].relative_to(self.root).parts
+        return self.root.joinpath(*(sequence if part == like[0] else part for part in parts))
+
+    def check(self, sequences: list[str], views: list[str], cameras: list[str]) -> None:
+        """Raises UserError unless there are images of these views, and labels, of each of the sequences."""
+        if not self.root.is_dir():
+            raise UserError(f"{self.root} does not exist; it should hold the STB data set. {ADVICE}")
+        looked = ", ".join(map(str, list(self._names)[:5])) + (", …" if len(self._names) > 5 else "")
+        looked = f"Looked in {looked}, {_LEVELS} levels deep."
+        if not set(self._images) & {(sequence, view) for sequence in SEQUENCES for view in views}:
+            raise UserError(
+                f"{self.root} is not the STB data set: no folder is named after one of its sequences, as B1Counting "
+                f"is, and has images such as {views[0]}_0.png. {looked} {ADVICE}"
+            )
+        for sequence in sequences:
+            for view in views:
+                if (sequence, view) not in self._images:
+                    folder = self.images(sequence, view, [0])[0].parent
+                    raise UserError(
+                        f"{folder} is missing or has no {view}_0.png, …, nor has any other folder named {sequence}. "
+                        f"{looked} {ADVICE}"
+                    )
+            for camera in cameras:
+                if (sequence, camera) not in self._labels:
+                    raise UserError(f"{self.label(sequence, camera)} is missing. {looked} {ADVICE}")
+
+
+def _list(root: Path) -> dict[Path, frozenset[str]]:
+    """The names of the files in the folder and in those below it, upper folders first."""
+    names = {}
+    for folder, below, files in os.walk(root, followlinks=True):
+        path = Path(folder)
+        deep = len(path.relative_to(root).parts) >= _LEVELS
+        below[:] = [] if deep else [name for name in below if not name.startswith(".")]
+        names[path] = frozenset(files)
+    return dict(sorted(names.items(), key=lambda item: (len(item[0].parts), item[0])))
