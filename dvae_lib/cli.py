@@ -14,6 +14,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
 Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
+RootJoint = Annotated[
+    str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
+]
 
 
 def _spoken(command):
@@ -35,13 +38,14 @@ def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
         raise UserError(f"There is no {what} “{value}”: choose one of {', '.join(allowed)}.")
 
 
-def _runs(profile: str | None, data: str | None) -> dict:
+def _runs(profile: str | None, data: str | None, root: str | None) -> dict:
     from dvae_lib.experiments import Run, experiments  # torch takes seconds to import; --help should not
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")
+    _check(root, settings.ROOT_JOINTS, "root joint")
     profile = profile or settings.profile()
-    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data).items()}
+    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root).items()}
 
 
 def _pick(runs: dict, name: str):
@@ -52,9 +56,9 @@ def _pick(runs: dict, name: str):
 
 @app.command("list")
 @_spoken
-def list_(profile: Profile = None, data: Data = None) -> None:
+def list_(profile: Profile = None, data: Data = None, root: RootJoint = None) -> None:
     """Every experiment: its data, its size in this profile, and whether it is trained."""
-    for name, run in _runs(profile, data).items():
+    for name, run in _runs(profile, data, root).items():
         e = run.experiment
         state = "trained" if run.trained else "not trained"
         typer.echo(f"{name:26}{'+'.join(e.data):22}{e.size:4} px {e.steps:7} steps   {state:12}{e.about}")
@@ -65,20 +69,23 @@ def list_(profile: Profile = None, data: Data = None) -> None:
 def train(
     name: Annotated[str | None, typer.Argument(help="An experiment of `dvae list`.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Train all that is not trained, on all data that are here.")
+        bool, typer.Option("--all", help="Train all that the book needs and that is not trained.")
     ] = False,
     profile: Profile = None,
     data: Data = None,
+    root: RootJoint = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Trains an experiment, or resumes it where it was left."""
     if everything == (name is not None):
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
     if name is not None:
-        chosen = [_pick(_runs(profile, data), name)]
+        chosen = [_pick(_runs(profile, data, root), name)]
     else:
-        kinds = [data] if data else [kind for kind in settings.DATASETS if settings.is_here(kind)]
-        chosen = [run for kind in kinds for run in _runs(profile, kind).values()]
+        kinds = [data or settings.data()]
+        if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
+            kinds.append("realhand")
+        chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root).values()]
     for run in chosen:
         run.train(device)
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
@@ -98,9 +105,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("."),
     profile: Profile = None,
     data: Data = None,
+    root: RootJoint = None,
 ) -> None:
     """Reads the 3D pose of the hand in photographs: a drawing beside each, and JSON on standard output."""
-    chosen = _pick(_runs(profile, data), run)
+    chosen = _pick(_runs(profile, data, root), run)
     if not chosen.trained:
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
     from dvae_lib import predict as photographs

@@ -17,8 +17,12 @@ from PIL import Image
 class UserError(Exception):
     """Something the user can put right: the message names the file, what is wrong and what to do.
 
-    The command line prints it as a sentence; anything else that is raised is a bug of ours.
+    The command line prints it as a sentence, and so does Jupyter; anything else that is raised is a bug of ours.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [str(self)]
 
 
 @contextlib.contextmanager

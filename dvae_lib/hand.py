@@ -40,17 +40,22 @@ ORDERS = {
 }
 
 
-def with_root(pose: Tensor, root: Root = "palm") -> Tensor:
+def palm_centre(pose: Tensor) -> Tensor:
+    """The midpoint (..., 3) of wrist and middle MCP: the root in the evaluation protocol of Zimmermann & Brox."""
+    return (pose[..., 0, :] + pose[..., MIDDLE_MCP, :]) / 2
+
+
+def with_root(pose: Tensor, root: Root = "palm", palm: Tensor | None = None) -> Tensor:
     """The pose (..., 21, 3) whose joint 0 is the wrist, with the palm centre there instead if asked.
 
-    The palm centre is the midpoint of wrist and middle MCP, as in the evaluation protocol of Zimmermann & Brox.
+    palm: (..., 3), where a data set labels it (STB); `palm_centre` otherwise.
     """
     if root == "wrist":
         return pose
     if root != "palm":
         raise ValueError(f"root is “{root}”; it is either “palm” or “wrist”.")
-    palm = (pose[..., :1, :] + pose[..., MIDDLE_MCP : MIDDLE_MCP + 1, :]) / 2
-    return torch.cat([palm, pose[..., 1:, :]], dim=-2)
+    palm = palm_centre(pose) if palm is None else palm
+    return torch.cat([palm[..., None, :], pose[..., 1:, :]], dim=-2)
 
 
 def bone_scale(pose: Tensor) -> Tensor:

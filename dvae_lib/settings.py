@@ -3,7 +3,8 @@
 | variable | meaning | default |
 |---|---|---|
 | `DVAE_PROFILE` | size of every run: `smoke` (seconds), `laptop` (two cores), `full` (GPU) | `laptop` |
-| `DVAE_DATA` | data of the experiments: see `DATASETS` | `synthetic` |
+| `DVAE_DATA` | data of the experiments: `synthetic`, `stb`, `rhd` or `realhand` | `synthetic` |
+| `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
 | `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data/` |
 | `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache/` |
 | `DVAE_RUNS_ROOT` | folder of the trained runs | `runs/` |
@@ -17,7 +18,8 @@ from pathlib import Path
 from dvae_lib.files import UserError
 
 PROFILES = ("smoke", "laptop", "full")
-DATASETS = ("synthetic", "realhand")
+DATASETS = ("synthetic", "stb", "rhd", "realhand")
+ROOT_JOINTS = ("palm", "wrist")
 
 _checkout = Path(__file__).resolve().parents[1]
 ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
@@ -36,6 +38,10 @@ def profile() -> str:
 
 def data() -> str:
     return _choice("DVAE_DATA", "synthetic", DATASETS)
+
+
+def root_joint() -> str:
+    return _choice("DVAE_ROOT_JOINT", "palm", ROOT_JOINTS)
 
 
 def _folder(variable: str, default: str) -> Path:

@@ -49,6 +49,40 @@ def test_without_augmentation_left_hands_are_only_normalised():
     torch.testing.assert_close((batch["keypoints"][left] + 1) * 32, project(pose, raw["K"])[left])
 
 
+def test_a_labelled_palm_is_the_root():
+    raw = raw_block()
+    raw["palm"] = raw["pose"][:, 0] * 0.3 + raw["pose"][:, 13] * 0.7
+    batch, left = make_batch(raw, SIZE), ~raw["right"]
+    torch.testing.assert_close(batch["root"][left], raw["palm"][left])
+    torch.testing.assert_close(batch["root"][~left], raw["palm"][~left] * torch.tensor([-1.0, 1, 1]))
+    expected = (raw["pose"] - raw["palm"][:, None]) / bone_scale(raw["pose"])[:, None, None]
+    torch.testing.assert_close(batch["pose"][left, 1:], expected[left, 1:])
+    assert (batch["pose"][:, 0] == 0).all()
+    wrist = make_batch(raw, SIZE, root="wrist")
+    torch.testing.assert_close(wrist["root"][left], raw["pose"][left, 0])
+
+
+def test_the_palm_is_visible_if_wrist_or_middle_finger_is():
+    raw = raw_block(4)
+    raw["visible"][:] = True
+    raw["visible"][1, 0] = raw["visible"][2, 9] = False
+    raw["visible"][3, [0, 9]] = False
+    assert make_batch(raw, SIZE)["visible"][:, 0].tolist() == [True, True, True, False]
+    assert make_batch(raw, SIZE, root="wrist")["visible"][:, 0].tolist() == [True, False, True, False]
+
+
+def test_data_with_and_without_a_labelled_palm_make_one_batch():
+    labelled, plain = FakeDataset(seed=1), FakeDataset(seed=2)
+    labelled.arrays["palm"] = labelled.arrays["pose"][:, 13].copy()
+    batch = Batches([(labelled, np.arange(40)), (plain, np.arange(40))], 8, []).at(0)
+    chosen = Batches([(labelled, np.arange(40)), (plain, np.arange(40))], 8, []).indices(0)
+    flip = np.where(np.concatenate([labelled["right"][chosen[0]], plain["right"][chosen[1]]]), -1, 1)
+    pose = plain["pose"][chosen[1]]
+    roots = np.concatenate([labelled["palm"][chosen[0]], (pose[:, 0] + pose[:, 9]) / 2])
+    roots[:, 0] *= flip
+    np.testing.assert_allclose(batch["root"], roots, rtol=1e-5)
+
+
 def test_right_hands_become_left_ones():
     raw = raw_block()
     batch, right = make_batch(raw, SIZE), raw["right"]

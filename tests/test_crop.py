@@ -7,7 +7,7 @@ import scipy.io
 import torch
 
 from dvae_lib import hand, settings
-from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
 
 ALL = torch.ones(1, 21, dtype=torch.bool)
 STB_K = torch.tensor([[822.79041, 0, 318.47345], [0, 822.79041, 250.31296], [0, 0, 1]], dtype=torch.float64)
@@ -142,3 +142,33 @@ def test_the_whole_image_at_its_own_size_is_the_image_and_around_it_is_grey():
     assert torch.equal(around[:, :, 32:96, 32:96], image)
     around[:, :, 32:96, 32:96] = 128
     assert (around == 128).all()
+
+
+@pytest.mark.parametrize("size", [16, 40, 100])
+def test_the_nearest_pixel_is_the_one_in_which_the_crops_pixel_centre_lies(size):
+    """Every value is a place: one by one against the matrix, at windows that reach beyond the image."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.arange(2 * 48 * 64).reshape(2, 48, 64).to(torch.uint16)
+    centre = torch.tensor([[5.0, 7.0], [60.0, 30.0]], dtype=torch.float64) + torch.rand(2, 2, generator=generator)
+    side = torch.tensor([31.7, 52.3], dtype=torch.float64)
+    found = crop_nearest(images, centre, side, size, fill=9999)
+    assert found.dtype == torch.uint16 and found.shape == (2, size, size)
+    pixels = torch.cartesian_prod(torch.arange(size) + 0.5, torch.arange(size) + 0.5).double()  # row, column
+    crop_pixels = torch.stack([pixels[:, 1], pixels[:, 0], torch.ones(len(pixels))])
+    back = torch.linalg.inv(crop_matrix(centre, side, size)) @ crop_pixels
+    values = []
+    for b in range(2):
+        for u, v, _ in back[b].T.tolist():
+            values.append(b * 48 * 64 + int(v) * 64 + int(u) if 0 <= u < 64 and 0 <= v < 48 else 9999)
+    assert found.int().flatten().tolist() == values
+    assert size < values.count(9999) < 1.5 * size * size  # of 2 · size · size
+
+
+def test_image_and_labels_are_cut_alike():
+    """Where an image is flat, its crop and the crop of its part ids agree."""
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(0, 34, (3, 12, 12), generator=generator, dtype=torch.uint8)
+    ids = ids.repeat_interleave(20, dim=1).repeat_interleave(20, dim=2)
+    centre, side = random_windows(3, generator)
+    cut, nearest = crop(ids[:, None], centre, side, 128)[:, 0], crop_nearest(ids, centre, side, 128, fill=128)
+    assert (cut == nearest).float().mean() > 0.8  # all but the seams

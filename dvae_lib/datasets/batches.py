@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from dvae_lib.datasets.cache import Dataset
-from dvae_lib.hand import Root, bone_scale, project, with_root
+from dvae_lib.datasets.tags import Tags
+from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, with_root
 
 # Half the depth that a normalised depth image spans around the root, in bone scales (about 16 cm).
 DEPTH_RANGE = 4.0
+PERSON = 1  # of RHD's part ids: what is above it is a hand
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,11 @@ def make_batch(
     """Turns a block of stored samples (the schema of `dvae_lib.datasets`), crops of `size` pixels, into a batch.
 
     Returns what the schema has, as floats, and for the model:
-    image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop;
+    image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop; hand (B, 1, S, S), true
+    where the mask shows a hand;
     pose (B, 21, 3) relative to the root, in bone scales; keypoints (B, 21, 2), the crop spanning [−1, 1];
-    and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3), visible (B, 21).
+    and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3), visible (B, 21); the palm counts as visible if the
+    wrist or the middle MCP is, as in the protocol of Zimmermann & Brox.
     """
     augmentation, flip = augmentation or Augmentation(), raw["right"].bool()
     generator = generator or torch.Generator().manual_seed(0)
@@ -128,7 +132,11 @@ def make_batch(
         flip = flip ^ (_uniform(flip.shape, flip, generator) > 0)
     A, G = pixel_map(raw, size, augmentation, flip, generator)
 
-    pose = with_root(raw["pose"] @ G.mT, root)
+    palm = raw["palm"] if "palm" in raw else palm_centre(raw["pose"])
+    pose = with_root(raw["pose"], root, palm) @ G.mT
+    visible = raw["visible"].clone()
+    if root == "palm":
+        visible[:, 0] |= visible[:, MIDDLE_MCP]
     K = A @ raw["K"] @ G.mT
     scale, origin = bone_scale(pose), pose[:, 0]
     batch = {
@@ -137,7 +145,7 @@ def make_batch(
         "root": origin,
         "scale": scale,
         "K": K,
-        "visible": raw["visible"],
+        "visible": visible,
     }
     moved = not torch.equal(A, torch.eye(3, device=A.device).expand_as(A))
     if "image" in raw:
@@ -147,6 +155,9 @@ def make_batch(
         if augmentation.colour:
             image = _jitter_colour(image, augmentation.colour, generator)
         batch["image"] = warp(image, A) if moved else image
+    if "mask" in raw:
+        hand = (raw["mask"] > PERSON).float()[:, None]
+        batch["hand"] = (warp(hand, A, mode="nearest") if moved else hand) > 0.5
     if "depth" in raw:
         depth = normalise_depth(raw["depth"], origin[:, 2], scale)
         batch["depth"] = warp(depth, A, outside=1.0, mode="nearest") if moved else depth
@@ -157,7 +168,8 @@ class Batches:
     """The batches of one or several data sets, each a pure function of (seed, step): a resumed run sees the same.
 
     parts: (data set, indices of its samples) pairs; every batch draws an equal share from each.
-    names: which of the modalities "image" and "depth" to load; poses and cameras always are.
+    names: which of "image", "depth", "hand" (where masks say where it is) and "tag" (another image of the same
+        content, unchanged by augmentation: see `tags`) to load; poses and cameras always are.
     rank, world: this process's share of the global batch when several train together.
     """
 
@@ -181,8 +193,10 @@ class Batches:
             "visible",
             "right",
         ]
-        if augmentation and augmentation.background and all("mask" in dataset.arrays for dataset, _ in self.parts):
+        masked = "hand" in names or (augmentation and augmentation.background)
+        if masked and all("mask" in dataset.arrays for dataset, _ in self.parts):
             self.fields.append("mask")
+        self.tags = [Tags(dataset, indices) for dataset, indices in self.parts] if "tag" in names else []
         self.root, self.seed, self.device, self.rank, self.world = root, seed, device, rank, world
 
     def indices(self, step: int) -> list[np.ndarray]:
@@ -203,19 +217,34 @@ class Batches:
         """The training batch of this step."""
         mine = [indices[self.rank :: self.world] for indices in self.indices(step)]
         blocks = [self._load(dataset, own) for (dataset, _), own in zip(self.parts, mine, strict=True)]
-        raw = {field: torch.cat([block[field] for block in blocks]) for field in self.fields}
+        raw = {field: torch.cat([block[field] for block in blocks]) for field in blocks[0]}
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
-        return make_batch(raw, self.parts[0][0].size, self.augmentation, generator, self.root)
+        batch = make_batch(raw, self.parts[0][0].size, self.augmentation, generator, self.root)
+        if self.tags:
+            batch["tag"] = torch.cat([self._tag(part, own, step) for part, own in enumerate(mine)])
+        return batch
 
     def in_order(self) -> Iterator[dict[str, Tensor]]:
         """All samples once, in their order, without augmentation."""
-        for dataset, indices in self.parts:
+        for part, (dataset, indices) in enumerate(self.parts):
             for start in range(0, len(indices), self.batch_size):
-                raw = self._load(dataset, indices[start : start + self.batch_size])
-                yield make_batch(raw, dataset.size, root=self.root)
+                chosen = indices[start : start + self.batch_size]
+                batch = make_batch(self._load(dataset, chosen), dataset.size, root=self.root)
+                if self.tags:
+                    batch["tag"] = self._tag(part, chosen, start)
+                yield batch
+
+    def _tag(self, part: int, samples: np.ndarray, step: int) -> Tensor:
+        generator = np.random.default_rng([self.seed, part, step, self.rank])
+        dataset, _ = self.parts[part]
+        raw = self._load(dataset, self.tags[part].draw(samples, generator))
+        return make_batch(raw, dataset.size)["image"]
 
     def _load(self, dataset: Dataset, indices: np.ndarray) -> dict[str, Tensor]:
-        return {field: self._tensor(dataset.gather(field, indices)) for field in self.fields}
+        fields = [*self.fields, *(["palm"] if "palm" in dataset.arrays else [])]
+        raw = {field: self._tensor(dataset.gather(field, indices)) for field in fields}
+        raw.setdefault("palm", palm_centre(raw["pose"]))  # data sets that label it and others make one batch
+        return raw
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         if array.dtype == np.uint16:  # torch has few operations on uint16

@@ -8,13 +8,15 @@ What every data set delivers, one array a field, samples along the first axis; a
 | `depth` | uint16 (S, S) | mm along z, 0 = unknown (optional) |
 | `mask` | uint8 (S, S) | RHD's part ids: 0 background, 1 person, 2–17 left hand, 18–33 right hand (optional) |
 | `pose` | float32 (21, 3) | mm in the camera's frame, joint 0 the wrist |
+| `palm` | float32 (3,) | mm: the palm's centre, if it is labelled (optional; midway of wrist and middle MCP if not) |
 | `K` | float32 (3, 3) | pixels: camera of the crop, which spans [0, S]; pixel centres lie at + ½ |
 | `visible` | bool (21,) | joints that count in the evaluation |
 | `right` | bool () | true for a right hand |
 | `sequence`, `frame` | int32 () | place in the data set; `sequence` indexes `Dataset.sequences` |
 | `content` | int32 () | id of the background (optional) |
 
-Synthetic data add the factors they were drawn from. 2D keypoints are not stored: they are `project(pose, K)`.
+Synthetic data add the factors they were drawn from, STB the camera (`view`); its depth camera has no `image`.
+2D keypoints are not stored: they are `project(pose, K)`.
 """
 
 import contextlib
@@ -44,6 +46,7 @@ UNITS = {
     "depth": "mm along z, 0 = unknown",
     "mask": "part ids of RHD",
     "pose": "mm, camera frame",
+    "palm": "mm, camera frame",
     "K": "pixels of the crop",
 }
 

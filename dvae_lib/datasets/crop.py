@@ -52,6 +52,12 @@ def crop_matrix(centre: Tensor, side: Tensor, size: int) -> Tensor:
     return A
 
 
+def _samples(centre: Tensor, side: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Columns and rows, (B, count) each, in pixels of the image, of evenly spaced samples across the windows."""
+    offset = (torch.arange(count, device=side.device, dtype=side.dtype) + 0.5) / count - 0.5
+    return centre[:, :1] + side[:, None] * offset, centre[:, 1:] + side[:, None] * offset
+
+
 def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = GREY) -> Tensor:
     """Cuts the windows out, antialiased: (B, C, size, size), of the same dtype as `images`.
 
@@ -62,9 +68,7 @@ def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 
     B, _, H, W = images.shape
     k = max(1, math.ceil(float((side / size).max())))
     window = torch.float32 if images.dtype == torch.uint8 else images.dtype
-    offset = (torch.arange(k * size, device=side.device, dtype=side.dtype) + 0.5) / (k * size) - 0.5
-    u = centre[:, :1] + side[:, None] * offset  # (B, k·size) pixels of the image
-    v = centre[:, 1:] + side[:, None] * offset
+    u, v = _samples(centre, side, k * size)
     grid = torch.stack(
         [
             (2 * u / W - 1)[:, None, :].expand(B, k * size, k * size),
@@ -76,3 +80,17 @@ def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 
     samples = F.grid_sample(images.to(window) - fill, grid.to(window), padding_mode="zeros", align_corners=False)
     cut = F.avg_pool2d(samples, k) + fill
     return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut
+
+
+def crop_nearest(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 0) -> Tensor:
+    """Cuts windows out of images whose values must not be mixed, such as part ids or depths: (B, size, size).
+
+    images: (B, H, W) of any dtype; centre: (B, 2) and side: (B,) of the windows in pixels, as for `crop`.
+    Each pixel of the crop is the one pixel of the image in which its centre lies. Outside the image there is `fill`.
+    """
+    B, H, W = images.shape
+    column, row = (samples.floor().long() for samples in _samples(centre, side, size))
+    image = torch.arange(B, device=images.device)[:, None, None]
+    cut = images[image, row.clamp(0, H - 1)[:, :, None], column.clamp(0, W - 1)[:, None, :]]
+    inside = ((row >= 0) & (row < H))[:, :, None] & ((column >= 0) & (column < W))[:, None, :]
+    return torch.where(inside, cut, torch.tensor(fill, dtype=cut.dtype, device=cut.device))

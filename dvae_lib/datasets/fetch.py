@@ -5,9 +5,10 @@ import http
 import http.client
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dvae_lib.files import UserError, sha256
 
 AT_ONCE = 8  # small files spend their time waiting for the server
 TIMEOUT = 60  # seconds without a byte
+PAUSES = (1, 5, 20)  # seconds before a large file's download is tried again
 
 
 def read_hashes(path: Path) -> dict[str, str]:
@@ -46,39 +48,70 @@ def fetch_all(folder: Path, hashes: dict[str, str], url: Callable[[str], str], p
     return len(wanted)
 
 
-def fetch(url: str, path: Path, digest: str) -> None:
-    """Downloads one file; `path` then has the sha256 `digest`, or is as it was before.
+def fetch(url: str, path: Path, digest: str | None = None, size: int | None = None, progress: bool = False) -> None:
+    """Downloads one file; `path` then has the sha256 `digest` and `size` bytes, or is as it was before.
 
-    What has arrived lies in <path>.part until it is whole, and a second call asks the server for the rest.
+    What has arrived lies in <path>.part until it is whole, and a second call asks the server for the rest. With
+    `progress`, as for a large file, it also says how far it is, and a broken connection is tried again.
     """
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _append(url, part)
+        _persist(url, part, size, PAUSES if progress else ())
     except urllib.error.HTTPError as error:
         raise UserError(
             f"{url} cannot be had: the server says {error.code} {error.reason}. Start again later, or put the file "
             f"at {path} by hand."
         ) from error
     except (http.client.HTTPException, OSError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC:
+        if _disk_is_full(error):
             raise UserError(
                 f"The disk is full: {part} could not be written. Free some space and start again."
             ) from None
         raise UserError(f"{url} did not arrive ({error}). Start again: it goes on where it stopped.") from error
-    found = sha256(part)
-    if found != digest:
+    wrong = []
+    if size is not None and _size(part) != size:
+        wrong.append(f"{_size(part)} bytes instead of {size}")
+    if digest is not None and (found := sha256(part)) != digest:
+        wrong.append(f"sha256 {found} instead of {digest}")
+    if wrong:
         part.unlink()
         raise UserError(
-            f"{url} is not the file it should be (sha256 {found} instead of {digest}) and was thrown away. It was "
-            "changed on its way, or the repository has changed. Start again; if that does not help, report it."
+            f"{url} is not the file it should be ({', '.join(wrong)}) and was thrown away. It was changed on its way, "
+            "or there is another file now. Start again; if that does not help, report it."
         )
     os.replace(part, path)
 
 
-def _append(url: str, part: Path) -> None:
+def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) -> None:
+    """Tries again after a pause each, and may do so all over again whenever an attempt has brought something."""
+    failures = 0
+    while True:
+        have = _size(part)
+        try:
+            return _append(url, part, size, progress=bool(pauses))
+        except (http.client.HTTPException, OSError) as error:
+            failures = 1 if _size(part) > have else failures + 1
+            final = isinstance(error, urllib.error.HTTPError) or _disk_is_full(error)
+            if final or failures > len(pauses):
+                raise
+            tqdm.write(f"{url} broke off ({error}): trying again in {pauses[failures - 1]} seconds.")
+            time.sleep(pauses[failures - 1])
+
+
+def _disk_is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
     """Adds to `part` the bytes of the file that it does not hold yet."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
+    if size is not None and have >= size:
+        return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -87,9 +120,34 @@ def _append(url: str, part: Path) -> None:
             return  # `part` holds all there is; its hash will tell
         raise
     goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server sends the whole file again
-    with response, open(part, "ab" if goes_on else "wb") as file:
-        start = file.tell()
-        shutil.copyfileobj(response, file)
-        announced = response.headers["Content-Length"]
-        if announced and file.tell() - start < int(announced):
-            raise ConnectionError(f"the connection ended after {file.tell()} bytes")
+    start = have if goes_on else 0
+    announced = response.headers["Content-Length"]
+    total = start + int(announced) if announced else size
+    with response:
+        if size is not None:
+            _check(url, part, total, size, start)
+        with (
+            open(part, "ab" if goes_on else "wb") as file,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress) as bar,
+        ):
+            while block := response.read(1 << 20):
+                file.write(block)
+                bar.update(len(block))
+            if total is not None and file.tell() < total:
+                raise ConnectionError(f"the connection ended after {file.tell()} bytes")
+
+
+def _check(url: str, part: Path, total: int, size: int, start: int) -> None:
+    """Raises UserError, before what has arrived is touched, if another file comes or the disk has not the room."""
+    if total != size:
+        raise UserError(
+            f"{url} is another file than it should be: it has {total} bytes instead of {size}. Nothing was downloaded. "
+            "Open the address in a browser: a network that asks for a login answers in the server's place, or the "
+            "authors have published another version."
+        )
+    free = shutil.disk_usage(part.parent).free
+    if free < size - start:
+        raise UserError(
+            f"{part} needs another {(size - start) / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Free some "
+            "space, or choose a folder on a larger disk with DVAE_DATA_ROOT."
+        )

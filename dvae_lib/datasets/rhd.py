@@ -1,0 +1,215 @@
+r"""RHD: 43 986 rendered people with 3D poses of their hands (Zimmermann & Brox, ICCV 2017) (chapter 2).
+
+On disk, in `DVAE_DATA_ROOT`/rhd: RHD_published_v2/<part>/{color,mask,depth}/00000.png …, 320 × 320 pixels, the parts
+being training and evaluation, and <part>/anno_<part>.pickle (see `rhd_labels`). Both hands are labelled. The protocol
+of Zimmermann & Brox keeps the dominant one: the left hand if more pixels of the mask show it than show the right one,
+else the right hand.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dvae_lib import settings
+from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
+from dvae_lib.datasets.rhd_labels import ADVICE, PIXELS, Labels, read_labels
+from dvae_lib.files import UserError, read_image
+from dvae_lib.hand import MIDDLE_MCP, Root, with_root
+
+RECIPE = 1  # of this module; raised when the same files give other samples
+COUNTS = {"training": 41258, "evaluation": 2728}
+KINDS = ("color", "mask", "depth")
+LEFT_PALM, LAST_PART = 17, 33  # of the mask's ids: 2–17 are the left hand, 18–33 the right, 1 the rest of the person
+_AT_ONCE = 64  # images unpacked before they are cut: what bounds the memory
+_THREADS = min(8, os.cpu_count() or 1)  # PNGs are unpacked without holding Python's lock
+
+
+class RHDSource:
+    """The images of RHD as a `Source` (see `dvae_lib.datasets.cache`), cropped by the evaluation protocol.
+
+    root: the folder of the data set, its RHD_published_v2 or the folder around that; by default DVAE_DATA_ROOT/rhd.
+    split: “training”, “evaluation”, or “both”, training first.
+    root_joint: what the crop's window takes for joint 0, which the literature's protocol has at the palm's centre.
+        Samples have the wrist there whatever it is.
+    count: of the images, spread evenly over each part in proportion; all by default. No others need to be there.
+
+    Samples have the schema's fields, those of the dominant hand. The mask keeps RHD's ids, of the other hand too if
+    it can be seen; `right` tells which are the sample's. `visible` is as labelled, RHD's own estimate from the mask.
+
+    Raises UserError, naming the file and what to do, if the folder is not the data set, if a label or an image is
+    missing or damaged, or if a label cannot be one.
+    """
+
+    name = "rhd"
+    sequences = list(COUNTS)
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        split: str = "both",
+        root_joint: Root = "palm",
+        count: int | None = None,
+    ):
+        if split not in ("both", *COUNTS):
+            raise UserError(f"split of RHD is “{split}”: choose both, training or evaluation.")
+        self.root, self.root_joint = locate(Path(root or settings.data_root() / "rhd")), root_joint
+        parts = self.sequences if split == "both" else [split]
+        self._annotations = [annotation(self.root, part) for part in parts]
+        labels = [read_labels(path) for path in self._annotations]
+        shares = _shares([len(part) for part in labels], count)
+        chosen = [part[np.arange(n) * len(part) // n] for part, n in zip(labels, shares, strict=True)]
+        self.labels = Labels.join(chosen)
+        self._sequence = np.repeat([self.sequences.index(part) for part in parts], shares).astype(np.int32)
+        self._check_images(parts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def file(self, index: int, kind: str) -> Path:
+        """Where a sample's “color”, “mask” or “depth” lies."""
+        return self.root / self.sequences[self._sequence[index]] / kind / f"{self.labels.frame[index]:05d}.png"
+
+    def _check_images(self, parts: list[str]) -> None:
+        folders = [self.root / part / kind for part in parts for kind in KINDS]
+        there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
+        files = [self.file(i, kind) for i in range(len(self)) for kind in KINDS]
+        missing = [path for path in files if path.name not in there[path.parent]]
+        if missing:
+            raise UserError(f"{missing[0]} is missing, one of {len(missing)} images. {ADVICE}")
+
+    @cached_property
+    def fingerprint(self) -> dict:
+        """Labels count by what is in them, images by name and size alone: 132 000 are not read twice."""
+        labels, images = hashlib.sha256(), hashlib.sha256()
+        for path in self._annotations:
+            labels.update(path.read_bytes())
+        for path in (self.file(i, kind) for i in range(len(self)) for kind in KINDS):
+            images.update(f"{path.relative_to(self.root).as_posix()} {path.stat().st_size}\n".encode())
+        return {
+            "recipe": RECIPE,
+            "root joint": self.root_joint,
+            "labels": labels.hexdigest(),
+            "images": images.hexdigest(),
+        }
+
+    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        return {
+            "image": ((3, size, size), np.dtype(np.uint8)),
+            "depth": ((size, size), np.dtype(np.uint16)),
+            "mask": ((size, size), np.dtype(np.uint8)),
+            "pose": ((21, 3), np.dtype(np.float32)),
+            "K": ((3, 3), np.dtype(np.float32)),
+            "visible": ((21,), np.dtype(bool)),
+            "right": ((), np.dtype(bool)),
+            "sequence": ((), np.dtype(np.int32)),
+            "frame": ((), np.dtype(np.int32)),
+        }
+
+    def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            blocks = [
+                self._read(indices[start : start + _AT_ONCE], size, pool) for start in range(0, len(indices), _AT_ONCE)
+            ]
+        return {field: np.concatenate([block[field] for block in blocks]) for field in blocks[0]}
+
+    def _read(self, indices: np.ndarray, size: int, pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+        pictures = zip(*pool.map(self._read_images, indices.tolist()), strict=True)
+        image, mask, depth = (torch.from_numpy(np.stack(kind)) for kind in pictures)
+        labels, right = self.labels[indices], is_right(mask.numpy())
+        pose, uv, visible = labels.one_hand(right)
+        centre, side = window(uv, visible, self.root_joint)
+        return {
+            "image": crop(image.permute(0, 3, 1, 2), centre, side, size).numpy(),
+            "depth": crop_nearest(depth, centre, side, size).numpy(),
+            "mask": crop_nearest(mask, centre, side, size).numpy(),
+            "pose": pose.numpy(),
+            "K": (crop_matrix(centre, side, size) @ torch.from_numpy(labels.K)).numpy(),
+            "visible": visible.numpy(),
+            "right": right,
+            "sequence": self._sequence[indices],
+            "frame": labels.frame.astype(np.int32),
+        }
+
+    def _read_images(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image (320, 320, 3), mask (320, 320) and depth (320, 320) mm of a sample."""
+        image, mask, depth = (_read_png(self.file(index, kind)) for kind in KINDS)
+        mask = mask[..., 0]
+        path = self.file(index, "mask")
+        if mask.max() > LAST_PART:
+            raise UserError(f"{path} is no mask of RHD: it has the part id {mask.max()}, and 33 is the last. {ADVICE}")
+        if mask.max() <= 1 and self.labels.visible[index].any():
+            raise UserError(f"{path} shows neither hand, but the label says that joints are visible. {ADVICE}")
+        return image, mask, decode_depth(depth)
+
+
+def locate(root: Path) -> Path:
+    """The folder in or below `root` that holds RHD's parts. Raises UserError if there is none."""
+    published = "RHD_published_v2"
+    for folder in (root, root / published, root / published / published, root / "RHD_v1-1" / published):
+        if any((folder / part).is_dir() for part in COUNTS):
+            return folder
+    raise UserError(f"{root} is not RHD: it has no folder “{published}” with “training” and “evaluation”. {ADVICE}")
+
+
+def annotation(folder: Path, part: str) -> Path:
+    return folder / part / f"anno_{part}.pickle"
+
+
+def expected(root: Path) -> list[Path]:
+    """Every file of the complete data set, where this root has it or would have it: labels, then images, by part."""
+    try:
+        folder = locate(Path(root))
+    except UserError:
+        folder = Path(root) / "RHD_published_v2"
+    labels = [annotation(folder, part) for part in COUNTS]
+    images = [(folder / part / kind, count) for part, count in COUNTS.items() for kind in KINDS]
+    return labels + [images_of / f"{frame:05d}.png" for images_of, count in images for frame in range(count)]
+
+
+def is_right(mask: np.ndarray) -> np.ndarray:
+    """Whether the right hand is the dominant one (N,) of masks (N, H, W) with RHD's ids: a draw is a right hand."""
+    left = ((mask > 1) & (mask <= LEFT_PALM)).sum(axis=(1, 2))
+    return left <= (mask > LEFT_PALM).sum(axis=(1, 2))
+
+
+def window(uv: torch.Tensor, visible: torch.Tensor, root_joint: Root = "palm") -> tuple[torch.Tensor, torch.Tensor]:
+    """The protocol's window around a hand: centre (N, 2) and side (N,) in pixels of the image.
+
+    uv: (N, 21, 2) as labelled, in the book's order with the wrist at joint 0, which the protocol cuts to whole pixels;
+    visible: (N, 21). The palm counts as visible if the wrist or the middle MCP is, between which it lies.
+    """
+    if root_joint == "palm":
+        palm = visible[:, :1] | visible[:, MIDDLE_MCP : MIDDLE_MCP + 1]
+        visible = torch.cat([palm, visible[:, 1:]], dim=1)
+    return crop_window(with_root(uv.trunc(), root_joint), visible, (PIXELS, PIXELS))
+
+
+def decode_depth(image: np.ndarray) -> np.ndarray:
+    """Whole mm (H, W) of a depth image (H, W, 3), whose red and green are a fraction of 5 m; 0 is unknown."""
+    fraction = 256 * image[..., 0].astype(np.uint32) + image[..., 1]  # of 65535
+    return ((5000 * fraction + 32767) // 65535).astype(np.uint16)
+
+
+def _read_png(path: Path) -> np.ndarray:
+    image = read_image(path)
+    if image.shape != (PIXELS, PIXELS, 3):
+        raise UserError(
+            f"{path} has {image.shape[1]} × {image.shape[0]} pixels instead of {PIXELS} × {PIXELS}. {ADVICE}"
+        )
+    return image
+
+
+def _shares(available: list[int], wanted: int | None) -> list[int]:
+    """How many samples of each part: in proportion, and of each at least one."""
+    total, least = sum(available), len(available)
+    if wanted is None:
+        return available
+    if not least <= wanted <= total:
+        raise UserError(f"count is {wanted}: it must lie between {least} and {total}.")
+    last = min(max(round(wanted * available[-1] / total), 1), wanted - least + 1)
+    return [last] if least == 1 else [wanted - last, last]
