@@ -1,9 +1,10 @@
-r"""The cross-modal VAE of Spurr et al. (CVPR 2018), the paper's Sec. 3.1 and Eq. 1 (chapter 03).
+r"""The models: the cross-modal VAE (Sec. 3.1, chapter 03) and the disentangled VAE (Sec. 3.2, chapters 04–06).
 
-One latent z, and for every modality an encoder $q(z \mid x_m)$ to it and a decoder $p(x_m \mid z)$ from it.
+The cross-modal VAE has one latent z, and for every modality an encoder $q(z \mid x_m)$ and a decoder $p(x_m \mid z)$.
+In the disentangled VAE $z = [z_{y_1}, \dots, z_{y_N}, z_u]$ has a part for each labelled factor.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dvae_lib import networks
-from dvae_lib.objectives import at_size, elbo, kl_to_prior, log_likelihood
+from dvae_lib.objectives import at_size, elbo, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,31 @@ class Modality:
     name: str
     shape: tuple[int, ...]
     weight: float = 1.0
+    on_hand: float = 1.0  # precision of an image's likelihood where the hand is, as a multiple of that elsewhere
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
 
+    def log_likelihood(self, batch: Mapping[str, Tensor], mean: Tensor) -> Tensor:
+        """Of what the batch holds under this modality's name, given its decoded mean: (B,)."""
+        weighted = self.on_hand != 1 and "hand" in batch
+        scale = torch.where(batch["hand"], self.on_hand**-0.5, 1.0) if weighted else 1.0
+        return log_likelihood(batch[self.name], mean, scale)
 
-def modality(name: str, size: int, weight: float = 1.0) -> Modality:
-    """One of the hand's modalities: "image", "depth", "keypoints" or "pose"."""
-    shapes = {"image": (3, size, size), "depth": (1, size, size), "keypoints": (21, 2), "pose": (21, 3)}
-    return Modality(name, shapes[name], weight)
+
+def modality(name: str, size: int, weight: float = 1.0, on_hand: float = 1.0) -> Modality:
+    """One of the hand's modalities: "image", "tag" (an image of the same content), "depth", "keypoints" or "pose"."""
+    image = (3, size, size)
+    shapes = {"image": image, "tag": image, "depth": (1, size, size), "keypoints": (21, 2), "pose": (21, 3)}
+    return Modality(name, shapes[name], weight, on_hand)
+
+
+def scaled_weights(modalities: Iterable[Modality]) -> tuple[dict[str, float], int]:
+    """λ of every modality as it is used, and the size of the images that says so: see `objectives.at_size`."""
+    modalities = list(modalities)
+    size = max((m.shape[-1] for m in modalities if m.is_image), default=256)
+    return {m.name: m.weight if m.is_image else at_size(m.weight, size) for m in modalities}, size
 
 
 def make_encoder(m: Modality, d: int, weights: networks.Weights = "random") -> nn.Module:
@@ -67,9 +83,8 @@ class CrossModalVAE(nn.Module):
             {name: make_encoder(self.modalities[name], d, weights) for name in (encoded or self.modalities)}
         )
         self.decoders = nn.ModuleDict({m.name: make_decoder(m, d, width) for m in self.modalities.values()})
-        size = max((m.shape[-1] for m in self.modalities.values() if m.is_image), default=256)
+        self.weights, size = scaled_weights(self.modalities.values())
         self.beta = at_size(beta, size)
-        self.weights = {m.name: m.weight if m.is_image else at_size(m.weight, size) for m in self.modalities.values()}
 
     def encode(self, name: str, x: Tensor) -> Normal:
         """q(z | x) of the modality `name`, over (B, d)."""
@@ -93,7 +108,7 @@ class CrossModalVAE(nn.Module):
         result = {}
         for i, (source, q) in enumerate(posteriors.items()):
             own = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
-            likelihoods = {name: log_likelihood(batch[name], mean) for name, mean in own.items()}
+            likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in own.items()}
             kl = kl_to_prior(q)
             result[source] = elbo(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
         return result
@@ -111,3 +126,150 @@ class CrossModalVAE(nn.Module):
             for name, term in terms.items()
         }
         return loss, record
+
+
+class DVAE(nn.Module):
+    r"""The disentangled VAE, declared by what it is made of; the paper's three variants are instances of it.
+
+    factors: the labelled factors $y_i$ with the dimensions of their parts of z, any number of them. Each is encoded
+        to its part and decoded from it.
+    observations: x, decoded from the whole z.
+    unlabelled: the observation that $z_u$ is encoded from, by name, and its dimensions. Factors are then decoded from
+        the whole z (Eq. 6).
+    embeddings: what is encoded to the whole z, against decoders that stay as they are (Eq. 4, 8).
+    shared: image and pose are decoded by one network that divides late (supplement, Table 3).
+    """
+
+    def __init__(
+        self,
+        factors: Sequence[tuple[Modality, int]],
+        observations: Sequence[Modality],
+        unlabelled: tuple[str, int] | None = None,
+        embeddings: Sequence[Modality] = (),
+        beta: float = 1.0,
+        weights: networks.Weights = "random",
+        width: int = 1,
+        shared: bool = False,
+    ):
+        super().__init__()
+        self.factors, self.observations = [m.name for m, _ in factors], [m.name for m in observations]
+        decoded = {m.name: m for m in (*(m for m, _ in factors), *observations)}
+        self.modalities = decoded | {m.name: m for m in embeddings}
+        self.unlabelled = unlabelled[0] if unlabelled else None
+        sizes = [(m.name, d) for m, d in factors] + ([("u", unlabelled[1])] if unlabelled else [])
+        self.parts: dict[str, slice] = {}
+        self.d = 0
+        for name, d in sizes:
+            self.parts[name] = slice(self.d, self.d + d)
+            self.d += d
+
+        self.encoders = nn.ModuleDict({m.name: make_encoder(m, d, weights) for m, d in factors})
+        if unlabelled:
+            self.encoders["u"] = make_encoder(decoded[unlabelled[0]], unlabelled[1], weights)
+        self.embedders = nn.ModuleDict({m.name: make_encoder(m, self.d, weights) for m in embeddings})
+        self.shared = networks.SharedDecoder(self.d, decoded["image"].shape[-1], width) if shared else None
+        apart = {name: m for name, m in decoded.items() if not (shared and name in ("image", "pose"))}
+        read = {name: self._reads(name) for name in decoded}
+        self.decoders = nn.ModuleDict(
+            {name: make_decoder(m, len(range(self.d)[read[name]]), width) for name, m in apart.items()}
+        )
+        self.weights, size = scaled_weights(decoded.values())
+        self.beta = at_size(beta, size)
+
+    def _reads(self, name: str) -> slice:
+        """What of z the decoder of a modality sees."""
+        own = name in self.factors and not self.unlabelled
+        return self.parts[name] if own else slice(0, self.d)
+
+    @property
+    def disentangling(self) -> list[nn.Module]:
+        """What learns in the disentangling step: all but the embeddings."""
+        return [self.encoders, self.decoders, *([self.shared] if self.shared else [])]
+
+    @property
+    def embedding(self) -> list[nn.Module]:
+        """What learns in the embedding step."""
+        return [self.embedders]
+
+    @property
+    def independence(self) -> list[nn.Module]:
+        """What learns in the inner loop of Algorithm 2: the factors' encoders and decoders."""
+        coders = [module[name] for module in (self.encoders, self.decoders) for name in self.factors if name in module]
+        return [*coders, *([self.shared] if self.shared else [])]
+
+    def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
+        """q of each part (B, d_i), from its own factor; of "u" from the observation."""
+        return {name: self.encoders[name](batch[self.unlabelled if name == "u" else name]) for name in self.parts}
+
+    def embed(self, name: str, x: Tensor) -> Normal:
+        """q(z | x) of an embedding over the whole z (B, d)."""
+        return self.embedders[name](x)
+
+    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """z (B, d) from its parts, from wherever each was taken."""
+        return torch.cat([parts[name] for name in self.parts], dim=-1)
+
+    def part(self, z: Tensor, name: str) -> Tensor:
+        return z[..., self.parts[name]]
+
+    def decode(self, z: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The mean of p(· | z) of factors and observations (all by default): {name: (B, *shape)}."""
+        names = list(names or (*self.factors, *self.observations))
+        means = {}
+        if self.shared and {"image", "pose"} & set(names):
+            means["image"], means["pose"] = self.shared(z)
+        return {name: means[name] if name in means else self.decoders[name](z[:, self._reads(name)]) for name in names}
+
+    def _likelihoods(self, batch: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
+
+    def disentangling_bound(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 2, or Eq. 6 if there is an unlabelled part, each part drawn once: the bound (B,), and its terms (B,)."""
+        posteriors = self.encode(batch)
+        z = self.join({name: q.rsample() for name, q in posteriors.items()})
+        likelihoods = self._likelihoods(batch, self.decode(z))
+        kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
+        bound = (elbo_dis_u if self.unlabelled else elbo_dis)(likelihoods, kls, self.weights, self.beta)
+        return bound, likelihoods | {f"kl {name}": kl for name, kl in kls.items()}
+
+    def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 4, or Eq. 8 where what is embedded is no observation, z drawn once: the bound (B,), its terms (B,)."""
+        q = self.embed(name, batch[name])
+        likelihoods, kl = self._likelihoods(batch, self.decode(q.rsample())), kl_to_prior(q)
+        return elbo_emb(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
+
+    def independence_bound(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        r"""Algorithm 2, lines 8 to 11: the factors decoded while $z_u$ is that of other images of the batch.
+
+        The algorithm draws its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x's that would be
+        the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
+        """
+        posteriors = {name: self.encoders[name](batch[name]) for name in self.factors}
+        with torch.no_grad():
+            u = self.encoders["u"](batch[self.unlabelled]).sample().roll(1, dims=0)
+        z = self.join({name: q.rsample() for name, q in posteriors.items()} | {"u": u})
+        likelihoods = self._likelihoods(batch, self.decode(z, self.factors))
+        kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
+        return elbo_dis_u(likelihoods, kls, self.weights, self.beta), likelihoods
+
+    def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
+
+        step: "disentangling", "embedding", "independence" or, for the first two at once (Eq. 5), "joint".
+        """
+        bounds = {}
+        if step in ("disentangling", "joint"):
+            bounds["disentangling"] = self.disentangling_bound(batch)
+        if step in ("embedding", "joint"):
+            bounds |= {name: self.embedding_bound(name, batch) for name in self.embedders}
+        if step == "independence":
+            bounds["independence"] = self.independence_bound(batch)
+        if step == "joint":
+            embedded = [bounds[name][0] for name in self.embedders]
+            total = joint(bounds["disentangling"][0], torch.stack(embedded).mean(0))
+        else:
+            total = torch.stack([bound for bound, _ in bounds.values()]).mean(0)
+        record = {
+            f"{of}→{name}": term.detach().mean() for of, (_, terms) in bounds.items() for name, term in terms.items()
+        }
+        return -total.mean(), record

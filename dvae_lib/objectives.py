@@ -1,4 +1,4 @@
-r"""The evidence lower bounds, one function an equation, from shared Gaussian terms (chapters 01, 03).
+r"""The evidence lower bounds, one function an equation, from shared Gaussian terms (chapters 01, 03–06).
 
 Every term is summed over dimensions and returned per sample, shape (B,); the mean over the batch is taken once,
 by whoever minimises. An observation is Gaussian with unit variance around what a decoder says; the weight λ of its
@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 
-def log_likelihood(x: Tensor, mean: Tensor, scale: float = 1.0) -> Tensor:
-    r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,)."""
+def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+    r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,).
+
+    scale: one for all, or of a shape that broadcasts to x's, as where some pixels count more than others.
+    """
     # Half precision would lose the sum over a whole image.
     x, mean = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (x, mean))
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
@@ -40,6 +43,56 @@ def elbo(
     """
     weights = weights or {}
     return sum(weights.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
+
+
+def elbo_dis(
+    log_likelihoods: Mapping[str, Tensor],
+    kls: Mapping[str, Tensor],
+    weights: Mapping[str, float] | None = None,
+    beta: float = 1.0,
+) -> Tensor:
+    r"""Eq. 2, the bound of the disentangling step, for one sample of every $z_{y_i} \sim q(z_{y_i} \mid y_i)$: (B,).
+
+    $$\lambda_x \log p(x \mid z) + \sum_i \lambda_{y_i} \log p(y_i \mid z_{y_i})
+    - \beta \sum_i D_{KL}(q(z_{y_i} \mid y_i) \| p(z_{y_i})), \qquad z = [z_{y_1}, \dots, z_{y_N}]$$
+
+    log_likelihoods: (B,) of the observations x, decoded from the whole z, and of the factors, each decoded from its
+    own part. kls: (B,) of each factor's part; as the parts are independent, theirs add up to that of z.
+    """
+    return elbo(log_likelihoods, sum(kls.values()), weights, beta)
+
+
+def elbo_emb(
+    log_likelihoods: Mapping[str, Tensor],
+    kl: Tensor,
+    weights: Mapping[str, float] | None = None,
+    beta: float = 1.0,
+) -> Tensor:
+    r"""Eq. 4, and Eq. 8 where what is encoded is not what is decoded: the bound of the embedding step, for one sample
+    of the whole $z \sim q(z \mid x)$: (B,).
+
+    The terms are those of Eq. 2, the factors being decoded from their parts of z; the decoders stay as they are.
+    """
+    return elbo(log_likelihoods, kl, weights, beta)
+
+
+def joint(dis: Tensor, emb: Tensor) -> Tensor:
+    """Eq. 5, the objective that does both steps at once: the sum (B,) of Eq. 2 and Eq. 4."""
+    return dis + emb
+
+
+def elbo_dis_u(
+    log_likelihoods: Mapping[str, Tensor],
+    kls: Mapping[str, Tensor],
+    weights: Mapping[str, float] | None = None,
+    beta: float = 1.0,
+) -> Tensor:
+    r"""Eq. 6, the bound of the disentangling step with an unlabelled part, for one sample of
+    $z_{y_1} \sim q(z_{y_1} \mid y_1)$ and $z_u \sim q(z_u \mid x)$: (B,).
+
+    As Eq. 2, but every factor is decoded from the whole $z = [z_{y_1}, z_u]$, and kls has that of $z_u$ too.
+    """
+    return elbo(log_likelihoods, sum(kls.values()), weights, beta)
 
 
 def at_size(weight: float, size: int) -> float:

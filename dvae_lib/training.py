@@ -1,14 +1,16 @@
-"""Training the cross-modal VAE, jointly or alternating: one loop, on whatever machine Fabric finds (chapter 03).
+"""Training, as stages that follow one another: the cross-modal VAE's one stage, Algorithms 1 and 2 (chapters 03–05).
 
 A run is a folder. While it trains it holds a checkpoint, replaced whole every so often, and a line of metrics every
 few steps; a run that is killed continues from the checkpoint and ends with the same weights, because every step's
 batch and noise are functions of the seed and the step alone.
 """
 
+import dataclasses
 import json
 import math
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,14 +25,50 @@ from dvae_lib.files import UserError, atomic_write
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
 
-# Which modalities are encoded at a step, given all that the model encodes.
-Schedule = Callable[[int, Sequence[str]], Sequence[str]]
-SCHEDULES: dict[str, Schedule] = {
-    # The dVAE paper's choice (Sec. 2.1): the latent is learnt from all modalities together.
-    "joint": lambda step, sources: sources,
-    # Spurr et al.: one input modality contributes to the loss each iteration.
-    "alternating": lambda step, sources: [sources[step % len(sources)]],
-}
+
+@dataclass(frozen=True)
+class Stage:
+    """One loop of a training algorithm: what the model is asked for at a step, and which of its modules learn from it.
+
+    ask: from the step, what the model's forward is given beside the batch.
+    learns: the modules that move, given the model; all others are frozen, their running statistics too.
+    inner: a loop inside every step, on the same batch (Algorithm 2, lines 7 to 11).
+    """
+
+    name: str
+    steps: int
+    ask: Callable[[int], object]
+    learns: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
+    inner: "Stage | None" = None
+
+
+def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage]:
+    """The cross-modal VAE in one stage: “joint” is the dVAE paper's choice (Sec. 2.1), every modality is encoded at
+    every step; “alternating” is Spurr et al.'s, one input modality contributes to the loss each iteration.
+    """
+    if schedule == "joint":
+        return [Stage("joint", steps, lambda step: sources)]
+    return [Stage("alternating", steps, lambda step: [sources[step % len(sources)]])]
+
+
+def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
+    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone."""
+    return [
+        Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling),
+        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding),
+    ]
+
+
+def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
+    """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
+    first, last = algorithm_1(disentangling, embedding)
+    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.independence)
+    return [dataclasses.replace(first, inner=independence), last]
+
+
+def both_at_once(steps: int) -> list[Stage]:
+    """Eq. 5: both steps of Algorithm 1 at once."""
+    return [Stage("joint", steps, lambda step: "joint")]
 
 
 def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:
@@ -48,54 +86,73 @@ def train(
     batches: Batches,
     folder: Path,
     fabric: Fabric,
+    stages: Sequence[Stage],
     *,
-    steps: int,
     lr: float,
     decay: bool = False,
-    schedule: str = "joint",
     seed: int = 0,
     log_every: int = 10,
     save_every: int = 200,
     description: str = "training",
 ) -> None:
-    """Trains `model` in place for `steps` steps of Adam, resuming from `folder` if a checkpoint lies there.
+    """Trains `model` in place, stage after stage with Adam, resuming from `folder` if a checkpoint lies there.
 
-    Writes metrics.jsonl (one JSON object a line: step, loss, the terms of Eq. 1) and, at the end,
-    weights.safetensors. Raises UserError if the loss is not finite, keeping the last good checkpoint, and if the
-    checkpoint is damaged.
+    Writes metrics.jsonl (one JSON object a line: step, counted over all stages, the stage's number, loss, the terms
+    of the bound) and, at the end, weights.safetensors. Raises UserError if the loss is not finite, keeping the last
+    good checkpoint, and if the checkpoint is damaged.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     engine, optimizer = fabric.setup(model, optimizer)
-    engine.train()
-    sources, choose = list(model.encoders), SCHEDULES[schedule]
     start = _resume(folder, model, optimizer, fabric)
     metrics = _Metrics(folder, start, enabled=fabric.is_global_zero)
+    total, before, loss = sum(stage.steps for stage in stages), 0, torch.zeros(())
 
     progress = tqdm(
-        range(start, steps), initial=start, total=steps, desc=description, unit="step", mininterval=1.0,
-        disable=not fabric.is_global_zero,
-    )  # fmt: skip
-    for step in progress:
-        torch.manual_seed((seed + 1) * 1_000_003 + step * fabric.world_size + fabric.global_rank)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, lr, decay)
-        loss, terms = engine(batches.at(step), choose(step, sources))
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        if step % log_every == 0 or step == steps - 1:
-            _require_finite(loss, step, folder)
-            metrics.write(step, loss, terms)
-            progress.set_postfix(loss=f"{loss.item():.3g}", refresh=False)
-        optimizer.step()
-        if (step + 1) % save_every == 0 and step + 1 < steps:
-            _require_finite(loss, step, folder)
-            _save(folder, model, optimizer, step + 1, fabric)
+        initial=start, total=total, desc=description, unit="step", mininterval=1.0, disable=not fabric.is_global_zero
+    )
+    for number, stage in enumerate(stages):
+        for step in range(max(start, before), before + stage.steps):
+            torch.manual_seed((seed + 1) * 1_000_003 + step * fabric.world_size + fabric.global_rank)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step - before, stage.steps, lr, decay)
+            batch = batches.at(step)
+            loss, terms = _update(engine, optimizer, fabric, stage, batch, step - before)
+            if step % log_every == 0 or step == total - 1:
+                _require_finite(loss, step, folder)
+                metrics.write(step, number, loss, terms)
+                progress.set_postfix(stage=stage.name, loss=f"{loss.item():.3g}", refresh=False)
+            progress.update()
+            if (step + 1) % save_every == 0 and step + 1 < total:
+                _require_finite(loss, step, folder)
+                _save(folder, model, optimizer, step + 1, fabric)
+        before += stage.steps
+    progress.close()
 
     if fabric.is_global_zero:
-        _require_finite(loss if start < steps else torch.zeros(()), steps - 1, folder)
+        _require_finite(loss, total - 1, folder)
         save_weights(model, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     fabric.barrier()
+
+
+def _update(engine, optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int) -> tuple[torch.Tensor, dict]:
+    """One step of a stage, its inner loop included: the loss and its terms before the inner loop."""
+    _only(engine.module, stage.learns(engine.module))
+    loss, terms = engine(batch, stage.ask(step))
+    optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
+    fabric.backward(loss)
+    optimizer.step()
+    if stage.inner:
+        for inner_step in range(stage.inner.steps):
+            _update(engine, optimizer, fabric, stage.inner, batch, inner_step)
+    return loss, terms
+
+
+def _only(model: nn.Module, learning: Sequence[nn.Module]) -> None:
+    """Lets these modules learn, and freezes the others with their running statistics."""
+    model.eval().requires_grad_(False)
+    for module in learning:
+        module.train().requires_grad_(True)
 
 
 def _require_finite(loss: torch.Tensor, step: int, folder: Path) -> None:
@@ -117,9 +174,10 @@ class _Metrics:
         with atomic_write(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
-    def write(self, step: int, loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
+    def write(self, step: int, stage: int, loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
         if self.enabled:
-            line = {"step": step, "loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+            line = {"step": step, "stage": stage, "loss": loss.item()}
+            line |= {name: term.item() for name, term in terms.items()}
             with open(self.path, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
 

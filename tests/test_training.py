@@ -9,7 +9,16 @@ from dvae_lib import training
 from dvae_lib.datasets.batches import Augmentation, Batches
 from dvae_lib.files import UserError
 from dvae_lib.models import CrossModalVAE, modality
-from dvae_lib.training import CHECKPOINT, METRICS, WEIGHTS, learning_rate, load_weights, read_metrics, train
+from dvae_lib.training import (
+    CHECKPOINT,
+    METRICS,
+    WEIGHTS,
+    cross_modal,
+    learning_rate,
+    load_weights,
+    read_metrics,
+    train,
+)
 from tests.test_batches import FakeDataset
 
 
@@ -18,20 +27,19 @@ def model():
     return CrossModalVAE([modality("keypoints", 64), modality("pose", 64)], d=8, beta=0.1)
 
 
-def fit(folder, steps=12, network=None, dataset=None, **options):
+def fit(folder, steps=12, network=None, dataset=None, schedule="joint", **options):
     network = network or model()
     dataset = dataset or FakeDataset()
     batches = Batches([(dataset, np.arange(len(dataset)))], 8, [], Augmentation(rotation=30.0), seed=3)
     fabric = Fabric(accelerator="cpu", devices=1)
     settings = {
-        "steps": steps,
         "lr": 1e-3,
         "decay": True,
         "save_every": 4,
         "log_every": 2,
         "seed": 3,
     } | options
-    train(network, batches, folder, fabric, **settings)
+    train(network, batches, folder, fabric, cross_modal(schedule, list(network.encoders), steps), **settings)
     return network
 
 

@@ -1,0 +1,350 @@
+"""The disentangled VAE: its parts, its bounds by value, what learns in which step, any number of factors."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
+
+from dvae_lib.datasets.batches import Batches
+from dvae_lib.datasets.tags import Tags
+from dvae_lib.files import UserError
+from dvae_lib.models import DVAE, Modality, modality
+from dvae_lib.objectives import at_size, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
+from dvae_lib.training import METRICS, algorithm_1, algorithm_2, both_at_once, read_metrics, train
+from tests.test_batches import FakeDataset
+
+SIZE = 32
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    images = {name: torch.rand(6, 3, SIZE, SIZE) * 2 - 1 for name in ("image", "tag")}
+    return images | {
+        "pose": torch.randn(6, 21, 3),
+        "viewpoint": torch.randn(6, 3, 3),
+        "keypoints": torch.rand(6, 21, 2),
+        "hand": torch.rand(6, 1, SIZE, SIZE) > 0.5,
+    }
+
+
+def labelled(**options):
+    """Fig. 2a: pose and content."""
+    torch.manual_seed(1)
+    factors = [(modality("pose", SIZE, 0.5), 8), (modality("tag", SIZE, 0.1), 4)]
+    return DVAE(factors, [modality("image", SIZE)], embeddings=[modality("image", SIZE)], **options)
+
+
+def with_u(**options):
+    """Fig. 2b: pose, and all else as z_u."""
+    torch.manual_seed(1)
+    image = modality("image", SIZE)
+    return DVAE([(modality("pose", SIZE, 0.5), 8)], [image], ("image", 6), [image], **options)
+
+
+def three():
+    """Pose, viewpoint and content at once."""
+    torch.manual_seed(1)
+    viewpoint = Modality("viewpoint", (3, 3))
+    factors = [(modality("pose", SIZE), 6), (viewpoint, 3), (modality("tag", SIZE), 5)]
+    embeddings = [modality("image", SIZE), modality("keypoints", SIZE)]
+    return DVAE(factors, [modality("image", SIZE)], embeddings=embeddings)
+
+
+VARIANTS = pytest.mark.parametrize("make", [labelled, with_u, lambda: with_u(shared=True), three])
+
+
+# The bounds, where the evidence is known.
+
+
+class KnownFactors:
+    """z = [z1, z2] ~ N(0, I); y1 from z1, y2 from z2, x from both, unit noise. Loadings whose columns are orthogonal
+    make the true posterior a product over the parts, which is what the encoders can say."""
+
+    def __init__(self, apart: bool):
+        generator = torch.Generator().manual_seed(4)
+        q = torch.linalg.qr(torch.randn(4, 3, generator=generator))[0]
+        a1, a2 = torch.randn(3, 1, generator=generator), torch.randn(2, 2, generator=generator)
+        a2 = torch.linalg.qr(a2)[0] * torch.tensor([1.2, 0.6])
+        zero = torch.zeros
+        if apart:
+            y1, y2 = torch.cat([a1, zero(3, 2)], 1), torch.cat([zero(2, 1), a2], 1)
+        else:  # Eq. 6 decodes the factor from the whole z
+            y1, y2 = torch.linalg.qr(torch.randn(3, 3, generator=generator))[0] * 0.8, zero(2, 3)
+        self.W = {"x": q * torch.tensor([1.5, 0.7, 0.4]), "y1": y1, "y2": y2}
+        self.parts = {"y1": slice(0, 1), "y2": slice(1, 3)}
+        self.observed = {name: torch.randn(5, len(w), generator=generator) for name, w in self.W.items()}
+        self.stacked = torch.cat(list(self.W.values()))
+
+    def evidence(self):
+        everything = torch.cat(list(self.observed.values()), 1)
+        covariance = self.stacked @ self.stacked.T + torch.eye(len(self.stacked))
+        return MultivariateNormal(torch.zeros(len(self.stacked)), covariance).log_prob(everything)
+
+    def posterior(self):
+        covariance = torch.linalg.inv(torch.eye(3) + self.stacked.T @ self.stacked)
+        assert (covariance - covariance.diag().diag()).abs().max() < 1e-5
+        mean = torch.cat(list(self.observed.values()), 1) @ self.stacked @ covariance
+        return Normal(mean, covariance.diag().sqrt().expand(5, 3))
+
+    def likelihoods(self, q, samples=40_000):
+        torch.manual_seed(0)
+        z = q.rsample((samples,))
+        terms = {}
+        for name, w in self.W.items():
+            x = self.observed[name].expand(samples, -1, -1).flatten(0, 1)
+            terms[name] = log_likelihood(x, (z @ w.T).flatten(0, 1)).unflatten(0, (samples, 5)).mean(0)
+        return terms
+
+    def kls(self, q):
+        return {name: kl_to_prior(Normal(q.loc[:, p], q.scale[:, p])) for name, p in self.parts.items()}
+
+
+@pytest.mark.parametrize(("apart", "bound"), [(True, elbo_dis), (False, elbo_dis_u)])
+def test_eq_2_and_6_are_below_the_evidence_by_the_kl_to_the_true_posterior(apart, bound):
+    model = KnownFactors(apart)
+    true = model.posterior()
+    torch.testing.assert_close(bound(model.likelihoods(true), model.kls(true)), model.evidence(), atol=0.03, rtol=0)
+    off = Normal(true.loc + 0.4, true.scale * 1.5)
+    gap = kl_divergence(off, true).sum(-1)
+    assert gap.min() > 0.1
+    torch.testing.assert_close(model.evidence() - bound(model.likelihoods(off), model.kls(off)), gap, atol=0.06, rtol=0)
+
+
+def test_the_gap_of_eq_4_is_the_kl_that_eq_3_claims():
+    model = KnownFactors(True)
+    true, q = model.posterior(), Normal(torch.full((5, 3), 0.2), torch.full((5, 3), 0.7))
+    gap = model.evidence() - elbo_emb(model.likelihoods(q), kl_to_prior(q))
+    torch.testing.assert_close(gap, kl_divergence(q, true).sum(-1), atol=0.06, rtol=0)
+
+
+def test_eq_5_is_the_sum_of_both():
+    assert joint(torch.tensor([-3.0]), torch.tensor([-4.0])).item() == -7.0
+
+
+# The model.
+
+
+def test_a_factor_is_decoded_from_its_own_part_and_the_observation_from_all():
+    model = labelled().eval()
+    z = torch.randn(3, 12)
+    other = z.clone()
+    other[:, model.parts["tag"]] += 1
+    before, after = model.decode(z), model.decode(other)
+    assert torch.equal(before["pose"], after["pose"])
+    assert not torch.equal(before["tag"], after["tag"]) and not torch.equal(before["image"], after["image"])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_beside_z_u_a_factor_is_decoded_from_the_whole(shared):
+    model = with_u(shared=shared).eval()
+    z = torch.randn(3, 14)
+    other = z.clone()
+    other[:, model.parts["u"]] += 1
+    assert not torch.allclose(model.decode(z)["pose"], model.decode(other)["pose"], atol=1e-4)
+
+
+@VARIANTS
+def test_parts_join_to_the_whole_and_back(make, batch):
+    model = make().eval()
+    posteriors = model.encode(batch)
+    z = model.join({name: q.mean for name, q in posteriors.items()})
+    assert z.shape == (6, model.d) and list(posteriors) == list(model.parts)
+    for name, q in posteriors.items():
+        assert torch.equal(model.part(z, name), q.mean)
+    for name, mean in model.decode(z).items():
+        assert mean.shape == batch[name].shape
+    for name in model.embedders:
+        assert model.embed(name, batch[name]).mean.shape == z.shape
+
+
+@pytest.mark.parametrize("on_hand", [1.0, 4.0])
+def test_loss_is_minus_eq_2(batch, on_hand):
+    """Rebuilt from torch's own pieces: Gaussian densities and closed-form divergences."""
+    model = labelled(beta=3.0).eval()
+    image = modality("image", SIZE, on_hand=on_hand)
+    model.modalities["image"] = image
+    torch.manual_seed(5)
+    loss, _ = model(batch, "disentangling")
+    torch.manual_seed(5)
+    q = {name: model.encoders[name](batch[name]) for name in ("pose", "tag")}
+    z = {name: d.rsample() for name, d in q.items()}
+    means = {name: model.decoders[name](z[name]) for name in z}
+    means["image"] = model.decoders["image"](torch.cat([z["pose"], z["tag"]], 1))
+    sigma = torch.ones(6, 3, SIZE, SIZE)
+    sigma[batch["hand"].expand(-1, 3, -1, -1)] = on_hand**-0.5
+    weights = {"pose": at_size(0.5, SIZE), "tag": 0.1, "image": 1.0}
+    bound = 0
+    for name, mean in means.items():
+        scale = sigma if name == "image" else 1.0
+        bound = bound + weights[name] * Normal(mean, scale).log_prob(batch[name]).flatten(1).sum(1)
+    for d in q.values():
+        bound = bound - at_size(3.0, SIZE) * kl_divergence(d, Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(loss, -bound.mean(), rtol=1e-5, atol=1e-2)
+
+
+@VARIANTS
+def test_the_joint_loss_is_that_of_both_steps(make, batch):
+    model = make().eval()
+    torch.manual_seed(3)
+    both = model(batch, "joint")[0]
+    torch.manual_seed(3)
+    dis = model(batch, "disentangling")[0]
+    torch.testing.assert_close(both, dis + model(batch, "embedding")[0])
+
+
+@VARIANTS
+def test_each_step_moves_what_it_should(make, batch):
+    model = make()
+    for step in ("disentangling", "embedding"):
+        model.zero_grad(set_to_none=True)
+        model(batch, step)[0].backward()
+        touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+        expected = {id(p) for module in getattr(model, step) for p in module.parameters()}
+        assert {name for name, p in model.named_parameters() if id(p) in expected} <= touched
+    assert {id(p) for m in (*model.disentangling, *model.embedding) for p in m.parameters()} == {
+        id(p) for p in model.parameters()
+    }
+
+
+def test_the_inner_loop_takes_z_u_of_other_images_and_teaches_the_factor_only(batch):
+    model = with_u(shared=True).eval()
+    seen = {}
+    model.shared.register_forward_pre_hook(lambda _, inputs: seen.update(z=inputs[0]))
+    model(batch, "independence")[0].backward()
+    assert all(p.grad is None for p in model.encoders["u"].parameters())
+    assert all(p.grad is None for p in model.shared.image.parameters())
+    assert all(p.grad is not None for p in model.shared.pose.parameters())
+    # With a posterior that has no width, z_u is exactly that of the neighbour.
+    model.encoders["u"].head.linear.weight.data[6:] = 0
+    model.encoders["u"].head.linear.bias.data[6:] = -20
+    model(batch, "independence")
+    expected = model.encoders["u"](batch["image"]).mean.roll(1, 0)
+    torch.testing.assert_close(seen["z"][:, model.parts["u"]], expected, atol=1e-2, rtol=0)
+
+
+# Training.
+
+
+class Tagged(FakeDataset):
+    """Three backgrounds, each in two sequences, of small images."""
+
+    name = "tagged"
+
+    def __init__(self, n=48):
+        super().__init__(n)
+        self.sequences = list("abcdef")
+        self.arrays["sequence"] = (np.arange(n) % 6).astype(np.int32)
+        self.arrays["content"] = (self.arrays["sequence"] // 2).astype(np.int32)
+        self.arrays["image"] = np.ascontiguousarray(self.arrays["image"][..., :SIZE, :SIZE])
+        self.size = SIZE
+
+
+def fit(folder, stages, make=labelled, network=None, **options):
+    network, dataset = network or make(), Tagged()
+    names = ["image", "tag"] if "tag" in network.factors else ["image"]
+    batches = Batches([(dataset, np.arange(48))], 6, names, seed=3)
+    settings = {"lr": 1e-3, "decay": True, "save_every": 2, "log_every": 1, "seed": 3} | options
+    train(network, batches, folder, Fabric(accelerator="cpu", devices=1), stages, **settings)
+    return network
+
+
+def test_the_embedding_step_leaves_all_else_alone_running_statistics_too(tmp_path):
+    model = fit(tmp_path / "a", algorithm_1(3, 0))
+    before = copy.deepcopy(model.state_dict())
+    fit(tmp_path / "b", algorithm_1(0, 3), network=model)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) != name.startswith("embedders."), name
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 7])
+@pytest.mark.parametrize("algorithm", ["1", "2"])
+def test_a_run_killed_in_either_step_ends_with_the_same_weights(tmp_path, monkeypatch, killed_at, algorithm):
+    make = labelled if algorithm == "1" else with_u
+
+    def stages():
+        return algorithm_1(5, 4) if algorithm == "1" else algorithm_2(5, 2, 4)
+
+    whole = fit(tmp_path / "whole", stages(), make)
+    original = Batches.at
+
+    def dying(self, step):
+        if step == killed_at:
+            raise KeyboardInterrupt
+        return original(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "at", dying)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "killed", stages(), make)
+    resumed = fit(tmp_path / "killed", stages(), make)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert (tmp_path / "killed" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
+
+
+def test_algorithm_2_has_its_inner_loop(tmp_path, monkeypatch):
+    asked = []
+    original = DVAE.forward
+    monkeypatch.setattr(DVAE, "forward", lambda self, batch, step: asked.append(step) or original(self, batch, step))
+    fit(tmp_path, algorithm_2(2, 3, 1), with_u)
+    assert asked == ["disentangling", *["independence"] * 3] * 2 + ["embedding"]
+
+
+def test_stages_are_told_apart_in_the_metrics(tmp_path):
+    fit(tmp_path, algorithm_1(3, 2))
+    assert [(line["step"], line["stage"]) for line in read_metrics(tmp_path)] == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (4, 1),
+    ]
+
+
+def test_eq_5_trains_everything_at_once(tmp_path):
+    model = labelled()
+    before = copy.deepcopy(model.state_dict())
+    fit(tmp_path, both_at_once(2), network=model)
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert still == []
+
+
+# Tag images.
+
+
+def test_tags_show_the_same_content_in_another_sequence():
+    dataset = Tagged()
+    tags, samples = Tags(dataset, np.arange(0, 48)), np.arange(48)
+    drawn = tags.draw(samples, np.random.default_rng(0))
+    assert (dataset["content"][drawn] == dataset["content"][samples]).all()
+    assert (dataset["sequence"][drawn] != dataset["sequence"][samples]).all()
+    assert len(set(drawn)) > 15
+    held_out = np.arange(0, 24)
+    assert set(Tags(dataset, held_out).draw(held_out, np.random.default_rng(0))) <= set(held_out)
+
+
+def test_a_batch_brings_tags_that_are_a_function_of_the_step():
+    dataset = Tagged()
+    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).at(s)["tag"] for s in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, next_)
+    chosen = Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).indices(3)[0]
+    images = torch.from_numpy(dataset["image"]).float() / 127.5 - 1
+    images[dataset["right"]] = images[dataset["right"]].flip(-1)
+    for sample, tag in zip(chosen, first, strict=True):
+        source = (images - tag).flatten(1).norm(dim=1).argmin().item()
+        torch.testing.assert_close(images[source], tag, atol=0.02, rtol=0)
+        assert dataset["content"][source] == dataset["content"][sample]
+
+
+def test_data_without_contents_has_no_tags():
+    dataset = FakeDataset()
+    dataset.name = "plain"
+    with pytest.raises(UserError, match="plain does not say which images share a background"):
+        Tags(dataset, np.arange(4))
+    lonely = Tagged()
+    with pytest.raises(UserError, match="only the sequence a shows the background 0"):
+        Tags(lonely, np.flatnonzero(lonely["sequence"] != 1))
