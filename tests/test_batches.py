@@ -49,6 +49,16 @@ def test_without_augmentation_left_hands_are_only_normalised():
     torch.testing.assert_close((batch["keypoints"][left] + 1) * 32, project(pose, raw["K"])[left])
 
 
+@pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING])
+def test_cpose_and_viewpoint_compose_the_pose(augmentation):
+    batch = make_batch(raw_block(), SIZE, augmentation, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(batch["cpose"] @ batch["viewpoint"], batch["pose"], atol=1e-4, rtol=0)
+    turned = make_batch(raw_block(), SIZE, Augmentation(rotation=90.0), torch.Generator().manual_seed(3))
+    plain = make_batch(raw_block(), SIZE)
+    torch.testing.assert_close(turned["cpose"], plain["cpose"], atol=1e-4, rtol=0)  # only the viewpoint turns
+    assert (turned["viewpoint"] - plain["viewpoint"]).abs().max() > 0.1
+
+
 def test_a_labelled_palm_is_the_root():
     raw = raw_block()
     raw["palm"] = raw["pose"][:, 0] * 0.3 + raw["pose"][:, 13] * 0.7

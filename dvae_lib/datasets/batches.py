@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from dvae_lib.canonical import canonicalise
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, with_root
@@ -122,7 +123,8 @@ def make_batch(
     Returns what the schema has, as floats, and for the model:
     image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop; hand (B, 1, S, S), true
     where the mask shows a hand;
-    pose (B, 21, 3) relative to the root, in bone scales; keypoints (B, 21, 2), the crop spanning [−1, 1];
+    pose (B, 21, 3) relative to the root, in bone scales, and what it is composed of, cpose (B, 21, 3) and viewpoint
+    (B, 3, 3); keypoints (B, 21, 2), the crop spanning [−1, 1];
     and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3), visible (B, 21); the palm counts as visible if the
     wrist or the middle MCP is, as in the protocol of Zimmermann & Brox.
     """
@@ -139,8 +141,12 @@ def make_batch(
         visible[:, 0] |= visible[:, MIDDLE_MCP]
     K = A @ raw["K"] @ G.mT
     scale, origin = bone_scale(pose), pose[:, 0]
+    normalised = (pose - origin[:, None]) / scale[:, None, None]
+    cpose, viewpoint = canonicalise(normalised)  # all are left hands by now
     batch = {
-        "pose": (pose - origin[:, None]) / scale[:, None, None],
+        "pose": normalised,
+        "cpose": cpose,
+        "viewpoint": viewpoint,
         "keypoints": 2 * project(pose, K) / size - 1,
         "root": origin,
         "scale": scale,
