@@ -1,13 +1,15 @@
-"""The figures of chapter 04: images recombined, walked through and drawn at random."""
+"""The figures of chapter 04: what parts of a latent know of each other, and images recombined and walked through."""
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from dvae_lib.models import DVAE
-from dvae_lib.plots.hands import MUTED, grid, show_image, show_pose
+from dvae_lib.plots.hands import MUTED, OURS, TRUTH, grid, show_image, show_pose
 
 INPUT = "#c00000"  # the frame of what the model is given, as in the paper
 
@@ -90,4 +92,39 @@ def random_samples(model: DVAE, draws: Mapping[str, Tensor], columns: int = 8) -
         for ax, image in zip(axes[row:].flat, model.decode(z, ["image"])["image"], strict=False):
             show_image(ax, image)
         row += each[name]
+    return figure
+
+
+_STYLES = (
+    {"color": MUTED, "linestyle": "--"},
+    {"color": TRUTH},
+    {"color": OURS},
+    {"color": "#009E73", "linestyle": "-."},
+)
+
+
+def _contour(p: MultivariateNormal, radius: float = 2.0) -> Tensor:
+    """The ellipse (2, 200) at `radius` standard deviations of a Gaussian over the plane."""
+    angle = torch.linspace(0, 2 * torch.pi, 200, dtype=p.mean.dtype)
+    circle = torch.stack([angle.cos(), angle.sin()])
+    return p.mean[:, None] + radius * p.scale_tril @ circle
+
+
+def ellipses(panels: Mapping[str, Mapping[str, MultivariateNormal]], axis_names: tuple[str, str]) -> Figure:
+    """Gaussians over a plane, drawn at two standard deviations: panel → name → Gaussian.
+
+    A Gaussian of the same name has the same line in every panel.
+    """
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    styles = dict(zip(names, _STYLES, strict=False))
+    figure, axes = plt.subplots(1, len(panels), figsize=(8, 3.6), sharex=True, sharey=True, layout="constrained")
+    for ax, (title, panel) in zip(axes, panels.items(), strict=True):
+        for name, p in panel.items():
+            ax.plot(*_contour(p), linewidth=2, label=name, **styles[name])
+            ax.plot(*p.mean, "+", markersize=9, markeredgewidth=2, color=styles[name]["color"])
+        ax.set_title(title, fontsize=11)
+        ax.set(aspect="equal", xlabel=axis_names[0])
+    axes[0].set_ylabel(axis_names[1])
+    handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
