@@ -1,7 +1,11 @@
 """Joint orders, root, scale and the canonical frame, against the reference values of the STB label file."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
@@ -138,3 +142,42 @@ def test_reference_values_on_the_real_stb_labels():
     assert abs(angle.median() - 13.3) < 0.1 and abs(angle.max() - 34.1) < 0.1
     back = compose(cpose, viewpoint) * scale[:, None, None] + pose[:, :1]
     assert (back - pose).abs().max() < 1e-5
+
+
+# Properties, on hands that hypothesis makes up.
+
+HANDS = st.builds(
+    lambda seed, spread: spread * torch.from_numpy(np.random.default_rng(seed).normal(size=(21, 3))),
+    st.integers(0, 2**32 - 1),
+    st.floats(5, 80),
+)
+
+
+@pytest.mark.parametrize("name", sorted(ORDERS))
+@given(pose=HANDS)
+def test_orders_only_reorder(name, pose):
+    order = ORDERS[name]
+    back = torch.empty_like(pose)
+    back[order] = pose[order]
+    assert sorted(order) == list(range(21)) and torch.equal(back, pose)
+
+
+def _is_a_hand(pose):
+    """The palm's triangle must have an area: without one there is no canonical frame."""
+    middle, little = pose[9] - pose[0], pose[17] - pose[0]
+    lengths = middle.norm(), little.norm()
+    return min(lengths) > 1 and torch.linalg.cross(middle, little).norm() > 1e-2 * lengths[0] * lengths[1]
+
+
+@given(pose=HANDS, turn=arrays(np.float64, 3, elements=st.floats(-3, 3)), right=st.booleans())
+def test_the_cpose_does_not_know_the_viewpoint_and_both_compose_the_pose(pose, turn, right):
+    assume(_is_a_hand(pose))
+    cpose, viewpoint = canonicalise(pose, right)
+    relative = pose - pose[:1]
+    torch.testing.assert_close(compose(cpose, viewpoint, right), relative, atol=1e-6, rtol=0)
+    torch.testing.assert_close(viewpoint @ viewpoint.T, torch.eye(3).double(), atol=1e-9, rtol=0)
+    assert torch.linalg.det(viewpoint) > 0
+    seen = pose @ torch.from_numpy(Rotation.from_rotvec(turn).as_matrix())
+    torch.testing.assert_close(canonicalise(seen, right)[0], cpose, atol=1e-4, rtol=0)
+    twin, _ = canonicalise(mirror(pose), not right)
+    torch.testing.assert_close(twin, cpose, atol=1e-4, rtol=0)

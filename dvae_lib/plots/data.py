@@ -250,6 +250,20 @@ def augmented(batches: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     return figure
 
 
+def areas(thresholds: Sequence[float], shares: Sequence[float]) -> Figure:
+    """A PCK curve over mm, with the area from 20 to 50 mm and the strip of it that the public code leaves out."""
+    figure, ax = plt.subplots(figsize=(7.5, 3.4))
+    t = np.linspace(20, 50, 301)
+    curve = np.interp(t, thresholds, shares)
+    first = thresholds[8]
+    ax.fill_between(t, curve, where=t >= first - 0.05, color=OURS, alpha=0.25, linewidth=0, label="public code")
+    ax.fill_between(t, curve, where=t <= first + 0.05, color=TRUTH, alpha=0.8, linewidth=0, label="left out by it")
+    ax.plot(thresholds, shares, color=INK, linewidth=2, marker="o", markersize=4)
+    ax.set(xlabel="threshold, mm", ylabel="PCK", xlim=(0, 50), ylim=(0, 1))
+    ax.legend(loc="upper left")
+    return figure
+
+
 def baseline(average: Tensor, others: Tensor, errors: Tensor) -> Figure:
     """The mean pose (21, 3) over other poses (N, 21, 3), and its error in mm joint by joint (21,)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1, 1.7), layout="constrained")

@@ -126,23 +126,29 @@ def grid(
     return figure, axes
 
 
-PHOTOGRAPHS_MISSING = (
-    "The photographs are not here. Run\npython -m data_scripts.download realhand --accept-licence\n"
-    "and build the book again."
-)
+_DOWNLOAD = {
+    "realhand": "python -m data_scripts.download realhand --accept-licence",
+    "rhd": "python -m data_scripts.download rhd --accept-licence",
+    "stb": "python -m data_scripts.download stb",
+}
+PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{_DOWNLOAD['realhand']}\nand build the book again."
+
+
+def missing(name: str, how: str = "here") -> Figure:
+    """What stands in place of a figure of data that are not here, or not whole: how to get them."""
+    text = f"{name} is not {how}. Run\n{_DOWNLOAD[name]}\nand build the book again."
+    figure, ax = plt.subplots(figsize=(7.5, 1.6))
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=MUTED)
+    return figure
 
 
 def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """For a function that draws photographs: where they were not downloaded, its figure says how to get them."""
+    """For a function that draws the photographs: where they were not downloaded, its figure says how to get them."""
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs) -> Figure:
-        if settings.is_here("realhand"):
-            return draw(*args, **kwargs)
-        figure, ax = plt.subplots(figsize=(7.5, 1.6))
-        ax.text(0.5, 0.5, PHOTOGRAPHS_MISSING, ha="center", va="center", color=INK)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color=MUTED)
-        return figure
+        return draw(*args, **kwargs) if settings.is_here("realhand") else missing("realhand")
 
     return wrapper

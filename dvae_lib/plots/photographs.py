@@ -7,13 +7,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib import predict
-from dvae_lib.datasets import open_dataset, realhand
+from dvae_lib import predict, settings
+from dvae_lib.datasets import open_dataset, open_source, realhand
 from dvae_lib.datasets.batches import Batches
+from dvae_lib.files import UserError
 from dvae_lib.metrics import joint_errors
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.plots import cross_modal
-from dvae_lib.plots.hands import draw_skeleton, grid, of_photographs, show_keypoints
+from dvae_lib.plots.hands import draw_skeleton, grid, missing, of_photographs, show_keypoints
+from dvae_lib.plots.samples import contact_sheet
 
 
 @of_photographs
@@ -32,6 +34,21 @@ def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int = 8) -> Figure:
     """`cross_modal.translations` of photographs spread over the test blocks."""
     return cross_modal.translations(model, batch, np.linspace(0, len(batch["pose"]) - 1, columns).astype(int).tolist())
+
+
+def samples(name: str, count: int = 8, size: int = 128) -> Figure:
+    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; where it is not here, how to get it.
+
+    Read as they are, without preparing the whole data set for it.
+    """
+    if not settings.is_here(name):
+        return missing(name)
+    options = {"stb": {"frames_per_sequence": 1, "views": ("BB_left",)}, "rhd": {"count": count}}
+    try:
+        source = open_source(name, **options[name])
+        return contact_sheet(source.read(np.linspace(0, len(source) - 1, count).astype(int), size))
+    except UserError:
+        return missing(name, "whole")
 
 
 @of_photographs
