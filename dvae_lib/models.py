@@ -192,7 +192,7 @@ class DVAE(nn.Module):
         return [self.embedders]
 
     @property
-    def independence(self) -> list[nn.Module]:
+    def factor_coders(self) -> list[nn.Module]:
         """What learns in the inner loop of Algorithm 2: the factors' encoders and decoders."""
         coders = [module[name] for module in (self.encoders, self.decoders) for name in self.factors if name in module]
         return [*coders, *([self.shared] if self.shared else [])]
@@ -238,19 +238,18 @@ class DVAE(nn.Module):
         likelihoods, kl = self._likelihoods(batch, self.decode(q.rsample())), kl_to_prior(q)
         return elbo_emb(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
 
-    def independence_bound(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        r"""Algorithm 2, lines 8 to 11: the factors decoded while $z_u$ is that of other images of the batch.
+    def independence(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        r"""Algorithm 2, lines 8 to 11: how well the factors are decoded while $z_u$ is that of another image, (B,).
 
         The algorithm draws its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x's that would be
         the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
+        What is raised is the likelihood alone. With the KL beside a small λ it would pay to say nothing in $z_{y_1}$.
         """
-        posteriors = {name: self.encoders[name](batch[name]) for name in self.factors}
+        z = {name: self.encoders[name](batch[name]).rsample() for name in self.factors}
         with torch.no_grad():
-            u = self.encoders["u"](batch[self.unlabelled]).sample().roll(1, dims=0)
-        z = self.join({name: q.rsample() for name, q in posteriors.items()} | {"u": u})
-        likelihoods = self._likelihoods(batch, self.decode(z, self.factors))
-        kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
-        return elbo_dis_u(likelihoods, kls, self.weights, self.beta), likelihoods
+            z["u"] = self.encoders["u"](batch[self.unlabelled]).sample().roll(1, dims=0)
+        likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
+        return sum(likelihoods.values()), likelihoods
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
@@ -263,7 +262,7 @@ class DVAE(nn.Module):
         if step in ("embedding", "joint"):
             bounds |= {name: self.embedding_bound(name, batch) for name in self.embedders}
         if step == "independence":
-            bounds["independence"] = self.independence_bound(batch)
+            bounds["independence"] = self.independence(batch)
         if step == "joint":
             embedded = [bounds[name][0] for name in self.embedders]
             total = joint(bounds["disentangling"][0], torch.stack(embedded).mean(0))

@@ -62,7 +62,7 @@ def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
 def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
     """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
     first, last = algorithm_1(disentangling, embedding)
-    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.independence)
+    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_coders)
     return [dataclasses.replace(first, inner=independence), last]
 
 
