@@ -10,7 +10,8 @@ import time
 import torch
 
 from dvae_lib.datasets.batches import Batches
-from dvae_lib.experiments import Run, find
+from dvae_lib.experiments import find
+from dvae_lib.runs import Run
 
 STEPS = 60  # of each, after as many tenths to warm up
 

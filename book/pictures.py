@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from dvae_lib.datasets.synthetic import SyntheticSource
-from dvae_lib.experiments import load_or_train
 from dvae_lib.plots import cross_modal
 from dvae_lib.plots.hands import grid, show_image, use_book_style
+from dvae_lib.runs import load_or_train
 from dvae_lib.synthetic import scenes
 
 STATIC = Path(__file__).parent / "_static"

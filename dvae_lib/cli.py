@@ -39,7 +39,8 @@ def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
 
 
 def _runs(profile: str | None, data: str | None, root: str | None) -> dict:
-    from dvae_lib.experiments import Run, experiments  # torch takes seconds to import; --help should not
+    from dvae_lib.experiments import experiments  # torch takes seconds to import; --help should not
+    from dvae_lib.runs import Run
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")

@@ -1,41 +1,12 @@
-"""Every run of the book as data, in three profiles; `load_or_train(name)` is what chapters call.
+"""Every run of the book as data, in three profiles; `runs.load_or_train(name)` is what chapters call."""
 
-A run lives in runs/<profile>/<name>-<hash of its configuration>/. The same configuration, on data made by the same
-recipe, is the same folder: trained once, loaded ever after.
-"""
-
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-import filelock
-import numpy as np
-import torch
-from lightning_fabric import Fabric
 
 from dvae_lib import settings
-from dvae_lib.datasets import RECIPES, open_dataset, split
-from dvae_lib.datasets.batches import Augmentation, Batches
-from dvae_lib.datasets.cache import Dataset
-from dvae_lib.evaluation import evaluate, evaluate_dvae, mean_pose
-from dvae_lib.files import UserError, read_json, write_json
+from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.files import UserError
 from dvae_lib.hand import Root
-from dvae_lib.models import DVAE, CrossModalVAE, modality
-from dvae_lib.training import (
-    WEIGHTS,
-    Stage,
-    algorithm_1,
-    algorithm_2,
-    both_at_once,
-    cross_modal,
-    load_weights,
-    read_metrics,
-    train,
-)
-
-CONFIG, EVALUATION = "config.json", "evaluation.json"
+from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal
 
 
 @dataclass(frozen=True)
@@ -236,107 +207,3 @@ def find(name: str, profile: str | None = None, data: str | None = None, root: R
     if name not in known:
         raise UserError(f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}.")
     return known[name]
-
-
-@dataclass
-class Run:
-    """An experiment and the folder where it was, or will be, trained."""
-
-    experiment: Experiment
-    profile: str
-
-    @property
-    def config(self) -> dict:
-        return dataclasses.asdict(self.experiment) | {"recipes": {name: RECIPES[name] for name in self.experiment.data}}
-
-    @property
-    def folder(self) -> Path:
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:8]
-        return settings.runs_root() / self.profile / f"{self.experiment.name}-{digest}"
-
-    @property
-    def trained(self) -> bool:
-        return (self.folder / EVALUATION).exists()
-
-    @property
-    def evaluation(self) -> dict:
-        return read_json(self.folder / EVALUATION)
-
-    @property
-    def metrics(self) -> dict[str, np.ndarray]:
-        """The training curves: step, loss and the terms of Eq. 1, each an array (NaN where not logged)."""
-        lines = read_metrics(self.folder)
-        names = dict.fromkeys(name for line in lines for name in line)
-        return {name: np.array([line.get(name, np.nan) for line in lines]) for name in names}
-
-    def build(self) -> CrossModalVAE | DVAE:
-        e = self.experiment
-        torch.manual_seed(e.seed)
-        decoded = {name: modality(name, e.size, weight) for name, weight in e.weights.items()}
-        if not e.factors:
-            return CrossModalVAE(decoded.values(), e.d, e.beta, e.encoded, e.resnet, e.width)
-        if "image" in decoded:
-            decoded["image"] = replace(decoded["image"], on_hand=e.on_hand)
-        return DVAE(
-            [(decoded[name], d) for name, d in e.factors.items()],
-            [m for name, m in decoded.items() if name not in e.factors],
-            ("image", e.unlabelled) if e.unlabelled else None,
-            [decoded.get(name) or modality(name, e.size) for name in e.embeddings],
-            e.beta,
-            e.resnet,
-            e.width,
-            e.shared,
-        )
-
-    def load(self) -> CrossModalVAE | DVAE:
-        """The trained model, on the CPU, ready to be asked."""
-        model = self.build()
-        load_weights(model, self.folder / WEIGHTS)
-        return model.eval()
-
-    def parts(self, which: str) -> list[tuple[Dataset, np.ndarray]]:
-        """The data sets with the indices of their "train" or "test" samples; only the first is tested on."""
-        e = self.experiment
-        names = e.data if which == "train" else e.data[:1]
-        sets = [open_dataset(name, e.size, **e.options.get(name, {})) for name in names]
-        return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
-
-    def batches(self, which: str, batch_size: int = 256) -> Batches:
-        """Batches of the "train" or "test" samples as they are, without augmentation."""
-        return Batches(self.parts(which), batch_size, self.experiment.images, root=self.experiment.root)
-
-    def train(self, device: str = "auto") -> None:
-        """Trains to the end, or from where it was left, and evaluates; does nothing if that is done."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / ".lock")
-        with lock:
-            if not self.trained:
-                self._train(device)
-
-    def _train(self, device: str) -> None:
-        e = self.experiment
-        write_json(self.folder / CONFIG, self.config)
-        fabric = Fabric(accelerator=device, devices=1, precision=e.precision)
-        fabric.launch()
-        model = self.build()
-        if not (self.folder / WEIGHTS).exists():
-            batches = Batches(
-                self.parts("train"), e.batch, e.images, e.augmentation, e.root, seed=e.seed, device=fabric.device
-            )
-            train(
-                model, batches, self.folder, fabric, e.stages, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name
-            )
-        model = self.load()
-        average = mean_pose(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
-        measure = evaluate_dvae if e.factors else evaluate
-        report, scores = measure(model, self.batches("test").in_order(), average, e.root)
-        for name, score in scores.items():
-            score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
-        write_json(self.folder / EVALUATION, report)
-
-
-def load_or_train(name: str, profile: str | None = None, data: str | None = None) -> Run:
-    """The run of this name, trained now if it is not yet."""
-    run = Run(find(name, profile, data), profile or settings.profile())
-    run.train()
-    return run

@@ -9,8 +9,9 @@ from datetime import date
 from pathlib import Path
 
 from dvae_lib import settings
-from dvae_lib.experiments import Run, experiments
+from dvae_lib.experiments import experiments
 from dvae_lib.files import write_json
+from dvae_lib.runs import Run
 
 
 def main(hardware: str) -> None:

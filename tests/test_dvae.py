@@ -15,6 +15,7 @@ from dvae_lib.models import DVAE, Modality, modality
 from dvae_lib.objectives import at_size, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
 from dvae_lib.training import METRICS, algorithm_1, algorithm_2, both_at_once, read_metrics, train
 from tests.test_batches import FakeDataset
+from tests.test_training import killed_at
 
 SIZE = 32
 
@@ -260,26 +261,17 @@ def test_the_embedding_step_leaves_all_else_alone_running_statistics_too(tmp_pat
         assert torch.equal(tensor, before[name]) != name.startswith("embedders."), name
 
 
-@pytest.mark.parametrize("killed_at", [1, 4, 7])
+@pytest.mark.parametrize("at", [1, 4, 7])
 @pytest.mark.parametrize("algorithm", ["1", "2"])
-def test_a_run_killed_in_either_step_ends_with_the_same_weights(tmp_path, monkeypatch, killed_at, algorithm):
+def test_a_run_killed_in_either_step_ends_with_the_same_weights(tmp_path, monkeypatch, at, algorithm):
     make = labelled if algorithm == "1" else with_u
 
     def stages():
         return algorithm_1(5, 4) if algorithm == "1" else algorithm_2(5, 2, 4)
 
     whole = fit(tmp_path / "whole", stages(), make)
-    original = Batches.at
-
-    def dying(self, step):
-        if step == killed_at:
-            raise KeyboardInterrupt
-        return original(self, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "at", dying)
-        with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path / "killed", stages(), make)
+    with killed_at(at, monkeypatch):
+        fit(tmp_path / "killed", stages(), make)
     resumed = fit(tmp_path / "killed", stages(), make)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

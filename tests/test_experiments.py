@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dvae_lib import experiments as module
+from dvae_lib import runs as module
 from dvae_lib import settings
-from dvae_lib.experiments import CONFIG, EVALUATION, Run, experiments, find, load_or_train
+from dvae_lib.experiments import experiments, find
 from dvae_lib.files import UserError
+from dvae_lib.runs import CONFIG, EVALUATION, Run, load_or_train
 from dvae_lib.training import WEIGHTS
 
 

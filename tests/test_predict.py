@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from dvae_lib import predict as module
 from dvae_lib.cli import app
-from dvae_lib.experiments import load_or_train
 from dvae_lib.files import UserError
 from dvae_lib.models import CrossModalVAE, modality
 from dvae_lib.predict import Box, draw, predict
+from dvae_lib.runs import load_or_train
 
 
 class Echo(CrossModalVAE):

@@ -5,9 +5,10 @@ import pytest
 import scipy.io
 
 from dvae_lib.datasets.stb_layout import SEQUENCES
-from dvae_lib.experiments import Run, experiments, find, load_or_train
+from dvae_lib.experiments import experiments, find
 from dvae_lib.files import UserError
 from dvae_lib.hand import ORDERS
+from dvae_lib.runs import Run, load_or_train
 from tests.rhd_tree import write_rhd
 from tests.stb_tree import write_stb
 

@@ -1,5 +1,7 @@
 """The loop: it learns, a killed run ends where the uninterrupted one does, and faults are said in sentences."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,8 @@ class Killed(Exception):
     pass
 
 
-def fit_until_killed(folder, at, monkeypatch, **options):
+@contextlib.contextmanager
+def killed_at(at, monkeypatch):
     """The process dies as it draws the batch of step `at`."""
     original = Batches.at
 
@@ -56,10 +59,14 @@ def fit_until_killed(folder, at, monkeypatch, **options):
             raise Killed
         return original(self, step)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Batches, "at", dying)
-        with pytest.raises(Killed):
-            fit(folder, **options)
+        yield
+
+
+def fit_until_killed(folder, at, monkeypatch, **options):
+    with killed_at(at, monkeypatch):
+        fit(folder, **options)
 
 
 def test_the_loss_falls(tmp_path):

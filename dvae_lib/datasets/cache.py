@@ -53,6 +53,22 @@ UNITS = {
 Fields = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 
+def schema(size: int, *names: str) -> Fields:
+    """Shape and dtype of these fields of the table above, for crops of `size` pixels."""
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "image": ((3, size, size), np.uint8),
+        "depth": ((size, size), np.uint16),
+        "mask": ((size, size), np.uint8),
+        "pose": ((21, 3), np.float32),
+        "palm": ((3,), np.float32),
+        "K": ((3, 3), np.float32),
+        "visible": ((21,), np.bool_),
+        "right": ((), np.bool_),
+        **dict.fromkeys(("sequence", "frame", "content"), ((), np.int32)),
+    }
+    return {name: (shapes[name][0], np.dtype(shapes[name][1])) for name in names}
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where samples come from: files or a renderer. `prepare` turns one into a `Dataset`."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
+from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, read_image
@@ -66,16 +67,8 @@ class RealHandSource:
             digest.update(path.read_bytes())
         return {"recipe": RECIPE, "files": digest.hexdigest()}
 
-    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        return {
-            "image": ((3, size, size), np.dtype(np.uint8)),
-            "pose": ((21, 3), np.dtype(np.float32)),
-            "K": ((3, 3), np.dtype(np.float32)),
-            "visible": ((21,), np.dtype(bool)),
-            "right": ((), np.dtype(bool)),
-            "sequence": ((), np.dtype(np.int32)),
-            "frame": ((), np.dtype(np.int32)),
-        }
+    def fields(self, size: int) -> Fields:
+        return schema(size, "image", "pose", "K", "visible", "right", "sequence", "frame")
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         pose, K = torch.from_numpy(self.pose[indices]), torch.from_numpy(self.K[indices])

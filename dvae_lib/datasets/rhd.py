@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
+from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
 from dvae_lib.datasets.rhd_labels import ADVICE, PIXELS, Labels, read_labels
 from dvae_lib.files import UserError, read_image
@@ -97,18 +98,9 @@ class RHDSource:
             "images": images.hexdigest(),
         }
 
-    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        return {
-            "image": ((3, size, size), np.dtype(np.uint8)),
-            "depth": ((size, size), np.dtype(np.uint16)),
-            "mask": ((size, size), np.dtype(np.uint8)),
-            "pose": ((21, 3), np.dtype(np.float32)),
-            "K": ((3, 3), np.dtype(np.float32)),
-            "visible": ((21,), np.dtype(bool)),
-            "right": ((), np.dtype(bool)),
-            "sequence": ((), np.dtype(np.int32)),
-            "frame": ((), np.dtype(np.int32)),
-        }
+    def fields(self, size: int) -> Fields:
+        names = ("image", "depth", "mask", "pose", "K", "visible", "right", "sequence", "frame")
+        return schema(size, *names)
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(_THREADS) as pool:

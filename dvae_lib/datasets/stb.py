@@ -22,6 +22,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dvae_lib import settings
+from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import GREY, PROTOCOL_SIZE, crop, crop_matrix, crop_nearest, crop_window
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.datasets.stb_layout import ADVICE, SEQUENCES, Layout
@@ -150,18 +151,10 @@ class STBSource:
             images.update(f"{self.sequences[sequence]}/{path.name} {path.stat().st_size}\n".encode())
         return {"recipe": RECIPE, "views": self.views, "labels": labels.hexdigest(), "images": images.hexdigest()}
 
-    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        depth = {"depth": ((size, size), np.dtype(np.uint16))}
-        image = {"image": ((3, size, size), np.dtype(np.uint8))}
-        return {
-            **(depth if self.views == ["SK_depth"] else image),
-            "pose": ((21, 3), np.dtype(np.float32)),
-            "palm": ((3,), np.dtype(np.float32)),
-            "K": ((3, 3), np.dtype(np.float32)),
-            "visible": ((21,), np.dtype(bool)),
-            "right": ((), np.dtype(bool)),
-            **dict.fromkeys(("sequence", "frame", "content", "view"), ((), np.dtype(np.int32))),
-        }
+    def fields(self, size: int) -> Fields:
+        pixels = "depth" if self.views == ["SK_depth"] else "image"
+        names = ("pose", "palm", "K", "visible", "right", "sequence", "frame", "content")
+        return schema(size, pixels, *names) | {"view": ((), np.dtype(np.int32))}
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         visible = torch.ones(len(indices), 21, dtype=torch.bool)

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop_window
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.files import UserError
@@ -65,19 +66,10 @@ class SyntheticSource:
             **{name: getattr(scene, name).astype(np.float32) for name in LABELS},
         }
 
-    def fields(self, size: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        integer = np.dtype(np.int32)
-        return {
-            "image": ((3, size, size), np.dtype(np.uint8)),
-            "depth": ((size, size), np.dtype(np.uint16)),
-            "mask": ((size, size), np.dtype(np.uint8)),
-            "pose": ((21, 3), np.dtype(np.float32)),
-            "K": ((3, 3), np.dtype(np.float32)),
-            "visible": ((21,), np.dtype(bool)),
-            "right": ((), np.dtype(bool)),
-            **dict.fromkeys(("sequence", "frame", "content", "person"), ((), integer)),
-            **{name: (shape, np.dtype(np.float32)) for name, shape in LABELS.items()},
-        }
+    def fields(self, size: int) -> Fields:
+        names = ("image", "depth", "mask", "pose", "K", "visible", "right", "sequence", "frame", "content")
+        labels = {name: (shape, np.dtype(np.float32)) for name, shape in LABELS.items()}
+        return schema(size, *names) | {"person": ((), np.dtype(np.int32))} | labels
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         return {
