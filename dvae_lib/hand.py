@@ -79,3 +79,26 @@ def mirror(pose: Tensor, flip: Tensor | bool = True) -> Tensor:
     if isinstance(flip, bool):
         return pose * sign if flip else pose
     return torch.where(flip[..., None, None], pose * sign, pose)
+
+
+_ACROSS = [(5, 9), (9, 13), (13, 17), (2, 5)]  # from knuckle to knuckle: with the bones they fill the palm
+_FLESH = 0.28  # half a finger's width, in bone scales
+
+
+def silhouette(joints: Tensor, K: Tensor, size: int) -> Tensor:
+    """Roughly where a hand of joints (B, 21, 3) mm is seen by the camera K (B, 3, 3): (B, 1, size, size), bool.
+
+    All pixels within half a finger's width of a bone. For photographs, which nobody has masked.
+    """
+    points = project(joints, K)
+    a, b = (points[:, list(ends)] for ends in zip(*BONES, *_ACROSS, strict=True))  # (B, S, 2)
+    centres = torch.arange(size, device=points.device) + 0.5
+    pixels = torch.cartesian_prod(centres, centres).flip(-1)  # (size², 2), x first
+    along = b - a
+    squared = along.square().sum(-1).clamp(min=1e-6)
+    off = pixels[None, None] - a[:, :, None]  # (B, S, size², 2)
+    t = ((off * along[:, :, None]).sum(-1) / squared[..., None]).clamp(0, 1)
+    distance = (off - t[..., None] * along[:, :, None]).norm(dim=-1)
+    focal = K[:, :2, :2].det().abs().sqrt()  # pixels, however the crop was turned
+    radius = _FLESH * (bone_scale(joints) * focal / joints[:, MIDDLE_MCP, 2])[:, None]
+    return (distance < radius[..., None]).any(1).unflatten(-1, (1, size, size))

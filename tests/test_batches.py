@@ -214,3 +214,19 @@ def test_in_order_visits_everything_once():
     dataset = FakeDataset()
     scales = torch.cat([b["scale"] for b in Batches([(dataset, np.arange(40))], 16).in_order()])
     torch.testing.assert_close(scales, bone_scale(torch.from_numpy(dataset.arrays["pose"])))
+
+
+def test_where_nobody_masked_the_hand_its_bones_say_where_it_is():
+    from dvae_lib.datasets import open_dataset
+
+    dataset = open_dataset("synth-stb", 32, frames_per_sequence=16)
+    everything = np.arange(len(dataset))
+    bare = Dataset.__new__(Dataset)
+    bare.__dict__ = {**dataset.__dict__, "arrays": {k: v for k, v in dataset.arrays.items() if k != "mask"}}
+    masked, guessed = (Batches([(d, everything)], 192, ["hand"], EVERYTHING).at(0)["hand"] for d in (dataset, bare))
+    assert not torch.equal(masked, guessed)
+    overlap = (masked & guessed).sum() / (masked | guessed).sum()
+    assert overlap > 0.6  # the masks have the heel of the hand too
+    assert (masked & guessed).sum() / guessed.sum() > 0.85
+    mixed = Batches([(dataset, everything), (bare, everything)], 32, ["hand"]).at(0)
+    assert mixed["hand"].shape == (32, 1, 32, 32)

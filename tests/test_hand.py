@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from dvae_lib import settings
 from dvae_lib.canonical import canonicalise, compose, project_to_rotation
-from dvae_lib.hand import BONES, JOINTS, ORDERS, PARENTS, bone_scale, mirror, project, with_root
+from dvae_lib.hand import BONES, JOINTS, ORDERS, PARENTS, bone_scale, mirror, project, silhouette, with_root
 
 # B1Counting, frame 0, left camera, as the public evaluation code prints it: RHD order, units of the bone scale.
 VIEWPOINT = [[0.88411, -0.45983, -0.08303], [0.44913, 0.88530, -0.12053], [0.12893, 0.06927, 0.98923]]
@@ -181,3 +181,25 @@ def test_the_cpose_does_not_know_the_viewpoint_and_both_compose_the_pose(pose, t
     torch.testing.assert_close(canonicalise(seen, right)[0], cpose, atol=1e-4, rtol=0)
     twin, _ = canonicalise(mirror(pose), not right)
     torch.testing.assert_close(twin, cpose, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_silhouette_covers_half_a_fingers_width_around_every_bone(mirrored):
+    joints = random_poses(3).float() + torch.tensor([0.0, 0, 900])
+    K = torch.tensor([[120.0, 0, 30], [0, 120, 34], [0, 0, 1]]).expand(3, 3, 3).clone()
+    if mirrored:  # as batches are: the space and its camera both turned over
+        joints, K = mirror(joints), K.clone()
+        K[:, 0, 0] *= -1
+    found = silhouette(joints, K, 64)
+    assert found.shape == (3, 1, 64, 64) and found.dtype == torch.bool
+    uv = project(joints, K).double().numpy()
+    lines = [*BONES, (5, 9), (9, 13), (13, 17), (2, 5)]
+    for sample in range(3):
+        radius = 0.28 * bone_scale(joints)[sample].item() * 120 / joints[sample, 9, 2].item()
+        for x, y in [(5, 9), (30, 34), (20, 50), (41, 17), (33, 30), (28, 36)]:
+            nearest = np.inf
+            for a, b in lines:
+                way = uv[sample, a] + np.linspace(0, 1, 2001)[:, None] * (uv[sample, b] - uv[sample, a])
+                nearest = min(nearest, np.linalg.norm(way - [x + 0.5, y + 0.5], axis=1).min())
+            if abs(nearest - radius) > 0.02:
+                assert found[sample, 0, y, x].item() == (nearest < radius)

@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from dvae_lib.canonical import canonicalise
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.datasets.tags import Tags
-from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, with_root
+from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, silhouette, with_root
 
 # Half the depth that a normalised depth image spans around the root, in bone scales (about 16 cm).
 DEPTH_RANGE = 4.0
@@ -174,8 +174,9 @@ class Batches:
     """The batches of one or several data sets, each a pure function of (seed, step): a resumed run sees the same.
 
     parts: (data set, indices of its samples) pairs; every batch draws an equal share from each.
-    names: which of "image", "depth", "hand" (where masks say where it is) and "tag" (another image of the same
-        content, unchanged by augmentation: see `tags`) to load; poses and cameras always are.
+    names: which of "image", "depth", "hand" (by the data sets' masks, or by `hand.silhouette` where one has none) and
+        "tag" (another image of the same content, unchanged by augmentation: see `tags`) to load; poses and cameras
+        always are.
     rank, world: this process's share of the global batch when several train together.
     """
 
@@ -199,7 +200,8 @@ class Batches:
             "visible",
             "right",
         ]
-        masked = "hand" in names or (augmentation and augmentation.background)
+        self.hand = "hand" in names
+        masked = self.hand or (augmentation and augmentation.background)
         if masked and all("mask" in dataset.arrays for dataset, _ in self.parts):
             self.fields.append("mask")
         self.tags = [Tags(dataset, indices) for dataset, indices in self.parts] if "tag" in names else []
@@ -225,7 +227,7 @@ class Batches:
         blocks = [self._load(dataset, own) for (dataset, _), own in zip(self.parts, mine, strict=True)]
         raw = {field: torch.cat([block[field] for block in blocks]) for field in blocks[0]}
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
-        batch = make_batch(raw, self.parts[0][0].size, self.augmentation, generator, self.root)
+        batch = self._make(raw, self.augmentation, generator)
         if self.tags:
             batch["tag"] = torch.cat([self._tag(part, own, step) for part, own in enumerate(mine)])
         return batch
@@ -235,10 +237,18 @@ class Batches:
         for part, (dataset, indices) in enumerate(self.parts):
             for start in range(0, len(indices), self.batch_size):
                 chosen = indices[start : start + self.batch_size]
-                batch = make_batch(self._load(dataset, chosen), dataset.size, root=self.root)
+                batch = self._make(self._load(dataset, chosen))
                 if self.tags:
                     batch["tag"] = self._tag(part, chosen, start)
                 yield batch
+
+    def _make(self, raw: Mapping[str, Tensor], *augmented) -> dict[str, Tensor]:
+        size = self.parts[0][0].size
+        batch = make_batch(raw, size, *augmented, root=self.root)
+        if self.hand and "hand" not in batch:
+            joints = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
+            batch["hand"] = silhouette(joints, batch["K"], size)
+        return batch
 
     def _tag(self, part: int, samples: np.ndarray, step: int) -> Tensor:
         generator = np.random.default_rng([self.seed, part, step, self.rank])
