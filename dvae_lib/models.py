@@ -4,7 +4,8 @@ The cross-modal VAE has one latent z, and for every modality an encoder $q(z \mi
 In the disentangled VAE $z = [z_{y_1}, \dots, z_{y_N}, z_u]$ has a part for each labelled factor.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,25 @@ def make_decoder(m: Modality, d: int, width: int = 1) -> nn.Module:
     if m.is_image:
         return networks.ImageDecoder(d, size=m.shape[1], channels=m.shape[0], width=width)
     return networks.PoseDecoder(d, m.shape)
+
+
+@contextmanager
+def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """What is computed within sees these modules as they are: no gradient reaches them, no running statistic moves."""
+    modules = [module for whole in modules for module in whole.modules()]
+    before = [(module, module.training) for module in modules]
+    learning = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]
+    for module in modules:
+        module.training = False
+    for p in learning:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+        for p in learning:
+            p.requires_grad_(True)
 
 
 class CrossModalVAE(nn.Module):
@@ -184,12 +204,17 @@ class DVAE(nn.Module):
     @property
     def disentangling(self) -> list[nn.Module]:
         """What learns in the disentangling step: all but the embeddings."""
-        return [self.encoders, self.decoders, *([self.shared] if self.shared else [])]
+        return [self.encoders, *self.generating]
 
     @property
     def embedding(self) -> list[nn.Module]:
         """What learns in the embedding step."""
         return [self.embedders]
+
+    @property
+    def generating(self) -> list[nn.Module]:
+        """All that decodes."""
+        return [self.decoders, *([self.shared] if self.shared else [])]
 
     @property
     def factor_coders(self) -> list[nn.Module]:
@@ -211,6 +236,12 @@ class DVAE(nn.Module):
 
     def part(self, z: Tensor, name: str) -> Tensor:
         return z[..., self.parts[name]]
+
+    def walk(self, start: Tensor, end: Tensor, steps: int, moving: Sequence[str]) -> Tensor:
+        """Latents (steps, B, d) on the straight way from start to end (B, d) in the parts `moving`; the others stay."""
+        goal = self.join({name: self.part(end if name in moving else start, name) for name in self.parts})
+        t = torch.linspace(0, 1, steps, device=start.device)[:, None, None]
+        return torch.lerp(start, goal, t)
 
     def decode(self, z: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """The mean of p(· | z) of factors and observations (all by default): {name: (B, *shape)}."""
@@ -254,13 +285,15 @@ class DVAE(nn.Module):
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
 
-        step: "disentangling", "embedding", "independence" or, for the first two at once (Eq. 5), "joint".
+        step: "disentangling", "embedding", "independence" or, for the first two at once (Eq. 5), "joint". In Eq. 5 the
+        embedding's bound is a function of the embedding alone, so that its decoders are frozen there too.
         """
         bounds = {}
         if step in ("disentangling", "joint"):
             bounds["disentangling"] = self.disentangling_bound(batch)
         if step in ("embedding", "joint"):
-            bounds |= {name: self.embedding_bound(name, batch) for name in self.embedders}
+            with frozen(self.generating):
+                bounds |= {name: self.embedding_bound(name, batch) for name in self.embedders}
         if step == "independence":
             bounds["independence"] = self.independence(batch)
         if step == "joint":

@@ -198,6 +198,34 @@ def test_the_joint_loss_is_that_of_both_steps(make, batch):
 
 
 @VARIANTS
+def test_eq_5_gives_no_parameter_a_gradient_from_both_bounds(make, batch):
+    model, gradients = make(), {}
+    for step in ("disentangling", "embedding", "joint"):
+        model.train().zero_grad(set_to_none=True)
+        torch.manual_seed(3)
+        if step == "embedding":  # the draws that it has in the joint step
+            model.disentangling_bound(batch)
+        model(batch, step)[0].backward()
+        gradients[step] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert gradients["joint"].keys() == gradients["disentangling"].keys() | gradients["embedding"].keys()
+    assert not gradients["disentangling"].keys() & gradients["embedding"].keys()
+    for name, gradient in gradients["disentangling"].items():
+        torch.testing.assert_close(gradients["joint"][name], gradient)
+
+
+@VARIANTS
+def test_the_decoders_statistics_move_once_in_eq_5(make, batch):
+    moved = []
+    for step in ("disentangling", "joint"):
+        model = make().train()
+        torch.manual_seed(3)
+        model(batch, step)
+        moved.append({k: v.clone() for g in model.generating for k, v in g.state_dict().items() if "running" in k})
+    assert moved[0].keys() == moved[1].keys() and moved[0]
+    assert all(torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
+
+
+@VARIANTS
 def test_each_step_moves_what_it_should(make, batch):
     model = make()
     for step in ("disentangling", "embedding"):
