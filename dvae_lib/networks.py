@@ -118,11 +118,13 @@ class SharedDecoder(nn.Module):
     """Latent (B, d) → image (B, 3, S, S) and pose (B, 21, 3), with shared layers (Table 3).
 
     The image decoder's layers down to the last but one up-sampling are shared; the pose branches off there, as the
-    table is printed. The first of its layers then holds most of the network's parameters.
+    table is printed. The first of its layers then holds most of the network's parameters; it has the table's 512
+    neurons at 256 pixels, and fewer in proportion at fewer.
     """
 
-    def __init__(self, d: int, size: int = 256, width: int = 1, hidden: int = 512):
+    def __init__(self, d: int, size: int = 256, width: int = 1):
         super().__init__()
+        hidden = 2 * size
         layers = list(ImageDecoder(d, size, width=width))
         self.shared, self.image = nn.Sequential(*layers[:-2]), nn.Sequential(*layers[-2:])
         features = layers[-2].in_channels * (size // 2) ** 2
