@@ -134,14 +134,18 @@ _DOWNLOAD = {
 PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{_DOWNLOAD['realhand']}\nand build the book again."
 
 
-def missing(name: str, how: str = "here") -> Figure:
-    """What stands in place of a figure of data that are not here, or not whole: how to get them."""
-    text = f"{name} is not {how}. Run\n{_DOWNLOAD[name]}\nand build the book again."
+def sentence(text: str) -> Figure:
+    """What stands in place of a figure that cannot be drawn here."""
     figure, ax = plt.subplots(figsize=(7.5, 1.6))
     ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color=MUTED)
     return figure
+
+
+def missing(name: str, how: str = "here") -> Figure:
+    """In place of a figure of data that are not here, or not whole: how to get them."""
+    return sentence(f"{name} is not {how}. Run\n{_DOWNLOAD[name]}\nand build the book again.")
 
 
 def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:

@@ -1,83 +1,101 @@
-"""The figures of chapter 04: what parts of a latent know of each other, and images recombined and walked through."""
+"""The figures of chapters 04 and 05: images recombined and walked through, and what parts of a latent know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from dvae_lib.models import DVAE
-from dvae_lib.plots.hands import MUTED, OURS, TRUTH, grid, show_image, show_pose
+from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, grid, sentence, show_image, show_pose
 
+Batch = Mapping[str, Tensor]
 INPUT = "#c00000"  # the frame of what the model is given, as in the paper
 
 
-def _parts(model: DVAE, batch: Mapping[str, Tensor], content: str) -> tuple[Tensor, Tensor]:
-    """The means of the pose's part and of the other one, `content`, for every sample of a batch."""
-    posteriors = model.encode(batch)
-    return posteriors["pose"].mean, posteriors[content].mean
-
-
-def _draw(model: DVAE, pose: Tensor, content: str, z: Tensor) -> dict[str, Tensor]:
-    return model.decode(model.join({"pose": pose, content: z}))
+def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:
+    """The mean of each part for every sample of a batch, the name of the content's, and the images that show it."""
+    means = {name: q.mean for name, q in model.encode(batch).items()}
+    content = next(name for name in means if name != "pose")
+    return means, content, batch["tag" if content == "tag" else "image"]
 
 
 @torch.inference_mode()
 def pose_transfer(
-    model: DVAE, batch: Mapping[str, Tensor], poses: Sequence[int], contents: Sequence[int], content: str = "tag"
+    model: DVAE, batch: Batch, poses: Sequence[int], contents: Sequence[int], others: Batch | None = None
 ) -> Figure:
     """Pose of one image, content of another, laid out as the paper's Fig. 6.
 
-    A row for each of `poses`: the image, its true pose, and the pose before each content; the tag images on top.
+    A row for each of `poses`: the image, its true pose, and the pose before each content; the contents' images on top.
+    others: the batch that `contents` are of, if it is another.
     """
-    pose, other = _parts(model, batch, content)
-    shown = batch["tag" if content == "tag" else "image"]
+    pose = model.encode(batch)["pose"].mean
+    means, content, shown = _means(model, others or batch)
     figure, axes = grid(len(poses) + 1, len(contents) + 2, cell=1.15)
     for ax, j in zip(axes[0, 2:], contents, strict=True):
         show_image(ax, shown[j], frame=INPUT)
     for row, i in zip(axes[1:], poses, strict=True):
         show_image(row[0], batch["image"][i], frame=INPUT)
         show_pose(row[1], batch["pose"][i], colour=MUTED)
-        images = _draw(model, pose[[i] * len(contents)], content, other[list(contents)])["image"]
-        for ax, image in zip(row[2:], images, strict=True):
+        z = model.join({"pose": pose[[i] * len(contents)], content: means[content][list(contents)]})
+        for ax, image in zip(row[2:], model.decode(z, ["image"])["image"], strict=True):
             show_image(ax, image)
     return figure
 
 
+def _show_walk(axes: np.ndarray, ends: Sequence[Tensor], means: Tensor, show: Callable[..., None]) -> None:
+    """A row: what is decoded on the way, between the two inputs."""
+    show(axes[0], ends[0], INPUT)
+    show(axes[-1], ends[1], INPUT)
+    for ax, mean in zip(axes[1:-1], means, strict=True):
+        show(ax, mean, None)
+
+
 @torch.inference_mode()
-def walks(
-    model: DVAE, batch: Mapping[str, Tensor], start: int, end: int, steps: int = 7, content: str = "tag"
-) -> Figure:
+def walks(model: DVAE, batch: Batch, start: int, end: int, steps: int = 7) -> Figure:
     """Straight walks in one part of z while the other stays, laid out as the paper's Fig. 4.
 
     The pose goes from `start` to `end` before the content of either, its skeletons below; in the last row the content
     goes, and the pose stays in the middle of its walk. The inputs stand at the ends.
     """
-    pose, other = _parts(model, batch, content)
-    shown = batch["tag" if content == "tag" else "image"]
-    t = torch.linspace(0, 1, steps)[:, None]
-    moving, going = torch.lerp(pose[start], pose[end], t), torch.lerp(other[start], other[end], t)
-    names = ["pose, first content", "pose, second content", "its skeleton", "content"]
-    figure, axes = grid(4, steps + 2, names, cell=1.05)
-    rows = [
-        _draw(model, moving, content, other[[start] * steps]),
-        _draw(model, moving, content, other[[end] * steps]),
-        _draw(model, moving, content, other[[start] * steps]),
-        _draw(model, moving[[steps // 2] * steps], content, going),
-    ]
-    for row, (line, means) in enumerate(zip(axes, rows, strict=True)):
-        for ax, i in ((line[0], start), (line[-1], end)):
-            if row == 2:
-                show_pose(ax, batch["pose"][i], colour=INPUT)
-            else:
-                show_image(ax, (shown if row == 3 else batch["image"])[i], frame=INPUT)
-        for column, ax in enumerate(line[1:-1]):
-            if row == 2:
-                show_pose(ax, means["pose"][column])
-            else:
-                show_image(ax, means["image"][column])
+    means, content, shown = _means(model, batch)
+    pose, other = means["pose"][[start, end]], means[content][[start, end]]
+    rows = {
+        "pose, first content": model.walk(*_ends(model, pose, other[[0, 0]], content), steps, ["pose"]),
+        "pose, second content": model.walk(*_ends(model, pose, other[[1, 1]], content), steps, ["pose"]),
+        "content": model.walk(*_ends(model, pose.mean(0).expand(2, -1), other, content), steps, [content]),
+    }
+    drawn = {name: model.decode(z[:, 0]) for name, z in rows.items()}
+    figure, axes = grid(4, steps + 2, [*rows][:2] + ["its skeleton", "content"], cell=1.05)
+    images, ends = batch["image"], [start, end]
+    for line, name, inputs in zip(axes[[0, 1, 3]], rows, (images, images, shown), strict=True):
+        _show_walk(line, inputs[ends], drawn[name]["image"], show_image)
+    _show_walk(axes[2], batch["pose"][ends], drawn["pose, first content"]["pose"], show_pose)
+    return figure
+
+
+def _ends(model: DVAE, pose: Tensor, other: Tensor, content: str) -> Tensor:
+    """Latents (2, 1, d) of two poses (2, …) and two contents."""
+    return model.join({"pose": pose, content: other})[:, None]
+
+
+@torch.inference_mode()
+def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], steps: int = 7) -> Figure:
+    """The content goes from one sample's to another's, the pose stays the first's, laid out as the paper's Fig. 5.
+
+    Two rows for each pair: images, and the poses decoded with them, between the inputs and their true poses.
+    """
+    means, content, shown = _means(model, batch)
+    figure, axes = grid(2 * len(pairs), steps + 2, ["image", "pose"] * len(pairs), cell=1.05)
+    for (start, end), first, second in zip(pairs, axes[::2], axes[1::2], strict=True):
+        ends = [start, end]
+        z = model.walk(*_ends(model, means["pose"][ends], means[content][ends], content), steps, [content])
+        drawn = model.decode(z[:, 0], ["image", "pose"])
+        _show_walk(first, shown[ends], drawn["image"], show_image)
+        _show_walk(second, batch["pose"][ends], drawn["pose"], show_pose)
     return figure
 
 
@@ -128,3 +146,47 @@ def ellipses(panels: Mapping[str, Mapping[str, MultivariateNormal]], axis_names:
     handles = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
+
+
+def rotation(degrees: Tensor, bound: Tensor, evidence: float, information: Tensor) -> Figure:
+    """Left: the bound (n,) as the parts of z are mixed, under the evidence. Right: what z_u then knows of the pose."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.0), layout="constrained")
+    left.axhline(evidence, color=INK, linestyle="--", label="evidence")
+    left.plot(degrees, bound, color=OURS, linewidth=2, label="bound, at the best encoders")
+    left.set(ylabel="nats")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    right.plot(degrees, information, color=TRUTH, linewidth=2)
+    right.set(ylabel=r"$I(z_u; y_1)$, nats", ylim=(0, None))
+    for ax in (left, right):
+        ax.set(xlabel="the gesture's turn into $z_u$, degrees")
+        ax.set_xticks([0, 30, 60, 90])
+    return figure
+
+
+def leakage(curves: Mapping[str, Tensor]) -> Figure:
+    """What z_u knows of the pose over training, one panel for each way to train: name → (steps, starts)."""
+    figure, axes = plt.subplots(1, len(curves), figsize=(8, 2.9), sharex=True, sharey=True, layout="constrained")
+    for ax, (name, curve) in zip(axes, curves.items(), strict=True):
+        ax.plot(curve, color=TRUTH, linewidth=1, alpha=0.5)
+        ax.set_title(name, fontsize=11)
+        ax.set(xlabel="step", ylim=(-0.03, None))
+    axes[0].set_ylabel(r"$I(z_u; y_1)$, nats")
+    return figure
+
+
+@torch.inference_mode()
+def counterfactuals(
+    inputs: Mapping[str, Tensor], truth: Tensor, drawn: Mapping[str, Tensor], samples: Sequence[int]
+) -> Figure:
+    """A column a sample: what is given (framed), the true image, and what each method draws, (N, 3, S, S) all."""
+    rows = {**inputs, "truth": truth, **drawn}
+    figure, axes = grid(len(rows), len(samples), list(rows), cell=1.15)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax, i in zip(line, samples, strict=True):
+            show_image(ax, images[i], frame=INPUT if name in inputs else None)
+    return figure
+
+
+def only_rendered() -> Figure:
+    """In place of a figure with true counterfactuals, on data that have none."""
+    return sentence("The true image is known of rendered hands only: set DVAE_DATA=synthetic for this figure.")

@@ -1,11 +1,12 @@
 """Tables of the book, with a name to refer to and a caption."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
+from dvae_lib.metrics import interval
 from dvae_lib.networks import count_parameters
 
 
@@ -14,6 +15,48 @@ def table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequenc
     lines = [" | ".join(map(str, line)) for line in [header, ["---"] * len(header), *rows]]
     body = "\n".join(f"| {line} |" for line in lines)
     return Markdown(f"```{{table}} {caption}\n:name: {name}\n{body}\n```")
+
+
+ONLY_RENDERED = Markdown(
+    "*Only of rendered hands is the true image known: set* `DVAE_DATA=synthetic` *for these numbers.*"
+)
+
+
+def share(values: Tensor, of: Tensor, each: int) -> str:
+    """What the mean of values is of that of others, in per cent, with its bootstrap interval."""
+    mean, low, high = (f"{100 * value:.0f}" for value in interval(values, each, of))
+    return f"{mean} % ({low} to {high})"
+
+
+def with_interval(values: Tensor, digits: int, each: int, signed: bool = False) -> str:
+    """A mean with its bootstrap interval, “18.5 (18.3 to 18.7)”."""
+    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}" for value in interval(values, each))
+    return f"{mean} ({low} to {high})"
+
+
+_SCORES = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 3),
+    "epe": ("EPE read off, mm", 1),
+    "background": ("RMSE of room", 3),
+}
+
+
+def scores(
+    name: str, caption: str, of: Mapping[str, Mapping[str, Tensor]], each: int, signed: bool = False
+) -> Markdown:
+    """A row for each method of what `transfer.score` gave for it, with intervals; empty where it has no such score."""
+    rows = [
+        [
+            method,
+            *(
+                with_interval(found[key], digits, each, signed) if key in found else ""
+                for key, (_, digits) in _SCORES.items()
+            ),
+        ]
+        for method, found in of.items()
+    ]
+    return table(name, caption, ["", *(title for title, _ in _SCORES.values())], rows)
 
 
 def _describe(module: nn.Module) -> str:

@@ -1,0 +1,168 @@
+"""Pose transfer measured against counterfactual renders: the pairs, the baselines and the numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dvae_lib import transfer
+from dvae_lib.experiments import find
+from dvae_lib.models import DVAE
+from dvae_lib.runs import Run
+from dvae_lib.synthetic.scenes import FACTORS
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run(find("dvae-image", "smoke", "synthetic"), "smoke")
+
+
+@pytest.fixture(scope="module")
+def pairs(run):
+    return transfer.draw_pairs(run, poses=6)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return run.build().eval()
+
+
+@pytest.fixture(scope="module")
+def cross_modal():
+    return Run(find("cross-modal", "smoke", "synthetic"), "smoke").build().eval()
+
+
+def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
+    dataset, test = run.parts("test")[0]
+    content = np.asarray(dataset["content"])
+    assert len(pairs.index) == 6 * pairs.each == 30
+    assert np.isin(pairs.index, test).all()
+    assert (content[pairs.index[:, 0]] != content[pairs.index[:, 1]]).all()
+    assert (content[pairs.index[:, 1]] == pairs.content.numpy()).all()
+    for of_pose in pairs.index.reshape(6, 5, 2):
+        assert len(set(of_pose[:, 0])) == 1 and len(set(content[of_pose[:, 1]])) == 5
+
+
+def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
+    dataset, _ = run.parts("test")[0]
+    scenes, original = [], transfer._render
+    monkeypatch.setattr(
+        transfer, "_render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
+    )
+    transfer.draw_pairs(run, poses=6)
+    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    of_pose, of_content = (source.scene(column) for column in pairs.index.T)
+    of_far = source.scene(np.roll(pairs.index[:, 0], -16))
+    for scene, whose in zip(scenes, (of_pose, of_far), strict=True):
+        for factor, names in FACTORS.items():
+            for name in names:
+                wanted = whose if factor in ("pose", "viewpoint") else of_content
+                if name != "window":
+                    np.testing.assert_array_equal(getattr(scene, name), getattr(wanted, name))
+    # One person's hand: the pose asked for is the very one of the sample i.
+    stored = torch.from_numpy(dataset.gather("pose", pairs.index[:, 0]))
+    own = (stored - stored[:, :1]) / (stored[:, 9] - stored[:, 10]).norm(dim=-1)[:, None, None]
+    asked = pairs.asked["pose"]
+    asked = (asked - asked[:, :1]) / (asked[:, 9] - asked[:, 10]).norm(dim=-1)[:, None, None]
+    torch.testing.assert_close(asked[:, 1:] - asked[:, 1:2], own[:, 1:] - own[:, 1:2], atol=1e-3, rtol=0)
+
+
+def test_a_sample_put_into_its_own_content_is_itself(run):
+    dataset, test = run.parts("test")[0]
+    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    scene = source.scene(test[:3])
+    again = transfer._render(run, source, transfer.replace(scene, scene, "pose", "viewpoint"))
+    torch.testing.assert_close(again["image"], transfer.images(run, test[:3]), atol=0, rtol=0)
+
+
+def test_baselines_by_brute_force(run, pairs, cross_modal):
+    dataset, train = run.parts("train")[0]
+    found = transfer.baselines(run, pairs, cross_modal)
+    batch = next(iter(transfer.Batches([(dataset, train)], len(train), ["image"]).in_order()))
+    content = np.asarray(dataset["content"])[train]
+    for n in (0, 7, 29):
+        kind = pairs.content[n].item()
+        by_hand = [(p - pairs.asked["pose"][n]).norm(dim=-1).mean().item() for p in batch["pose"]]
+        assert torch.equal(found["nearest pose"][n], batch["image"][int(np.argmin(by_hand))])
+        own = [d if c == kind else math.inf for d, c in zip(by_hand, content, strict=True)]
+        assert torch.equal(found["nearest pose, right content"][n], batch["image"][int(np.argmin(own))])
+        torch.testing.assert_close(found["mean image"][n], batch["image"].mean(0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            found["mean image, right content"][n], batch["image"][content == kind].mean(0), atol=1e-5, rtol=0
+        )
+
+
+def test_scores_by_their_definitions(pairs, cross_modal):
+    truth = pairs.truth
+    perfect = transfer.score(truth["image"], truth, cross_modal)
+    assert torch.isinf(perfect["psnr"]).all() and (perfect["background"] == 0).all()
+    torch.testing.assert_close(perfect["ssim"], torch.ones(30))
+    off = truth["image"] + 0.1
+    found = transfer.score(off, truth, cross_modal)
+    torch.testing.assert_close(found["psnr"], torch.full((30,), 10 * math.log10(4 / 0.01)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found["background"], torch.full((30,), 0.1), atol=1e-5, rtol=0)
+    # What is wrong on the hand only is not the background's error.
+    on_hand = torch.where(truth["hand"], off, truth["image"])
+    assert (transfer.score(on_hand, truth, cross_modal)["background"] == 0).all()
+    pose = cross_modal.translate("image", off, "pose")
+    distance = (pose - truth["pose"]).norm(dim=-1) * truth["scale"][:, None]
+    seen = truth["visible"]
+    by_hand = [d[v].mean() for d, v in zip(distance, seen, strict=True)]
+    torch.testing.assert_close(found["epe"], torch.stack(by_hand).detach())
+
+
+class Perfect(DVAE):
+    """Draws a picture of z itself, so that what moves in it is known."""
+
+    def decode(self, z, names=None):
+        size = self.modalities["image"].shape[-1]
+        pose, tag = self.part(z, "pose").mean(1), self.part(z, "tag").mean(1)
+        ones = torch.ones(len(z), 3, size, size)
+        return {"image": ones * tag[:, None, None, None], "pose": pose[:, None, None].expand(-1, 21, 3)}
+
+
+def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_modal):
+    perfect = Perfect.__new__(Perfect)
+    perfect.__dict__ = dict(model.__dict__)
+    found = transfer.drifts(perfect, pairs, cross_modal)
+    assert found["pose, decoded"].abs().max() == 0 and found["content"].abs().max() == 0
+    assert found["poses"].min() > 0
+    read = cross_modal.translate("image", pairs.truth["image"], "pose")  # of the first pose in contents 0 and 4
+    first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.truth["scale"][0]
+    torch.testing.assert_close(found["pose, true images"][0], first.detach())
+    tag = perfect.part(transfer.encode(perfect, pairs.asked), "tag").mean(1)
+    torch.testing.assert_close(found["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
+
+
+def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
+    dataset, test = run.parts("test")[0]
+    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    mask = source.render(source.scene(test[:20]), 32)["mask"]
+    person = transfer._render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
+    assert (mask == 1).any() and np.array_equal(person, mask > 0)
+
+
+def test_drift_is_the_mean_over_the_steps(model, pairs, cross_modal):
+    """A pose that follows the content is, on the way, on average (1 + … + 6) / 36 of the ends' distance off."""
+
+    class Leaking(Perfect):
+        def decode(self, z, names=None):
+            means = super().decode(z, names)
+            return means | {"pose": self.part(z, "tag").mean(1)[:, None, None].expand(-1, 21, 3)}
+
+    leaking = Leaking.__new__(Leaking)
+    leaking.__dict__ = dict(model.__dict__)
+    found = transfer.drifts(leaking, pairs, cross_modal, steps=7)
+    tag = leaking.part(transfer.encode(leaking, pairs.asked), "tag").mean(1)
+    whole = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.truth["scale"]
+    torch.testing.assert_close(found["pose, decoded"], whole * 21 / 36, rtol=1e-3, atol=1e-3)
+
+
+def test_a_walk_moves_one_part_and_ends_at_the_other(model):
+    start, end = torch.randn(2, 3, model.d)
+    way = model.walk(start, end, 5, ["tag"])
+    assert way.shape == (5, 3, model.d) and torch.equal(way[0], start)
+    assert torch.equal(model.part(way, "pose"), model.part(start, "pose").expand(5, -1, -1))
+    torch.testing.assert_close(model.part(way[-1], "tag"), model.part(end, "tag"))
+    torch.testing.assert_close(model.part(way[2], "tag"), model.part(start + end, "tag") / 2)
