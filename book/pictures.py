@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dvae_lib.datasets.synthetic import SyntheticSource
-from dvae_lib.plots import cross_modal
+from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import grid, show_image, use_book_style
 from dvae_lib.runs import load_or_train
 from dvae_lib.synthetic import scenes
@@ -40,8 +40,20 @@ def cross_modal_readings() -> None:
     figure.savefig(STATIC / "readme-crossmodal.png", dpi=100)
 
 
+def transfers() -> None:
+    """Pose of one test image, content of another; and a walk in the content."""
+    run = load_or_train("dvae-zu")
+    model, batch = run.load(), run.batches("test", 48).at(0)
+    poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
+    figure = synthesis.pose_transfer(model, batch, poses, contents)
+    figure.savefig(STATIC / "readme-transfer.png", dpi=100)
+    figure = synthesis.content_walks(model, batch, [(0, 4), (3, 1)])
+    figure.savefig(STATIC / "readme-walk.png", dpi=100)
+
+
 if __name__ == "__main__":
     use_book_style()
     plt.switch_backend("agg")
     hands()
     cross_modal_readings()
+    transfers()
