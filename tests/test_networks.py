@@ -50,11 +50,11 @@ def test_image_decoder_doubles_exactly(size, channels):
     assert image.shape == (2, channels, size, size) and image.abs().max() <= 1
 
 
-@pytest.mark.parametrize("size, last", [(256, 8), (64, 32)])
-def test_shared_decoder_is_table_3(size, last):
+@pytest.mark.parametrize("size, last, hidden", [(256, 8, 512), (64, 32, 128)])
+def test_shared_decoder_is_table_3(size, last, hidden):
     decoder = SharedDecoder(D, size)
     features = last * (size // 2) ** 2
-    pose = (features * 512 + 512) + (512 * 512 + 512) + (512 * 63 + 63)
+    pose = (features * hidden + hidden) + (hidden * hidden + hidden) + (hidden * 63 + 63)
     assert count_parameters(decoder) == count_parameters(ImageDecoder(D, size)) + pose
     image, joints = decoder(torch.randn(2, D))
     assert image.shape == (2, 3, size, size) and joints.shape == (2, 21, 3)

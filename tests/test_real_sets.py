@@ -28,8 +28,13 @@ def here(data_root, tmp_path, monkeypatch):
 
 
 CROSS_MODAL = ["vae-pose", "cross-modal", "cross-modal-alternating", "cross-modal-depth"]
+UNLABELLED = ["dvae-zu", "dvae-zu-without-loop"]
 # Of the four frames of each of STB's sequences, two lie in blocks that are held out from synthesis.
-TESTED = [*(("stb", name, 8) for name in CROSS_MODAL), ("stb", "dvae-image", 24), *(("rhd", n, 8) for n in CROSS_MODAL)]
+TESTED = [
+    *(("stb", name, 8) for name in CROSS_MODAL),
+    *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", *UNLABELLED)),
+    *(("rhd", name, 8) for name in (*CROSS_MODAL, *UNLABELLED)),
+]
 
 
 @pytest.mark.parametrize(("data", "name", "tested"), TESTED)
