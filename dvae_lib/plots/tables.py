@@ -31,7 +31,7 @@ def share(values: Tensor, of: Tensor, each: int) -> str:
 def with_interval(values: Tensor, digits: int, each: int, signed: bool = False) -> str:
     """A mean with its bootstrap interval, “18.5 (18.3 to 18.7)”."""
     mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}" for value in interval(values, each))
-    return f"{mean} ({low} to {high})"
+    return f"{mean} ({low} to {high})".replace("-", "−")
 
 
 _SCORES = {
