@@ -23,8 +23,8 @@ STEPS, WARM_UP = 20, 3
 
 
 def run(name: str = "dvae-image", size: str = "laptop") -> dict[str, float | str]:
-    """Median milliseconds of making a batch and of a step of each stage, the operators with the largest shares of the
-    last stage's own time, and the peak of memory in GB: the accelerator's, or the process's."""
+    """Median milliseconds of making a batch and of a step of each stage, the operators with the largest shares of its
+    time, and the peak of memory in GB: the accelerator's, or the process's."""
     e = replace(find(name, size, "synthetic"), options={"synth-stb": {"frames_per_sequence": 16}})
     fabric = Fabric(accelerator="auto", devices=1, precision=e.precision)
     on_gpu = fabric.device.type == "cuda"

@@ -185,10 +185,8 @@ def viewpoint_errors(prediction: Tensor, viewpoint: Tensor) -> Tensor:
     return geodesic(project_to_rotation(readable), viewpoint).masked_fill(~finite, 180.0)
 
 
-def interval(
-    values: Tensor, each: int = 1, share_of: Tensor | None = None, level: float = 0.95
-) -> tuple[float, float, float]:
-    """The mean of values (N,), and the ends of its bootstrap interval.
+def interval(values: Tensor, each: int = 1, share_of: Tensor | None = None) -> tuple[float, float, float]:
+    """The mean of values (N,), and the ends of its 95 % bootstrap interval.
 
     each: how many that follow one another belong together; only whole groups are drawn anew, since the images of one
     pose are all good or all bad.
@@ -200,6 +198,6 @@ def interval(
     def ratio(a: NDArray, b: NDArray, axis: int = -1) -> NDArray | np.floating:
         return a.mean(axis) / b.mean(axis)
 
-    found = bootstrap(groups, ratio, paired=True, confidence_level=level, method="percentile", random_state=0)
+    found = bootstrap(groups, ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)
     low, high = found.confidence_interval
     return float(ratio(*groups)), float(low), float(high)

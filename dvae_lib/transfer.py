@@ -47,15 +47,15 @@ class Pairs:
     each: int
 
 
-def _samples(run: Run, which: str, chosen: NDArray | None = None, names: Sequence[str] = ("image",)) -> Batches:
-    """Samples of a run's first data set in order: those chosen, or all of "train" or "test"."""
-    dataset, indices = run.parts(which)[0]
-    return Batches([(dataset, indices if chosen is None else chosen)], 256, names, root=run.experiment.root)
+def _samples(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
+    """Samples of a run's first data set, as they are."""
+    dataset, _ = run.parts("test")[0]
+    return Batches([(dataset, indices)], 256, names, root=run.experiment.root)
 
 
 def images(run: Run, chosen: NDArray) -> Tensor:
     """The images (N, 3, S, S) of samples (N,) of a run's first data set."""
-    return torch.cat([batch["image"] for batch in _samples(run, "test", chosen).in_order()])
+    return torch.cat([batch["image"] for batch in _samples(run, chosen).in_order()])
 
 
 def _render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
@@ -114,14 +114,14 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
     """
     dataset, train = run.parts("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
-    poses = torch.cat([batch["pose"] for batch in _samples(run, "train", names=()).in_order()])
+    poses = torch.cat([batch["pose"] for batch in _samples(run, train, ()).in_order()])
     distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.asked["pose"]])
     right = content == pairs.content[:, None]
     nearest = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
 
     kinds = pairs.content.unique()
     totals = torch.zeros(len(kinds), *pairs.asked["image"].shape[1:])
-    for batch, own in zip(_samples(run, "train").in_order(), content.split(256), strict=True):
+    for batch, own in zip(_samples(run, train).in_order(), content.split(256), strict=True):
         for k, kind in enumerate(kinds):
             totals[k] += batch["image"][own == kind].sum(0)
     counts = (content == kinds[:, None]).sum(1)
@@ -143,12 +143,11 @@ def score(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> dict[str, T
     the root mean square error outside the hand, on [−1, 1].
     """
     whole = {"data_range": 2.0, "reduction": "none"}
-    outside = ~truth["hand"].expand_as(images)
     return {
         "psnr": peak_signal_noise_ratio(images, truth["image"], dim=(1, 2, 3), **whole),
         "ssim": structural_similarity_index_measure(images, truth["image"], **whole),
         "epe": joint_errors(estimator.translate("image", images, "pose"), truth).nanmean(-1),
-        "background": _rmse(images, truth["image"], outside),
+        "background": _rmse(images, truth["image"], ~truth["hand"]),
     }
 
 
