@@ -35,7 +35,7 @@ def run() -> dict[str, float]:
     model = Run(experiment, "laptop").build().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     e = experiment
-    cached = Batches(Run(e, "laptop").parts("train"), e.batch, e.images, e.augmentation)
+    cached = Batches(Run(e, "laptop").parts("train"), e.batch, e.images(), e.augmentation)
     times = {"cache": [], "memory": []}
     loading = {"cache": [], "memory": []}
     memory = InMemory(cached)

@@ -14,7 +14,6 @@ import torch
 from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 
-from dvae_lib.datasets.batches import Batches
 from dvae_lib.experiments import find
 from dvae_lib.runs import Run
 from dvae_lib.training import _update
@@ -31,7 +30,6 @@ def run(name: str = "dvae-image", size: str = "laptop") -> dict[str, float | str
     trained = Run(e, size)
     model = trained.build()
     engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
-    batches = Batches(trained.parts("train"), e.batch, e.images, e.augmentation, device=fabric.device)
 
     def clock() -> float:
         if on_gpu:
@@ -41,7 +39,7 @@ def run(name: str = "dvae-image", size: str = "laptop") -> dict[str, float | str
     result: dict[str, float | str] = {"device": str(fabric.device), "images": f"{e.batch} of {e.size} px"}
     making = []
     for stage in e.stages:
-        times = []
+        batches, times = trained.training_batches(stage.name, fabric.device), []
         for step in range(WARM_UP + STEPS):
             start = clock()
             batch = batches.at(step)

@@ -30,16 +30,20 @@ class Modality:
         return len(self.shape) == 3
 
     def log_likelihood(self, batch: Mapping[str, Tensor], mean: Tensor) -> Tensor:
-        """Of what the batch holds under this modality's name, given its decoded mean: (B,)."""
+        """Of what the batch holds under this modality's name, given its decoded mean: (B,); 0 where it is unknown."""
         weighted = self.on_hand != 1 and "hand" in batch
         scale = torch.where(batch["hand"], self.on_hand**-0.5, 1.0) if weighted else 1.0
-        return log_likelihood(batch[self.name], mean, scale)
+        term = log_likelihood(batch[self.name], mean, scale)
+        known = batch.get(f"{self.name} known")
+        return term if known is None else torch.where(known, term, 0.0)
 
 
 def modality(name: str, size: int, weight: float = 1.0, on_hand: float = 1.0) -> Modality:
-    """One of the hand's modalities: "image", "tag" (an image of the same content), "depth", "keypoints" or "pose"."""
-    image = (3, size, size)
-    shapes = {"image": image, "tag": image, "depth": (1, size, size), "keypoints": (21, 2), "pose": (21, 3)}
+    """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose" or
+    "viewpoint".
+    """
+    images = {"image": (3, size, size), "tag": (3, size, size), "depth": (1, size, size)}
+    shapes = images | {"keypoints": (21, 2), "pose": (21, 3), "cpose": (21, 3), "viewpoint": (3, 3)}
     return Modality(name, shapes[name], weight, on_hand)
 
 
@@ -60,6 +64,10 @@ def make_decoder(m: Modality, d: int, width: int = 1) -> nn.Module:
     if m.is_image:
         return networks.ImageDecoder(d, size=m.shape[1], channels=m.shape[0], width=width)
     return networks.PoseDecoder(d, m.shape)
+
+
+# Of each source, or step: the bound (B,) and its terms (B,) by name.
+Bounds = dict[str, tuple[Tensor, dict[str, Tensor]]]
 
 
 @contextmanager
@@ -84,7 +92,7 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
 class CrossModalVAE(nn.Module):
     """A VAE over any set of modalities that share one latent (B, d).
 
-    encoded: the modalities to encode from; all `modalities` by default. All are decoded.
+    encoded, decoded: the modalities to encode from, and to decode; all by default.
     """
 
     def __init__(
@@ -95,15 +103,17 @@ class CrossModalVAE(nn.Module):
         encoded: Iterable[str] | None = None,
         weights: networks.Weights = "random",
         width: int = 1,
+        decoded: Iterable[str] | None = None,
     ):
         super().__init__()
         self.modalities = {m.name: m for m in modalities}
         self.d = d
+        targets = [self.modalities[name] for name in (decoded or self.modalities)]
         self.encoders = nn.ModuleDict(
             {name: make_encoder(self.modalities[name], d, weights) for name in (encoded or self.modalities)}
         )
-        self.decoders = nn.ModuleDict({m.name: make_decoder(m, d, width) for m in self.modalities.values()})
-        self.weights, size = scaled_weights(self.modalities.values())
+        self.decoders = nn.ModuleDict({m.name: make_decoder(m, d, width) for m in targets})
+        self.weights, size = scaled_weights(targets)
         self.beta = at_size(beta, size)
 
     def encode(self, name: str, x: Tensor) -> Normal:
@@ -118,11 +128,13 @@ class CrossModalVAE(nn.Module):
         """One modality read from another, through the mean of q(z | x): (B, *shape of target)."""
         return self.decode(self.encode(source, x).mean, [target])[target]
 
-    def bounds(
-        self, sources: Iterable[str], batch: Mapping[str, Tensor]
-    ) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
-        """Eq. 1 for each source, z drawn once from q(z | x_source): the bound (B,), and its terms (B,) by name."""
-        posteriors = {source: self.encode(source, batch[source]) for source in sources}
+    def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """All that is decoded from the mean of every encoder: {source: {name: (B, *shape)}}."""
+        return {source: self.decode(self.encode(source, batch[source]).mean) for source in self.encoders}
+
+    def bounds(self, batch: Mapping[str, Tensor], sources: Iterable[str] | None = None) -> Bounds:
+        """Eq. 1 for each source (all by default), z drawn once from q(z | x_source)."""
+        posteriors = {source: self.encode(source, batch[source]) for source in (sources or self.encoders)}
         # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
         means = self.decode(torch.cat([q.rsample() for q in posteriors.values()]))
         result = {}
@@ -138,7 +150,7 @@ class CrossModalVAE(nn.Module):
 
         Joint training passes all modalities as sources; alternating training (Spurr et al.) one a step.
         """
-        bounds = self.bounds(sources, batch)
+        bounds = self.bounds(batch, sources)
         loss = -torch.stack([bound for bound, _ in bounds.values()]).mean()
         record = {
             f"{source}→{name}": term.detach().mean()
@@ -250,6 +262,17 @@ class DVAE(nn.Module):
         if self.shared and {"image", "pose"} & set(names):
             means["image"], means["pose"] = self.shared(z)
         return {name: means[name] if name in means else self.decoders[name](z[:, self._reads(name)]) for name in names}
+
+    def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""
+        sources = {"factors": self.join({name: q.mean for name, q in self.encode(batch).items()})}
+        sources |= {name: self.embed(name, batch[name]).mean for name in self.embedders}
+        return {source: self.decode(z) for source, z in sources.items()}
+
+    def bounds(self, batch: Mapping[str, Tensor]) -> Bounds:
+        """Eq. 2 or 6 of the factors, Eq. 4 or 8 of each embedding."""
+        embedded = {name: self.embedding_bound(name, batch) for name in self.embedders}
+        return {"factors": self.disentangling_bound(batch), **embedded}
 
     def _likelihoods(self, batch: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}

@@ -17,12 +17,13 @@ from lightning_fabric import Fabric
 
 from dvae_lib import settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
-from dvae_lib.datasets.batches import Batches
+from dvae_lib.datasets.batches import LABELS, Batches, Part
 from dvae_lib.datasets.cache import Dataset
-from dvae_lib.evaluation import evaluate, evaluate_dvae, mean_pose
+from dvae_lib.evaluation import Model, evaluate, mean_pose
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.files import read_json, write_json
 from dvae_lib.models import DVAE, CrossModalVAE, modality
+from dvae_lib.regressors import Regressor
 from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
 
 CONFIG, EVALUATION = "config.json", "evaluation.json"
@@ -59,12 +60,15 @@ class Run:
         names = dict.fromkeys(name for line in lines for name in line)
         return {name: np.array([line.get(name, np.nan) for line in lines]) for name in names}
 
-    def build(self) -> CrossModalVAE | DVAE:
+    def build(self) -> Model:
         e = self.experiment
         torch.manual_seed(e.seed)
         decoded = {name: modality(name, e.size, weight) for name, weight in e.weights.items()}
+        if e.schedule == "regression":
+            return Regressor(list(decoded.values()), e.d, e.resnet)
         if not e.factors:
-            return CrossModalVAE(decoded.values(), e.d, e.beta, e.encoded, e.resnet, e.width)
+            known = decoded | {name: modality(name, e.size) for name in e.encoded if name not in decoded}
+            return CrossModalVAE(known.values(), e.d, e.beta, e.encoded, e.resnet, e.width, decoded)
         if "image" in decoded:
             decoded["image"] = replace(decoded["image"], on_hand=e.on_hand)
         return DVAE(
@@ -78,7 +82,7 @@ class Run:
             e.shared,
         )
 
-    def load(self) -> CrossModalVAE | DVAE:
+    def load(self) -> Model:
         """The trained model, on the CPU, ready to be asked."""
         model = self.build()
         load_weights(model, self.folder / WEIGHTS)
@@ -93,7 +97,25 @@ class Run:
 
     def batches(self, which: str, batch_size: int = 256) -> Batches:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
-        return Batches(self.parts(which), batch_size, self.experiment.images, root=self.experiment.root)
+        return Batches(self.parts(which), batch_size, self.experiment.images(), root=self.experiment.root)
+
+    def training_batches(self, stage: str, device: torch.device | str = "cpu") -> Batches:
+        """What a stage of training sees, by its labels (Sec. 4.4): the first data set's samples may have all, some
+        (weak supervision, in the embedding step) or no image (semi-supervision, in the disentangling step).
+
+        Of samples with all labels a batch has as many whether or not there are others beside them.
+        """
+        e = self.experiment
+        (dataset, indices), *others = self.parts("train")
+        labelled, rest = np.split(indices, [round(e.labelled * len(indices))])
+        if stage == "disentangling":
+            own = [Part(dataset, indices if e.unlabelled_poses else labelled)]
+        else:
+            own = [Part(dataset, labelled), *([] if e.weak is None else [Part(dataset, rest, e.weak)])]
+        parts = [part for part in (*own, *(Part(*other) for other in others)) if len(part.indices)]
+        whole = [part for part in parts if set(part.known) == set(LABELS)]
+        size = e.batch * len(parts) // len(whole)
+        return Batches(parts, size, e.images(stage), e.augmentation, e.root, seed=e.seed, device=device)
 
     def train(self, device: str = "auto") -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done."""
@@ -110,16 +132,11 @@ class Run:
         fabric.launch()
         model = self.build()
         if not (self.folder / WEIGHTS).exists():
-            batches = Batches(
-                self.parts("train"), e.batch, e.images, e.augmentation, e.root, seed=e.seed, device=fabric.device
-            )
-            train(
-                model, batches, self.folder, fabric, e.stages, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name
-            )
+            stages = [(stage, self.training_batches(stage.name, fabric.device)) for stage in e.stages]
+            train(model, stages, self.folder, fabric, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name)
         model = self.load()
         average = mean_pose(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
-        measure = evaluate_dvae if e.factors else evaluate
-        report, scores = measure(model, self.batches("test").in_order(), average, e.root)
+        report, scores = evaluate(model, self.batches("test").in_order(), average, e.root)
         for name, score in scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
         write_json(self.folder / EVALUATION, report)

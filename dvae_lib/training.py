@@ -66,6 +66,11 @@ def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
     return [dataclasses.replace(first, inner=independence), last]
 
 
+def regression(steps: int) -> list[Stage]:
+    """A regressor's only stage: all that it reads, from every image."""
+    return [Stage("regression", steps, lambda step: None)]
+
+
 def both_at_once(steps: int) -> list[Stage]:
     """Eq. 5: both steps of Algorithm 1 at once."""
     return [Stage("joint", steps, lambda step: "joint")]
@@ -83,10 +88,9 @@ def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:
 
 def train(
     model: nn.Module,
-    batches: Batches,
+    stages: Sequence[tuple[Stage, Batches]],
     folder: Path,
     fabric: Fabric,
-    stages: Sequence[Stage],
     *,
     lr: float,
     decay: bool = False,
@@ -95,7 +99,7 @@ def train(
     save_every: int = 200,
     description: str = "training",
 ) -> None:
-    """Trains `model` in place, stage after stage with Adam, resuming from `folder` if a checkpoint lies there.
+    """Trains `model` in place, stage after stage on its batches with Adam, resuming from a checkpoint in `folder`.
 
     Writes metrics.jsonl (one JSON object a line: step, counted over all stages, the stage's number, loss, the terms
     of the bound) and, at the end, weights.safetensors. Raises UserError if the loss is not finite, keeping the last
@@ -105,12 +109,12 @@ def train(
     engine, optimizer = fabric.setup(model, optimizer)
     start = _resume(folder, model, optimizer, fabric)
     metrics = _Metrics(folder, start, enabled=fabric.is_global_zero)
-    total, before, loss = sum(stage.steps for stage in stages), 0, torch.zeros(())
+    total, before, loss = sum(stage.steps for stage, _ in stages), 0, torch.zeros(())
 
     progress = tqdm(
         initial=start, total=total, desc=description, unit="step", mininterval=1.0, disable=not fabric.is_global_zero
     )
-    for number, stage in enumerate(stages):
+    for number, (stage, batches) in enumerate(stages):
         for step in range(max(start, before), before + stage.steps):
             torch.manual_seed((seed + 1) * 1_000_003 + step * fabric.world_size + fabric.global_rank)
             for group in optimizer.param_groups:

@@ -277,7 +277,7 @@ def fit(folder, stages, make=labelled, network=None, **options):
     names = ["image", "tag"] if "tag" in network.factors else ["image"]
     batches = Batches([(dataset, np.arange(48))], 6, names, seed=3)
     settings = {"lr": 1e-3, "decay": True, "save_every": 2, "log_every": 1, "seed": 3} | options
-    train(network, batches, folder, Fabric(accelerator="cpu", devices=1), stages, **settings)
+    train(network, [(stage, batches) for stage in stages], folder, Fabric(accelerator="cpu", devices=1), **settings)
     return network
 
 

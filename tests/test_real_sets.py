@@ -29,11 +29,14 @@ def here(data_root, tmp_path, monkeypatch):
 
 CROSS_MODAL = ["vae-pose", "cross-modal", "cross-modal-alternating", "cross-modal-depth"]
 UNLABELLED = ["dvae-zu", "dvae-zu-without-loop"]
+POSE = ["dvae-pose", "dvae-pose-depth", "two-stream", "resnet"]
+SUPERVISION = [f"{kind}-{percent}" for percent in (5, 10, 25, 50) for kind in ("labelled", "semi", "weak")]
+SUPERVISION.append("labelled-100")
 # Of the four frames of each of STB's sequences, two lie in blocks that are held out from synthesis.
 TESTED = [
-    *(("stb", name, 8) for name in CROSS_MODAL),
+    *(("stb", name, 8) for name in (*CROSS_MODAL, *POSE)),
     *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", *UNLABELLED)),
-    *(("rhd", name, 8) for name in (*CROSS_MODAL, *UNLABELLED)),
+    *(("rhd", name, 8) for name in (*CROSS_MODAL, *UNLABELLED, *POSE, *SUPERVISION)),
 ]
 
 

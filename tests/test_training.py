@@ -41,7 +41,8 @@ def fit(folder, steps=12, network=None, dataset=None, schedule="joint", **option
         "log_every": 2,
         "seed": 3,
     } | options
-    train(network, batches, folder, fabric, cross_modal(schedule, list(network.encoders), steps), **settings)
+    stages = cross_modal(schedule, list(network.encoders), steps)
+    train(network, [(stage, batches) for stage in stages], folder, fabric, **settings)
     return network
 
 

@@ -7,6 +7,7 @@ $A$ times where they projected before: image and labels stay together, exactly, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -170,10 +171,22 @@ def make_batch(
     return batch
 
 
+LABELS = ("pose", "cpose", "viewpoint")
+
+
+class Part(NamedTuple):
+    """Samples of a data set, and which of the `LABELS` a model may see of them: all, or those of weak supervision."""
+
+    dataset: Dataset
+    indices: np.ndarray
+    known: Sequence[str] = LABELS
+
+
 class Batches:
     """The batches of one or several data sets, each a pure function of (seed, step): a resumed run sees the same.
 
-    parts: (data set, indices of its samples) pairs; every batch draws an equal share from each.
+    parts: `Part`s, or (data set, indices) where all labels are known; every batch draws an equal share from each.
+        Where a label is known in some parts only, training batches have a mask (B,) for it, as "pose known".
     names: which of "image", "depth", "hand" (by the data sets' masks, or by `hand.silhouette` where one has none) and
         "tag" (another image of the same content, unchanged by augmentation: see `tags`) to load; poses and cameras
         always are.
@@ -182,7 +195,7 @@ class Batches:
 
     def __init__(
         self,
-        parts: Sequence[tuple[Dataset, np.ndarray]],
+        parts: Sequence[Part | tuple[Dataset, np.ndarray]],
         batch_size: int,
         names: Sequence[str] = ("image",),
         augmentation: Augmentation | None = None,
@@ -192,7 +205,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ):
-        self.parts, self.batch_size, self.augmentation = list(parts), batch_size, augmentation
+        self.parts, self.batch_size, self.augmentation = [Part(*part) for part in parts], batch_size, augmentation
         self.fields = [
             *(name for name in ("image", "depth") if name in names),
             "pose",
@@ -202,16 +215,16 @@ class Batches:
         ]
         self.hand = "hand" in names
         masked = self.hand or (augmentation and augmentation.background)
-        if masked and all("mask" in dataset.arrays for dataset, _ in self.parts):
+        if masked and all("mask" in part.dataset.arrays for part in self.parts):
             self.fields.append("mask")
-        self.tags = [Tags(dataset, indices) for dataset, indices in self.parts] if "tag" in names else []
+        self.tags = [Tags(part.dataset, part.indices) for part in self.parts] if "tag" in names else []
         self.root, self.seed, self.device, self.rank, self.world = root, seed, device, rank, world
 
     def indices(self, step: int) -> list[np.ndarray]:
         """The samples of the global batch of this step, one array a part: epochs of shuffled passes."""
         share = self.batch_size // len(self.parts)
         chosen = []
-        for part, (_, indices) in enumerate(self.parts):
+        for part, (_, indices, _) in enumerate(self.parts):
             positions = np.arange(step * share, (step + 1) * share)
             epochs, places = positions // len(indices), positions % len(indices)
             orders = {
@@ -224,17 +237,21 @@ class Batches:
     def at(self, step: int) -> dict[str, Tensor]:
         """The training batch of this step."""
         mine = [indices[self.rank :: self.world] for indices in self.indices(step)]
-        blocks = [self._load(dataset, own) for (dataset, _), own in zip(self.parts, mine, strict=True)]
+        blocks = [self._load(part.dataset, own) for part, own in zip(self.parts, mine, strict=True)]
         raw = {field: torch.cat([block[field] for block in blocks]) for field in blocks[0]}
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
         batch = self._make(raw, self.augmentation, generator)
         if self.tags:
             batch["tag"] = torch.cat([self._tag(part, own, step) for part, own in enumerate(mine)])
+        for name in LABELS:
+            known = [torch.full((len(own),), name in part.known) for part, own in zip(self.parts, mine, strict=True)]
+            if not all(name in part.known for part in self.parts):
+                batch[f"{name} known"] = torch.cat(known).to(self.device)
         return batch
 
     def in_order(self) -> Iterator[dict[str, Tensor]]:
         """All samples once, in their order, without augmentation."""
-        for part, (dataset, indices) in enumerate(self.parts):
+        for part, (dataset, indices, _) in enumerate(self.parts):
             for start in range(0, len(indices), self.batch_size):
                 chosen = indices[start : start + self.batch_size]
                 batch = self._make(self._load(dataset, chosen))
@@ -243,7 +260,7 @@ class Batches:
                 yield batch
 
     def _make(self, raw: Mapping[str, Tensor], *augmented) -> dict[str, Tensor]:
-        size = self.parts[0][0].size
+        size = self.parts[0].dataset.size
         batch = make_batch(raw, size, *augmented, root=self.root)
         if self.hand and "hand" not in batch:
             joints = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
@@ -252,7 +269,7 @@ class Batches:
 
     def _tag(self, part: int, samples: np.ndarray, step: int) -> Tensor:
         generator = np.random.default_rng([self.seed, part, step, self.rank])
-        dataset, _ = self.parts[part]
+        dataset = self.parts[part].dataset
         raw = self._load(dataset, self.tags[part].draw(samples, generator))
         return make_batch(raw, dataset.size)["image"]
 

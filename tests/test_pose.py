@@ -1,0 +1,182 @@
+"""Pose estimation: the regressors, what evaluation says of every reading, and labels that are not all known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from dvae_lib.canonical import canonicalise, compose
+from dvae_lib.datasets.batches import LABELS, Batches, Part
+from dvae_lib.evaluation import composed, evaluate
+from dvae_lib.experiments import find
+from dvae_lib.metrics import epe, joint_errors
+from dvae_lib.models import DVAE, modality
+from dvae_lib.regressors import Regressor, rotation_from_axis_angle
+from dvae_lib.runs import Run
+from tests.test_batches import FakeDataset
+
+SIZE = 32
+
+
+def pose_dvae():
+    torch.manual_seed(1)
+    factors = [(modality("cpose", SIZE, 0.3), 6), (modality("viewpoint", SIZE, 0.2), 3)]
+    return DVAE(factors, [modality("pose", SIZE)], embeddings=[modality("keypoints", SIZE)], beta=0.1)
+
+
+@pytest.fixture
+def batch():
+    return Batches([(FakeDataset(), np.arange(12))], 12, ["image"]).at(0)
+
+
+# The regressors.
+
+
+def test_axis_and_angle_are_scipys():
+    w = torch.randn(50, 3, dtype=torch.float64) * 2
+    expected = torch.from_numpy(Rotation.from_rotvec(w.numpy()).as_matrix())
+    torch.testing.assert_close(rotation_from_axis_angle(w), expected)
+
+
+def test_the_axis_of_no_turn_has_a_gradient():
+    w = torch.zeros(1, 3, requires_grad=True)
+    rotation = rotation_from_axis_angle(w)
+    assert torch.equal(rotation, torch.eye(3)[None])
+    rotation[0, 0, 1].backward()
+    torch.testing.assert_close(w.grad, torch.tensor([[0.0, 0.0, -1.0]]))
+
+
+@pytest.mark.parametrize("targets", [("pose",), ("cpose", "viewpoint")])
+def test_the_loss_of_a_regressor_is_half_the_squared_error(batch, targets):
+    torch.manual_seed(0)
+    model = Regressor([modality(name, SIZE) for name in targets], d=8).eval()
+    loss, _ = model(batch, None)
+    read = model.read(batch)["image"]
+    squared = sum((read[name] - batch[name]).square().flatten(1).sum(1) for name in targets).mean()
+    numbers = sum(batch[name][0].numel() for name in targets)
+    torch.testing.assert_close(loss, squared / 2 + numbers / 2 * np.log(2 * np.pi), rtol=1e-4, atol=1e-3)
+    if "viewpoint" in targets:
+        R = read["viewpoint"]
+        torch.testing.assert_close(R @ R.mT, torch.eye(3).expand_as(R), atol=1e-5, rtol=0)
+
+
+# Evaluation.
+
+
+class Told(Regressor):
+    """Not a model: it is told what to read."""
+
+    def __init__(self, means):
+        torch.nn.Module.__init__(self)
+        self.means = means
+
+    def read(self, batch):
+        return {"image": dict(self.means)}
+
+
+def report(batch, **means):
+    return evaluate(Told(means), [batch], batch["pose"].mean(0), "palm")[0]["from"]["image"]
+
+
+def test_the_truth_has_no_error(batch):
+    scores = report(batch, **{name: batch[name] for name in LABELS})
+    for name in ("epe", "cpose", "viewpoint", "composed", "apart"):
+        assert scores[name] == pytest.approx(0, abs=0.05), name
+
+
+def test_a_turned_viewpoint_is_wrong_by_its_angle(batch):
+    turn = torch.from_numpy(Rotation.from_euler("z", 10, degrees=True).as_matrix()).float()
+    viewpoint = batch["viewpoint"] @ turn
+    scores = report(batch, cpose=batch["cpose"], viewpoint=3 * viewpoint, pose=batch["pose"])
+    assert scores["viewpoint"] == pytest.approx(10, abs=1e-2)
+    assert scores["cpose"] == pytest.approx(0, abs=1e-3) and scores["epe"] == pytest.approx(0, abs=1e-3)
+    moved = (batch["cpose"] @ viewpoint - batch["pose"]).norm(dim=-1) * batch["scale"][:, None]
+    expected = epe(moved.masked_fill(~batch["visible"], torch.nan))
+    assert scores["composed"] == pytest.approx(expected, rel=1e-3)
+    assert scores["apart"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_a_pose_the_composed_one_is_scored(batch):
+    cpose = batch["cpose"] + 0.1
+    scores = report(batch, cpose=cpose, viewpoint=batch["viewpoint"])
+    expected = epe(joint_errors(compose(cpose, batch["viewpoint"]), batch))
+    assert scores["epe"] == pytest.approx(expected, rel=1e-4) and "apart" not in scores
+    moved = (cpose - batch["cpose"]).norm(dim=-1) * batch["scale"][:, None]
+    assert scores["cpose"] == pytest.approx(epe(moved.masked_fill(~batch["visible"], torch.nan)), rel=1e-4)
+
+
+def test_a_composed_pose_is_the_pose():
+    pose = torch.randn(20, 21, 3)
+    cpose, viewpoint = canonicalise(pose)
+    means = {"cpose": cpose, "viewpoint": 2.5 * viewpoint}
+    torch.testing.assert_close(composed(means), pose - pose[:, :1], atol=1e-4, rtol=1e-4)
+
+
+# Labels that are not all known.
+
+
+def mixed_batch(known=("viewpoint",)):
+    parts = [Part(FakeDataset(), np.arange(10)), Part(FakeDataset(40, 1), np.arange(40), known)]
+    return Batches(parts, 8, []).at(0)
+
+
+def test_a_batch_says_what_is_known():
+    batch = mixed_batch()
+    for name in ("pose", "cpose"):
+        assert batch[f"{name} known"].tolist() == [True] * 4 + [False] * 4
+    assert "viewpoint known" not in batch
+    assert not any("known" in name for name in mixed_batch(LABELS))
+    assert mixed_batch(())["viewpoint known"].tolist() == [True] * 4 + [False] * 4
+
+
+def test_weak_samples_teach_the_viewpoint_and_nothing_else():
+    """The bound of a sample is that of its known labels, and what is not known has no influence."""
+    model, batch = pose_dvae().eval(), mixed_batch()
+    torch.manual_seed(2)
+    bound, _ = model.embedding_bound("keypoints", batch)
+    torch.manual_seed(2)
+    whole, terms = model.embedding_bound("keypoints", {k: v for k, v in batch.items() if "known" not in k})
+    torch.testing.assert_close(bound[:4], whole[:4])
+    torch.testing.assert_close(bound[4:], (0.2 * terms["viewpoint"] - 0.1 * terms["kl"])[4:])
+
+    gradients = []
+    for name in ("pose", "cpose", "viewpoint"):
+        changed = batch | {name: torch.cat([batch[name][:4], batch[name][4:] + 1.0])}
+        model.zero_grad()
+        torch.manual_seed(2)
+        model(changed, "embedding")[0].backward()
+        gradients.append(model.embedders["keypoints"].head.linear.weight.grad.clone())
+    assert torch.equal(gradients[0], gradients[1]) and not torch.equal(gradients[0], gradients[2])
+
+
+def indices(run, stage):
+    return [(len(part.indices), tuple(part.known)) for part in run.training_batches(stage).parts]
+
+
+def test_each_kind_of_supervision_sees_its_samples():
+    """Sec. 4.4: the first m % have labels; what else is used, and in which step."""
+    all_, weak = LABELS, ("viewpoint",)
+    n = len(Run(find("dvae-pose-rhd", "smoke", "synthetic"), "smoke").parts("train")[0][1])
+    runs = {kind: Run(find(f"{kind}-25", "smoke", "synthetic"), "smoke") for kind in ("labelled", "semi", "weak")}
+    quarter = round(n / 4)
+    assert {kind: indices(run, "disentangling") for kind, run in runs.items()} == {
+        "labelled": [(quarter, all_)],
+        "semi": [(n, all_)],
+        "weak": [(quarter, all_)],
+    }
+    assert {kind: indices(run, "embedding") for kind, run in runs.items()} == {
+        "labelled": [(quarter, all_)],
+        "semi": [(quarter, all_)],
+        "weak": [(quarter, all_), (n - quarter, weak)],
+    }
+    sizes = {kind: run.training_batches("embedding").batch_size for kind, run in runs.items()}
+    assert sizes == {"labelled": 8, "semi": 8, "weak": 16}  # of labelled images always as many
+    first = runs["labelled"].training_batches("embedding").parts[0].indices
+    assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
+    assert "image" not in runs["semi"].training_batches("disentangling").at(0)
+
+
+def test_no_image_is_decoded_where_none_is_asked_for():
+    model = Run(find("cross-modal-rhd", "smoke", "synthetic"), "smoke").build()
+    assert list(model.encoders) == ["image", "keypoints", "pose"] and list(model.decoders) == ["keypoints", "pose"]
+    assert model.weights == {"keypoints": 1.0, "pose": 1.0}  # for 256 pixels, as nothing of another size is decoded
