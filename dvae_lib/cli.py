@@ -114,11 +114,10 @@ def predict(
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
     from dvae_lib import predict as photographs
 
-    model, answers = chosen.load(), []
-    for path in images:
-        box = photographs.Box(*crop) if crop else None
-        prediction = photographs.predict(model, path, chosen.experiment.size, box, right, bone)
-        drawing = out / f"{path.stem}-pose.png"
+    box = photographs.Box(*crop) if crop else None
+    answers = []
+    for prediction in photographs.predict(chosen.load(), images, chosen.experiment.size, box, right, bone):
+        drawing = out / f"{prediction.path.stem}-pose.png"
         with atomic_write(drawing) as temporary:
             photographs.draw(prediction).savefig(temporary)
         answers.append(prediction.as_dict() | {"drawing": str(drawing)})

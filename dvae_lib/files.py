@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 class UserError(Exception):
@@ -80,13 +80,13 @@ def sha256(path: Path) -> str:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image file as uint8 (H, W, 3) RGB.
+    """An image file as uint8 (H, W, 3) RGB, upright: cameras store how they were held, and not the turned image.
 
     Raises UserError if the file is missing, truncated, not an image, or a decompression bomb.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except Image.DecompressionBombError as error:

@@ -1,6 +1,7 @@
-"""The pose of the hand in one's own photograph: crop, encode, decode, draw (chapter 12)."""
+"""The pose of the hand in one's own photographs: crop, encode, decode, draw (chapters 06, 12)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,14 +10,16 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dvae_lib.canonical import project_to_rotation
 from dvae_lib.datasets.crop import crop
 from dvae_lib.files import UserError, read_image
-from dvae_lib.hand import mirror
-from dvae_lib.models import CrossModalVAE
+from dvae_lib.hand import MIDDLE_MCP, mirror
+from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.plots.hands import draw_skeleton
 
 # A photograph this far from square was hardly framed around a hand.
 _MOST_OBLONG = 1.15
+_DRAWS = 64  # of the latent, for the spread
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,22 @@ class Prediction:
     photograph: np.ndarray  # (H, W, 3) uint8
     box: Box
     pose: Tensor  # (21, 3) mm, relative to the palm
+    spread: Tensor  # (21,) mm, root mean square distance of the joints of poses drawn from q(z | x) from their mean
     keypoints: Tensor  # (21, 2) pixels of the photograph
+    cpose: Tensor | None = None  # (21, 3) mm, as a left hand's
+    viewpoint: Tensor | None = None  # (3, 3), the rotation that leads from it to the pose: see `canonical.compose`
 
     def as_dict(self) -> dict:
+        factors = {}
+        if self.cpose is not None and self.viewpoint is not None:
+            factors = {"canonical pose, mm": self.cpose.tolist(), "viewpoint": self.viewpoint.tolist()}
         return {
             "image": str(self.path),
             "crop": [self.box.left, self.box.top, self.box.side],
             "joint order": "OpenPose: palm, then thumb to little finger, each from base to tip",
             "pose, mm from the palm, x right, y down, z away": self.pose.tolist(),
+            "spread of each joint, mm": self.spread.tolist(),
+            **factors,
             "keypoints, pixels": self.keypoints.tolist(),
         }
 
@@ -67,35 +78,68 @@ def _check_box(box: Box, path: Path, height: int, width: int) -> Box:
     return box
 
 
+def _placed(pose: Tensor, box: Box) -> Tensor:
+    """Pixels (21, 2) of a pose (21, 3) in a box that the evaluation protocol would have cut around it: centred on the
+    middle MCP, and as wide as the hand reaches from there to either side. Perspective is left out.
+    """
+    flat = (pose - pose[MIDDLE_MCP])[:, :2]
+    centre = torch.tensor([box.left, box.top]) + box.side / 2
+    return centre + flat * box.side / 2 / flat.abs().max()
+
+
 @torch.inference_mode()
 def predict(
-    model: CrossModalVAE,
-    path: Path,
+    model: CrossModalVAE | DVAE,
+    paths: Sequence[Path],
     size: int,
     box: Box | None = None,
     right: bool = False,
     bone: float = 40.0,
-) -> Prediction:
-    """Reads a photograph and the hand in it.
+) -> list[Prediction]:
+    """Reads photographs of a hand each, all in one batch.
 
-    size: pixels of the model's crop. right: whether it shows a right hand. bone: the length in mm of the proximal
-    phalanx of its middle finger, which a single photograph cannot tell; 40 mm is an adult's.
+    model: encodes, or embeds, images, and decodes the 3D pose. Where it decodes no keypoints, they are the pose drawn
+    into the crop.
+    size: pixels of the model's crop. box: the same in every photograph. right: whether they show right hands.
+    bone: the length in mm of the proximal phalanx of the middle finger, which no photograph tells; 40 is an adult's.
 
-    Raises UserError if the image cannot be read or no square around the hand is known.
+    Raises UserError if an image cannot be read or no square around the hand is known.
     """
-    photograph = read_image(path)
-    height, width = photograph.shape[:2]
-    box = _check_box(box, path, height, width) if box else _whole_image(path, height, width)
-    centre = torch.tensor([[box.left + box.side / 2, box.top + box.side / 2]])
-    pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
-    image = crop(pixels, centre, torch.tensor([box.side]), size).float() / 127.5 - 1
+    photographs = [read_image(path) for path in paths]
+    boxes = [_box(box, path, *photograph.shape[:2]) for path, photograph in zip(paths, photographs, strict=True)]
+    image = torch.cat([_crop(*each, size) for each in zip(photographs, boxes, strict=True)])
+    model.eval()
+    q = (model.embed if isinstance(model, DVAE) else model.encode)("image", image.flip(-1) if right else image)
+    means = model.decode(q.mean)
+    drawn = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((_DRAWS,))])
+    spread = bone * (drawn - drawn.mean(0)).square().sum(-1).mean(0).sqrt()
 
-    means = model.eval().decode(model.encode("image", image.flip(-1) if right else image).mean)
-    pose, keypoints = means["pose"][0], means["keypoints"][0]
-    if right:
-        pose, keypoints = mirror(pose), keypoints * torch.tensor([-1.0, 1.0])
-    corner = torch.tensor([box.left, box.top])
-    return Prediction(Path(path), photograph, box, pose * bone, (keypoints + 1) / 2 * box.side + corner)
+    found = []
+    for i, (path, photograph, own) in enumerate(zip(paths, photographs, boxes, strict=True)):
+        pose = mirror(means["pose"][i], right)
+        answer = Prediction(Path(path), photograph, own, bone * pose, spread[i], _placed(pose, own))
+        if "keypoints" in means:
+            keypoints = means["keypoints"][i] * torch.tensor([-1.0 if right else 1.0, 1.0])
+            pixels = (keypoints + 1) / 2 * own.side + torch.tensor([own.left, own.top])
+            answer = replace(answer, keypoints=pixels)
+        if "cpose" in means:
+            viewpoint = project_to_rotation(means["viewpoint"][i])
+            if right:  # of the hand before the mirror, as `canonical.canonicalise` has it
+                viewpoint = torch.diag(torch.tensor([1.0, 1.0, -1.0])) @ mirror(viewpoint)
+            answer = replace(answer, cpose=bone * means["cpose"][i], viewpoint=viewpoint)
+        found.append(answer)
+    return found
+
+
+def _box(box: Box | None, path: Path, height: int, width: int) -> Box:
+    return _check_box(box, path, height, width) if box else _whole_image(path, height, width)
+
+
+def _crop(photograph: np.ndarray, box: Box, size: int) -> Tensor:
+    """What a model sees of a photograph: (1, 3, size, size) in [−1, 1]."""
+    pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
+    centre = torch.tensor([[box.left + box.side / 2, box.top + box.side / 2]])
+    return crop(pixels, centre, torch.tensor([box.side]), size).float() / 127.5 - 1
 
 
 def draw(prediction: Prediction) -> Figure:
@@ -106,7 +150,8 @@ def draw(prediction: Prediction) -> Figure:
     box = prediction.box
     photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
     height, width = prediction.photograph.shape[:2]
-    photo.set(title="image → 2D keypoints", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    spread = prediction.spread.square().mean().sqrt()
+    photo.set(title=f"± {spread:.1f} mm by q(z | x)", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
     photo.spines[:].set_visible(False)
     pose = prediction.pose
     draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
