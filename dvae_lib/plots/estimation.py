@@ -1,0 +1,110 @@
+"""Chapter 06: poses read from images beside the true ones, walks in one factor, and how sure a comparison is."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dvae_lib.models import DVAE
+from dvae_lib.plots.hands import OURS, TRUTH, sentence, show_image, show_pose
+from dvae_lib.plots.synthesis import INPUT
+
+_VIDEOS = ("stb", "synth-stb")
+
+
+def together(data: str, samples: int) -> int:
+    """How many of a data set's test samples that follow one another are drawn as one in an interval.
+
+    Frames of a video are all good or all bad for a while. Where there are too few for two groups, one by one.
+    """
+    return 25 if data in _VIDEOS and samples >= 50 else 1
+
+
+def comparable(errors: Mapping[object, Tensor], each: int = 1) -> dict[object, Tensor]:
+    """Errors (N,) of the same samples by several methods, as `metrics.interval` wants them: without the samples that
+    show no joint (NaN), and cut to whole groups of `each`.
+    """
+    shown = ~torch.stack(list(errors.values())).isnan().any(0)
+    left = int(shown.sum()) // each * each
+    return {name: values[shown][:left] for name, values in errors.items()}
+
+
+def verdict(found: tuple[float, float, float], limit: float) -> str:
+    """Whether something is at most `limit`, by its mean and the ends of its interval."""
+    mean, low, high = found
+    if mean <= limit:
+        return "It holds, with the whole interval." if high <= limit else "It holds, but the interval reaches beyond."
+    return "It does not hold." if low > limit else "It does not hold, but the interval leaves it open."
+
+
+def no_run(like: str) -> Figure:
+    """In place of a figure of a data set that the chosen data leave out; like: "stb" or "rhd"."""
+    return sentence(f"Nothing was trained on hands like {like.upper()}'s: set DVAE_DATA={like}, or synthetic.")
+
+
+def _blocks(rows: int, blocks: int, columns: int, gap: float = 0.35) -> tuple[Figure, np.ndarray]:
+    """Empty square axes (rows, blocks, columns), the blocks side by side with a gap between them, in cells."""
+    widths = ([1.0] * columns + [gap]) * (blocks - 1) + [1.0] * columns
+    cell = min(1.2, 6.9 / sum(widths))
+    figure, axes = plt.subplots(
+        rows,
+        len(widths),
+        figsize=(cell * sum(widths) + 0.6, cell * rows),
+        squeeze=False,
+        gridspec_kw={"wspace": 0.06, "hspace": 0.06, "width_ratios": widths},
+    )
+    for ax in axes.flat:
+        show_image(ax)
+    spacers = [i for i, width in enumerate(widths) if width != 1]
+    for ax in axes[:, spacers].flat:
+        ax.set_axis_off()
+    return figure, np.delete(axes, spacers, axis=1).reshape(rows, blocks, columns)
+
+
+def quintets(sets: Mapping[str, Mapping[str, Tensor]], row_names: Sequence[str]) -> Figure:
+    """The paper's Fig. 8: an image, its CPose (red) and ours (blue), its 3DPose (red) and ours (blue).
+
+    sets: data set → "image" (n, 3, S, S); "cpose", "cpose read", "pose" and "pose read" (n, 21, 3), in bone scales;
+    "error" (n,) of the 3DPose in mm. A row is a sample of each data set.
+    """
+    figure, axes = _blocks(len(row_names), len(sets), 5)
+    for block, samples in enumerate(sets.values()):
+        titles = ("image", "CPose", "ours", "3DPose", "ours")
+        for ax, title in zip(axes[0, block], titles, strict=True):
+            ax.set_title(title, fontsize=9)
+        for i, row in enumerate(axes[:, block]):
+            show_image(row[0], samples["image"][i])
+            for ax, name in zip(row[1:], ("cpose", "cpose read", "pose", "pose read"), strict=True):
+                show_pose(ax, samples[name][i], colour=OURS if "read" in name else TRUTH)
+            row[4].text(0.97, 0.03, f"{samples['error'][i]:.0f} mm", fontsize=7, ha="right", transform=row[4].transAxes)
+    for ax, name in zip(axes[:, 0, 0], row_names, strict=True):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for block, name in enumerate(sets):
+        axes[-1, block, 2].set_xlabel(name, fontsize=10, labelpad=6)
+    return figure
+
+
+@torch.inference_mode()
+def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple[int, int]], steps: int = 5) -> Figure:
+    """3DPoses on a walk from one sample's to another's in two legs, laid out as the supplement's Fig. 4.
+
+    A row a pair. In the left columns CPose goes, in the right ones the viewpoint; the two inputs are framed, and all
+    else is decoded.
+    """
+    z = model.join({name: q.mean for name, q in model.encode(batch).items()})
+    figure, axes = _blocks(len(pairs), 2, steps)
+    for (start, end), (left, right) in zip(pairs, axes, strict=True):
+        first = model.walk(z[[start]], z[[end]], steps, ["cpose"])[:, 0]
+        second = model.walk(first[[-1]], z[[end]], steps + 1, ["viewpoint"])[:, 0]
+        for ax, i in ((left[0], start), (right[-1], end)):
+            show_pose(ax, batch["pose"][i], colour=TRUTH)
+            show_image(ax, frame=INPUT)
+        drawn = model.decode(torch.cat([first[1:], second[1:-1]]), ["pose"])["pose"]
+        for ax, pose in zip((*left[1:], *right[:-1]), drawn, strict=True):
+            show_pose(ax, pose, colour=OURS)
+    axes[0, 0, steps // 2].set_title("CPose goes", fontsize=10)
+    axes[0, 1, steps // 2].set_title("viewpoint goes", fontsize=10)
+    return figure
