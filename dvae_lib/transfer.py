@@ -136,6 +136,12 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
 
 
 @torch.inference_mode()
+def read_off(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> Tensor:
+    """The error (N,) in mm of the pose that an estimator reads off images (N, 3, S, S), against that of the truth."""
+    return joint_errors(estimator.translate("image", images, "pose"), truth).nanmean(-1)
+
+
+@torch.inference_mode()
 def score(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> dict[str, Tensor]:
     """Images (N, 3, S, S) against the true ones, a value (N,) for each of:
 
@@ -146,7 +152,7 @@ def score(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> dict[str, T
     return {
         "psnr": peak_signal_noise_ratio(images, truth["image"], dim=(1, 2, 3), **whole),
         "ssim": structural_similarity_index_measure(images, truth["image"], **whole),
-        "epe": joint_errors(estimator.translate("image", images, "pose"), truth).nanmean(-1),
+        "epe": read_off(images, truth, estimator),
         "background": _rmse(images, truth["image"], ~truth["hand"]),
     }
 

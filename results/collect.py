@@ -13,6 +13,8 @@ from dvae_lib.experiments import experiments
 from dvae_lib.files import write_json
 from dvae_lib.runs import Run
 
+KEPT = ("epe", "relative", "cpose", "viewpoint", "composed")
+
 
 def main(hardware: str) -> None:
     profile = settings.profile()
@@ -22,7 +24,7 @@ def main(hardware: str) -> None:
         "made": f"{profile} profile, {hardware}, {date.today():%B %Y}",
         "samples": runs["cross-modal"]["samples"],
         "mean pose": runs["cross-modal"]["mean pose"]["epe"],
-        "runs": {name: {"epe": s["epe"], "relative": s["relative"]} for name, s in scores.items()},
+        "runs": {name: {key: score[key] for key in KEPT if key in score} for name, score in scores.items()},
     }
     write_json(Path(__file__).with_name("realhand.json"), reference)
 

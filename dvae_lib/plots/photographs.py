@@ -12,9 +12,18 @@ from dvae_lib.datasets import open_dataset, open_source, realhand
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError
 from dvae_lib.metrics import joint_errors
-from dvae_lib.models import CrossModalVAE
-from dvae_lib.plots import cross_modal
-from dvae_lib.plots.hands import draw_skeleton, grid, missing, of_photographs, show_keypoints
+from dvae_lib.models import DVAE, CrossModalVAE
+from dvae_lib.plots import cross_modal, synthesis
+from dvae_lib.plots.hands import (
+    MUTED,
+    draw_skeleton,
+    grid,
+    missing,
+    of_photographs,
+    show_image,
+    show_keypoints,
+    show_pose,
+)
 from dvae_lib.plots.samples import contact_sheet
 
 
@@ -68,8 +77,31 @@ def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], each: int = 4) -
 
 
 @of_photographs
+def transfer(model: DVAE, poses: Mapping[str, Tensor], contents: Mapping[str, Tensor]) -> Figure:
+    """`synthesis.pose_transfer` of samples spread over two batches: the poses of one, the contents of the other."""
+    rows, columns = (np.linspace(0, len(b["pose"]) - 1, 7).astype(int)[1:-1].tolist() for b in (poses, contents))
+    return synthesis.pose_transfer(model, poses, rows, columns, contents)
+
+
+@of_photographs
+def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor]]) -> Figure:
+    """A column for each of the samples chosen: the image and the pose asked for, the content, and what was drawn.
+
+    worst: for each direction the batch of the poses, that of the contents, the images drawn, and which to show.
+    """
+    columns = [(*batches, i) for *batches, chosen in worst.values() for i in chosen.tolist()]
+    figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "drawn"])
+    for column, (poses, contents, drawn, i) in zip(axes.T, columns, strict=True):
+        show_image(column[0], poses["image"][i], frame=synthesis.INPUT)
+        show_pose(column[1], poses["pose"][i], colour=MUTED)
+        show_image(column[2], contents["image"][i], frame=synthesis.INPUT)
+        show_image(column[3], drawn[i])
+    return figure
+
+
+@of_photographs
 def prediction(model: CrossModalVAE, sample: int = 0) -> Figure:
     """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)[1][sample]))
-    return predict.draw(predict.predict(model, photograph, model.modalities["image"].shape[-1]))
+    return predict.draw(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])
