@@ -79,8 +79,8 @@ def evaluate(
 
 @torch.inference_mode()
 def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image") -> dict[str, Tensor]:
-    """Each sample's mean error (N,) in mm over its visible joints, of what is read from one source: the 3D “pose”, the
-    “composed” one and “cpose” where they are decoded. What `metrics.interval` wants, alone or as a difference of two.
+    """Each sample's error (N,) of what is read from one source, as `metrics.interval` wants it: in mm over its visible
+    joints of the 3D “pose” and, where they are decoded, the “composed” one and “cpose”; in degrees of the “viewpoint”.
     """
     model.eval()
     found: dict[str, list[Tensor]] = {}
@@ -93,6 +93,8 @@ def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image
             if name in means:
                 truth = batch["cpose" if name == "cpose" else "pose"]
                 found.setdefault(name, []).append(joint_errors(means[name], {**batch, "pose": truth}).nanmean(1))
+        if "viewpoint" in means:
+            found.setdefault("viewpoint", []).append(_error("viewpoint", means["viewpoint"], batch))
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dvae_lib import networks
-from dvae_lib.models import Modality
+from dvae_lib.modalities import Modality
 
 
 def rotation_from_axis_angle(w: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ from dvae_lib.datasets.cache import Dataset
 from dvae_lib.evaluation import Model, evaluate, mean_pose
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.files import read_json, write_json
-from dvae_lib.models import DVAE, CrossModalVAE, modality
+from dvae_lib.modalities import modality
+from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor
 from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dvae_lib.metrics import interval
-from dvae_lib.models import DVAE, modality
+from dvae_lib.modalities import modality
+from dvae_lib.models import DVAE
 from dvae_lib.plots import estimation, hands
 from dvae_lib.plots.estimation import comparable, factor_walks, no_run, quintets, together, verdict
 from dvae_lib.plots.synthesis import INPUT

@@ -7,10 +7,11 @@ from scipy.spatial.transform import Rotation
 
 from dvae_lib.canonical import canonicalise, compose
 from dvae_lib.datasets.batches import LABELS, Batches, Part
-from dvae_lib.evaluation import composed, evaluate
+from dvae_lib.evaluation import composed, errors, evaluate
 from dvae_lib.experiments import find
 from dvae_lib.metrics import epe, joint_errors
-from dvae_lib.models import DVAE, modality
+from dvae_lib.modalities import modality
+from dvae_lib.models import DVAE
 from dvae_lib.regressors import Regressor, rotation_from_axis_angle
 from dvae_lib.runs import Run
 from tests.test_batches import FakeDataset
@@ -94,6 +95,16 @@ def test_a_turned_viewpoint_is_wrong_by_its_angle(batch):
     expected = epe(moved.masked_fill(~batch["visible"], torch.nan))
     assert scores["composed"] == pytest.approx(expected, rel=1e-3)
     assert scores["apart"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_errors_of_single_samples_are_what_the_report_averages(batch):
+    """Joints are all visible here, so that the mean over samples is the EPE."""
+    batch = batch | {"visible": torch.ones_like(batch["visible"])}
+    torch.manual_seed(0)
+    means = {name: batch[name] + 0.1 * torch.randn_like(batch[name]) for name in LABELS}
+    single, whole = errors(Told(means), [batch]), report(batch, **means)
+    for name, of in {"pose": "epe", "composed": "composed", "cpose": "cpose", "viewpoint": "viewpoint"}.items():
+        assert single[name].shape == (12,) and single[name].mean().item() == pytest.approx(whole[of], rel=1e-4)
 
 
 def test_without_a_pose_the_composed_one_is_scored(batch):

@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 from dvae_lib import training
 from dvae_lib.datasets.batches import Augmentation, Batches
 from dvae_lib.files import UserError
-from dvae_lib.models import CrossModalVAE, modality
+from dvae_lib.modalities import modality
+from dvae_lib.models import CrossModalVAE
 from dvae_lib.training import (
     CHECKPOINT,
     METRICS,
