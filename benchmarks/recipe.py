@@ -62,7 +62,8 @@ def run(name: str = "dvae-pose") -> dict[str, float | str]:
     papers = replace(ours, lr=1e-4, decay=False, precision="32-true")
     fast = curves(ours, {}, {})
     goals = {stage: WITHIN * curve[-1][1] for stage, curve in fast.items()}
-    took = {stage: reached(curve, goals[stage]) for stage, curve in fast.items()}
+    # Our embedding starts from decoders that were trained to the end, so all of that time counts.
+    took = {"disentangling": fast["disentangling"][-1][0], "embedding": reached(fast["embedding"], goals["embedding"])}
     slow = curves(papers, goals, {stage: PATIENCE * seconds for stage, seconds in took.items()})
     result: dict[str, float | str] = {}
     total = {"ours": sum(took.values()), "paper's": 0.0}
