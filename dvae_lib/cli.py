@@ -96,7 +96,7 @@ def train(
 @_spoken
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Photographs of one hand each.")],
-    run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "cross-modal",
+    run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "dvae-pose",
     crop: Annotated[
         tuple[float, float, float] | None,
         typer.Option(help="LEFT TOP SIDE of a square around the hand, in pixels."),
@@ -113,10 +113,17 @@ def predict(
     if not chosen.trained:
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
     from dvae_lib import predict as photographs
+    from dvae_lib.regressors import Regressor
 
+    model, errors = chosen.load(), chosen.errors
+    if isinstance(model, Regressor) or "image" not in errors:
+        raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
     box = photographs.Box(*crop) if crop else None
     answers = []
-    for prediction in photographs.predict(chosen.load(), images, chosen.experiment.size, box, right, bone):
+    usual, size = errors["image"].get("apart"), chosen.experiment.size
+    for prediction in photographs.predict(model, images, size, box, right, bone, usual):
+        if prediction.warning:
+            typer.secho(prediction.warning, err=True, fg="yellow")
         drawing = out / f"{prediction.path.stem}-pose.png"
         with atomic_write(drawing) as temporary:
             photographs.draw(prediction).savefig(temporary)

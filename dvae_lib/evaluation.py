@@ -1,22 +1,39 @@
 """What a trained model is worth on held-out samples, as plain numbers (chapters 03 to 07)."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dvae_lib.canonical import compose, project_to_rotation
+from dvae_lib.datasets.batches import LABELS
 from dvae_lib.hand import Root
 from dvae_lib.metrics import PoseScores, epe, joint_errors, score_pose, viewpoint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor
 
 Model = CrossModalVAE | DVAE | Regressor
+MEAN_POSE = "mean pose"
 
 
-def mean_pose(batches: Iterable[dict[str, Tensor]]) -> Tensor:
-    """The mean (21, 3) of the normalised poses: the best that can be said without looking at the image."""
-    return torch.cat([batch["pose"] for batch in batches]).mean(0)
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of the test samples; everywhere the mean answer is among the sources, as “mean pose”.
+
+    report: numbers as JSON has them, see `evaluate`. scores: of the 3D poses from each source. errors: of each
+    source, by what was read, each sample's (N,): over its visible joints in mm, or as in the report.
+    """
+
+    report: dict
+    scores: dict[str, PoseScores]
+    errors: dict[str, dict[str, Tensor]]
+
+
+def mean_labels(batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The means of the normalised poses, CPoses and viewpoints: the best that can be said without looking."""
+    parts = [{name: batch[name] for name in LABELS} for batch in batches]
+    return {name: torch.cat([part[name] for part in parts]).mean(0) for name in LABELS}
 
 
 def composed(means: Mapping[str, Tensor]) -> Tensor:
@@ -25,77 +42,62 @@ def composed(means: Mapping[str, Tensor]) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(
-    model: Model, test: Iterable[dict[str, Tensor]], average: Tensor, root: Root
-) -> tuple[dict, dict[str, PoseScores]]:
+def evaluate(model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[str, Tensor], root: Root) -> Evaluation:
     """All that is read from every source, against the truth: from each encoder's mean; of a dVAE also from “factors”.
 
-    average: the mean pose (21, 3) of the training samples; root: what joint 0 is in it and in the batches.
+    average: the mean labels of the training samples; root: what joint 0 is in them and in the batches.
 
-    Returns a report and the scores of the 3D poses, those of "mean pose" and those read from each source. The report
-    has for the mean pose and each source its end-point error in mm (`epe`), also as a share of the mean pose's
-    (`relative`), and all else of `metrics.PoseScores` (`scores`); for CPose the EPE in mm; for the viewpoint the mean
-    angle in degrees; where both are decoded the EPE of the pose `composed` of them, which is `epe` too if no pose is
-    decoded, and how far `apart` it is from the one decoded, in mm; for keypoints the mean distance, where the crop
+    The report has for the mean pose and each source its end-point error in mm (`epe`), also as a share of the mean
+    pose's (`relative`), and all else of `metrics.PoseScores` (`scores`); for CPose the EPE in mm; for the viewpoint the
+    mean angle in degrees; where both are decoded the EPE of the pose `composed` of them, which is `epe` too if no pose
+    is decoded, and how far `apart` it is from the one decoded, in mm; for keypoints the mean distance, where the crop
     spans 2; for images the root mean square error on [−1, 1]; of a VAE the KL in nats, and the bound that training
     maximises, one z a sample.
     """
     model.eval()
     torch.manual_seed(0)
-    poses: dict[str, list[Tensor]] = {"mean pose": []}
-    measured: dict[str, dict[str, list[Tensor]]] = {}
+    parts: dict[str, dict[str, list[Tensor]]] = {}
     for batch in test:
-        poses["mean pose"].append(joint_errors(average.to(batch["pose"]).expand_as(batch["pose"]), batch))
-        bounds = model.bounds(batch)
-        for source, means in model.read(batch).items():
-            entry = measured.setdefault(source, {})
-            if "cpose" in means:
-                together = composed(means)
-                entry.setdefault("composed", []).append(joint_errors(together, batch))
-                if "pose" in means:
-                    entry.setdefault("apart", []).append(joint_errors(together, batch | {"pose": means["pose"]}))
-                means.setdefault("pose", together)
-            for name, mean in means.items():
-                if name == "pose":
-                    poses.setdefault(source, []).append(joint_errors(mean, batch))
-                else:
-                    entry.setdefault(name, []).append(_error(name, mean, batch))
-            if source in bounds:
-                bound, terms = bounds[source]
-                kl = sum(term for name, term in terms.items() if name.startswith("kl"))
-                entry.setdefault("kl", []).append(kl)
-                entry.setdefault("bound", []).append(bound)
+        guess = {name: mean.to(batch[name]).expand_as(batch[name]) for name, mean in average.items()}
+        found = {MEAN_POSE: {name: _error(name, mean, batch) for name, mean in guess.items()}}
+        found |= {source: _errors(means, batch) for source, means in model.read(batch).items()}
+        for source, (bound, terms) in model.bounds(batch).items():
+            kl = sum(term for name, term in terms.items() if name.startswith("kl"))
+            found[source] |= {"kl": kl, "bound": bound}
+        for source, errors in found.items():
+            for name, values in errors.items():
+                parts.setdefault(source, {}).setdefault(name, []).append(values)
 
-    found = {name: score_pose(torch.cat(parts), root) for name, parts in poses.items()}
-    base = found["mean pose"]
-    report = {"samples": base.samples, "mean pose": {"epe": base.epe, "scores": base.as_json()}, "from": {}}
-    for source, entry in measured.items():
-        report["from"][source] = {name: _mean(torch.cat(parts)) for name, parts in entry.items()}
-        if scores := found.get(source):
-            own = {"epe": scores.epe, "relative": scores.epe / base.epe, "scores": scores.as_json()}
-            report["from"][source] |= own
-    return report, found
+    errors = {source: {name: torch.cat(values) for name, values in of.items()} for source, of in parts.items()}
+    scores = {source: score_pose(of["pose"], root) for source, of in errors.items() if "pose" in of}
+    base, report = scores[MEAN_POSE].epe, {}
+    for source, of in errors.items():
+        report[source] = {name: _mean(values) for name, values in of.items() if name != "pose"}
+        if own := scores.get(source):
+            report[source] |= {"epe": own.epe, "relative": own.epe / base, "scores": own.as_json()}
+    singly = {source: {name: _of_samples(values) for name, values in of.items()} for source, of in errors.items()}
+    mean_pose = report.pop(MEAN_POSE)
+    return Evaluation({"samples": scores[MEAN_POSE].samples, MEAN_POSE: mean_pose, "from": report}, scores, singly)
 
 
 @torch.inference_mode()
 def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image") -> dict[str, Tensor]:
-    """Each sample's error (N,) of what is read from one source, as `metrics.interval` wants it: in mm over its visible
-    joints of the 3D “pose” and, where they are decoded, the “composed” one and “cpose”; in degrees of the “viewpoint”.
-    """
+    """Each sample's errors (N,) by what is read from one source, as `evaluate` has them."""
     model.eval()
-    found: dict[str, list[Tensor]] = {}
-    for batch in test:
-        means = model.read(batch)[source]
-        if "cpose" in means:
-            means["composed"] = composed(means)
-            means.setdefault("pose", means["composed"])
-        for name in ("pose", "composed", "cpose"):
-            if name in means:
-                truth = batch["cpose" if name == "cpose" else "pose"]
-                found.setdefault(name, []).append(joint_errors(means[name], {**batch, "pose": truth}).nanmean(1))
-        if "viewpoint" in means:
-            found.setdefault("viewpoint", []).append(_error("viewpoint", means["viewpoint"], batch))
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    found = [_errors(model.read(batch)[source], batch) for batch in test]
+    return {name: _of_samples(torch.cat([part[name] for part in found])) for name in found[0]}
+
+
+def _errors(means: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what was read from one source: joints' errors (B, 21) of poses, and one a sample (B,) of all else."""
+    found = {name: _error(name, mean, batch) for name, mean in means.items()}
+    if "cpose" in means:
+        together = composed(means)
+        found["composed"] = joint_errors(together, batch)
+        if "pose" in means:
+            found["apart"] = joint_errors(together, {**batch, "pose": means["pose"]})
+        found.setdefault("pose", found["composed"])
+    return found
 
 
 def _mean(values: Tensor) -> float:
@@ -103,10 +105,15 @@ def _mean(values: Tensor) -> float:
     return epe(values) if values.ndim == 2 else values.mean().item()
 
 
+def _of_samples(values: Tensor) -> Tensor:
+    """The means over each sample's visible joints (N,); NaN where none is."""
+    return values.nanmean(1) if values.ndim == 2 else values
+
+
 def _error(name: str, mean: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """In mm for CPose, degrees for the viewpoint, halves of the crop for keypoints; an image's RMSE."""
+    """In mm for pose and CPose, degrees for the viewpoint, halves of the crop for keypoints; an image's RMSE."""
     truth = batch[name]
-    if name == "cpose":
+    if name in ("pose", "cpose"):
         return joint_errors(mean, {**batch, "pose": truth})
     if name == "viewpoint":
         return viewpoint_errors(mean.float(), truth)

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from dvae_lib.canonical import project_to_rotation
@@ -183,21 +182,3 @@ def viewpoint_errors(prediction: Tensor, viewpoint: Tensor) -> Tensor:
     finite = prediction.isfinite().all(-1).all(-1)
     readable = torch.where(finite[..., None, None], prediction, torch.eye(3).to(prediction))
     return geodesic(project_to_rotation(readable), viewpoint).masked_fill(~finite, 180.0)
-
-
-def interval(values: Tensor, each: int = 1, share_of: Tensor | None = None) -> tuple[float, float, float]:
-    """The mean of values (N,), and the ends of its 95 % bootstrap interval.
-
-    each: how many that follow one another belong together; only whole groups are drawn anew, since the images of one
-    pose are all good or all bad.
-    share_of: (N,) values of the same samples, whose mean the result is divided by.
-    """
-    total = torch.ones_like(values) if share_of is None else share_of
-    groups = [group.double().view(-1, each).mean(1).numpy() for group in (values, total)]
-
-    def ratio(a: NDArray, b: NDArray, axis: int = -1) -> NDArray | np.floating:
-        return a.mean(axis) / b.mean(axis)
-
-    found = bootstrap(groups, ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)
-    low, high = found.confidence_interval
-    return float(ratio(*groups)), float(low), float(high)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dvae_lib.canonical import project_to_rotation
 from dvae_lib.datasets.crop import crop
+from dvae_lib.evaluation import composed
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, mirror
 from dvae_lib.models import DVAE, CrossModalVAE
@@ -20,6 +21,7 @@ from dvae_lib.plots.hands import draw_skeleton
 # A photograph this far from square was hardly framed around a hand.
 _MOST_OBLONG = 1.15
 _DRAWS = 64  # of the latent, for the spread
+_DOUBTFUL = 0.95  # of the test images are read with less contradiction: one in twenty of them is called doubtful too
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,29 @@ class Prediction:
     keypoints: Tensor  # (21, 2) pixels of the photograph
     cpose: Tensor | None = None  # (21, 3) mm, as a left hand's
     viewpoint: Tensor | None = None  # (3, 3), the rotation that leads from it to the pose: see `canonical.compose`
+    apart: float | None = None  # mm, mean distance of the joints of that product from those of the pose
+    doubt: float | None = None  # share of the test images that are read with less of it
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence, where the readings contradict each other as they seldom do in images of hands."""
+        if self.doubt is None or self.doubt < _DOUBTFUL:
+            return None
+        return (
+            f"{self.path}: the two readings of the pose are {self.apart:.0f} mm apart, more than in "
+            f"{100 * self.doubt:.0f} % of the test images. The crop may show no hand, one badly framed, or one unlike "
+            "those that the model has learnt from."
+        )
 
     def as_dict(self) -> dict:
         factors = {}
         if self.cpose is not None and self.viewpoint is not None:
-            factors = {"canonical pose, mm": self.cpose.tolist(), "viewpoint": self.viewpoint.tolist()}
+            factors = {
+                "canonical pose, mm": self.cpose.tolist(),
+                "viewpoint": self.viewpoint.tolist(),
+                "canonical pose and viewpoint apart from the pose, mm": self.apart,
+                "share of test images that are less so": self.doubt,
+            }
         return {
             "image": str(self.path),
             "crop": [self.box.left, self.box.top, self.box.side],
@@ -95,6 +115,7 @@ def predict(
     box: Box | None = None,
     right: bool = False,
     bone: float = 40.0,
+    usual: Tensor | None = None,
 ) -> list[Prediction]:
     """Reads photographs of a hand each, all in one batch.
 
@@ -102,6 +123,8 @@ def predict(
     into the crop.
     size: pixels of the model's crop. box: the same in every photograph. right: whether they show right hands.
     bone: the length in mm of the proximal phalanx of the middle finger, which no photograph tells; 40 is an adult's.
+    usual: (N,) of test images how far `apart` their readings are, in mm (`Run.errors`). The latent of an image without
+        a hand was never decoded in training, and there the decoders contradict each other (chapter 12).
 
     Raises UserError if an image cannot be read or no square around the hand is known.
     """
@@ -111,6 +134,7 @@ def predict(
     model.eval()
     q = (model.embed if isinstance(model, DVAE) else model.encode)("image", image.flip(-1) if right else image)
     means = model.decode(q.mean)
+    together = composed(means) if "cpose" in means else None
     drawn = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((_DRAWS,))])
     spread = bone * (drawn - drawn.mean(0)).square().sum(-1).mean(0).sqrt()
 
@@ -123,10 +147,12 @@ def predict(
             pixels = (keypoints + 1) / 2 * own.side + torch.tensor([own.left, own.top])
             answer = replace(answer, keypoints=pixels)
         if "cpose" in means:
+            apart = bone * (together[i] - means["pose"][i]).norm(dim=-1).mean().item()
+            doubt = None if usual is None else (usual < apart).float().mean().item()
             viewpoint = project_to_rotation(means["viewpoint"][i])
             if right:  # of the hand before the mirror, as `canonical.canonicalise` has it
                 viewpoint = torch.diag(torch.tensor([1.0, 1.0, -1.0])) @ mirror(viewpoint)
-            answer = replace(answer, cpose=bone * means["cpose"][i], viewpoint=viewpoint)
+            answer = replace(answer, cpose=bone * means["cpose"][i], viewpoint=viewpoint, apart=apart, doubt=doubt)
         found.append(answer)
     return found
 

@@ -14,20 +14,21 @@ import filelock
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
 
 from dvae_lib import settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
-from dvae_lib.datasets.batches import LABELS, Batches, Part
+from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.cache import Dataset
-from dvae_lib.evaluation import Model, evaluate, mean_pose
+from dvae_lib.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments import Experiment, find
-from dvae_lib.files import read_json, write_json
+from dvae_lib.files import atomic_write, read_json, write_json
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor
 from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
 
-CONFIG, EVALUATION = "config.json", "evaluation.json"
+CONFIG, EVALUATION, ERRORS = "config.json", "evaluation.json", "errors.safetensors"
 
 
 @dataclass
@@ -53,6 +54,15 @@ class Run:
     @property
     def evaluation(self) -> dict:
         return read_json(self.folder / EVALUATION)
+
+    @property
+    def errors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Each test sample's errors (N,), by source and by what was read: see `evaluation.Evaluation`."""
+        found: dict[str, dict[str, torch.Tensor]] = {}
+        for name, values in load_file(self.folder / ERRORS).items():
+            source, what = name.split("/")
+            found.setdefault(source, {})[what] = values
+        return found
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -104,7 +114,7 @@ class Run:
         """What a stage of training sees, by its labels (Sec. 4.4): the first data set's samples may have all, some
         (weak supervision, in the embedding step) or no image (semi-supervision, in the disentangling step).
 
-        Of samples with all labels a batch has as many whether or not there are others beside them.
+        A batch takes equal shares of the parts, and is as large whatever there is: no run is trained for longer.
         """
         e = self.experiment
         (dataset, indices), *others = self.parts("train")
@@ -114,9 +124,7 @@ class Run:
         else:
             own = [Part(dataset, labelled), *([] if e.weak is None else [Part(dataset, rest, e.weak)])]
         parts = [part for part in (*own, *(Part(*other) for other in others)) if len(part.indices)]
-        whole = [part for part in parts if set(part.known) == set(LABELS)]
-        size = e.batch * len(parts) // len(whole)
-        return Batches(parts, size, e.images(stage), e.augmentation, e.root, seed=e.seed, device=device)
+        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, seed=e.seed, device=device)
 
     def train(self, device: str = "auto") -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done."""
@@ -136,11 +144,14 @@ class Run:
             stages = [(stage, self.training_batches(stage.name, fabric.device)) for stage in e.stages]
             train(model, stages, self.folder, fabric, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name)
         model = self.load()
-        average = mean_pose(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
-        report, scores = evaluate(model, self.batches("test").in_order(), average, e.root)
-        for name, score in scores.items():
+        average = mean_labels(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
+        found = evaluate(model, self.batches("test").in_order(), average, e.root)
+        for name, score in found.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
-        write_json(self.folder / EVALUATION, report)
+        flat = {f"{source}/{name}": values for source, of in found.errors.items() for name, values in of.items()}
+        with atomic_write(self.folder / ERRORS) as temporary:
+            save_file(flat, temporary)
+        write_json(self.folder / EVALUATION, found.report)
 
 
 def load_or_train(name: str, profile: str | None = None, data: str | None = None) -> Run:

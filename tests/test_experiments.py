@@ -95,6 +95,7 @@ def test_cross_modal_learns_in_a_few_steps(runs_root):
         total, joints = total + distance[batch["visible"]].sum().item(), joints + batch["visible"].sum().item()
     # The mean over joints of each joint's mean is the plain mean only if all joints are seen equally often.
     assert scores["image"]["epe"] == pytest.approx(total / joints, rel=0.02)
+    assert run.errors["image"]["pose"].nanmean().item() == pytest.approx(total / joints, rel=0.02)
     assert scores["image"]["relative"] == pytest.approx(scores["image"]["epe"] / run.evaluation["mean pose"]["epe"])
 
 

@@ -1,16 +1,13 @@
-"""The figures of chapter 06 show the samples that they say, and comparisons are of the same samples."""
-
-import math
+"""The figures of chapter 06 show the samples that they say."""
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from dvae_lib.metrics import interval
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE
 from dvae_lib.plots import estimation, hands
-from dvae_lib.plots.estimation import comparable, factor_walks, no_run, quintets, together, verdict
+from dvae_lib.plots.estimation import factor_walks, no_run, quintets
 from dvae_lib.plots.synthesis import INPUT
 
 
@@ -31,30 +28,6 @@ def shown(monkeypatch):
 
     monkeypatch.setattr(estimation, "show_pose", show_pose)
     return calls
-
-
-def test_frames_of_a_video_are_drawn_together_where_there_are_enough():
-    assert [together("stb", n) for n in (1, 49, 50, 1500)] == [1, 1, 25, 25]
-    assert together("synth-stb", 1500) == 25 and together("synth-rhd", 1500) == together("rhd", 2728) == 1
-
-
-def test_a_sample_that_one_method_has_no_error_for_is_left_out_of_all():
-    a, b = torch.arange(8.0), torch.arange(8.0) + 10
-    b[2] = math.nan
-    found = comparable({"a": a, "b": b}, each=3)
-    assert found["a"].tolist() == [0, 1, 3, 4, 5, 6] and torch.equal(found["b"] - found["a"], torch.full((6,), 10.0))
-    assert interval(found["b"] - found["a"], 3) == (10, 10, 10)
-    assert comparable({"a": torch.tensor([math.inf, 1.0])})["a"][0] == math.inf  # a diverged model is not excused
-
-
-@pytest.mark.parametrize(
-    "found, holds, sure",
-    [((1.0, 0.9, 1.1), True, True), ((1.0, 0.9, 1.2), True, False), ((1.2, 1.0, 1.3), False, False),
-     ((1.2, 1.15, 1.3), False, True), ((math.nan,) * 3, False, False)],
-)  # fmt: skip
-def test_a_verdict_says_what_the_numbers_say(found, holds, sure):
-    said = verdict(found, 1.1)
-    assert said.startswith("It holds" if holds else "It does not hold") and ("but" in said) == (not sure)
 
 
 @pytest.mark.parametrize("sets", [1, 2])

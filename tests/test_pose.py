@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from dvae_lib.canonical import canonicalise, compose
 from dvae_lib.datasets.batches import LABELS, Batches, Part
-from dvae_lib.evaluation import composed, errors, evaluate
+from dvae_lib.evaluation import composed, errors, evaluate, mean_labels
 from dvae_lib.experiments import find
 from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.modalities import modality
@@ -75,8 +75,12 @@ class Told(Regressor):
         return {"image": dict(self.means)}
 
 
+def evaluation(batch, **means):
+    return evaluate(Told(means), [batch], mean_labels([batch]), "palm")
+
+
 def report(batch, **means):
-    return evaluate(Told(means), [batch], batch["pose"].mean(0), "palm")[0]["from"]["image"]
+    return evaluation(batch, **means).report["from"]["image"]
 
 
 def test_the_truth_has_no_error(batch):
@@ -102,9 +106,20 @@ def test_errors_of_single_samples_are_what_the_report_averages(batch):
     batch = batch | {"visible": torch.ones_like(batch["visible"])}
     torch.manual_seed(0)
     means = {name: batch[name] + 0.1 * torch.randn_like(batch[name]) for name in LABELS}
-    single, whole = errors(Told(means), [batch]), report(batch, **means)
+    found = evaluation(batch, **means)
+    single, whole = found.errors["image"], found.report["from"]["image"]
+    alone = errors(Told(means), [batch])
+    assert alone.keys() == single.keys() and all(torch.equal(alone[name], single[name]) for name in alone)
     for name, of in {"pose": "epe", "composed": "composed", "cpose": "cpose", "viewpoint": "viewpoint"}.items():
         assert single[name].shape == (12,) and single[name].mean().item() == pytest.approx(whole[of], rel=1e-4)
+
+
+def test_the_mean_answer_is_measured_like_the_others(batch):
+    found = evaluation(batch, **{name: batch[name].mean(0).expand_as(batch[name]) for name in LABELS})
+    for name in LABELS:
+        assert torch.equal(found.errors["mean pose"][name], found.errors["image"][name])
+    assert found.report["mean pose"]["epe"] == found.report["from"]["image"]["epe"]
+    assert found.report["from"]["image"]["relative"] == 1
 
 
 def test_without_a_pose_the_composed_one_is_scored(batch):
@@ -180,8 +195,7 @@ def test_each_kind_of_supervision_sees_its_samples():
         "semi": [(quarter, all_)],
         "weak": [(quarter, all_), (n - quarter, weak)],
     }
-    sizes = {kind: run.training_batches("embedding").batch_size for kind, run in runs.items()}
-    assert sizes == {"labelled": 8, "semi": 8, "weak": 16}  # of labelled images always as many
+    assert {run.training_batches("embedding").batch_size for run in runs.values()} == {8}  # nobody sees more images
     first = runs["labelled"].training_batches("embedding").parts[0].indices
     assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
     assert "image" not in runs["semi"].training_batches("disentangling").at(0)

@@ -105,6 +105,22 @@ def test_the_factors_make_the_pose(photograph, right):
     torch.testing.assert_close(compose(answer.cpose, answer.viewpoint, right), answer.pose, atol=1e-2, rtol=1e-4)
 
 
+def test_readings_that_contradict_each_other_are_doubted(photograph):
+    pose = torch.randn(21, 3, generator=torch.Generator().manual_seed(0))
+    pose = pose - pose[:1]
+    model = Known(pose)
+    usual = torch.linspace(1, 100, 100)  # mm
+    answer = one(model, photograph, 32, bone=50.0, usual=usual)
+    assert answer.apart == pytest.approx(0, abs=1e-2) and answer.doubt == 0 and answer.warning is None
+    for mm, share in ((60.5, 0.60), (96.5, 0.96)):
+        model.means["pose"] = pose + torch.tensor([0.0, mm / 50, 0.0])
+        answer = one(model, photograph, 32, bone=50.0, usual=usual)
+        assert answer.apart == pytest.approx(mm, rel=1e-4) and answer.doubt == pytest.approx(share)
+    assert "photo.png: the two readings of the pose are 96 mm apart, more than in 96 % of" in answer.warning
+    assert one(model, photograph, 32).warning is None  # nothing to compare with
+    assert one(Echo(), photograph, 32, usual=usual).warning is None  # has one reading only
+
+
 def test_a_pose_without_keypoints_fills_its_crop(photograph):
     """As in the protocol: around the middle MCP, and as far as the hand reaches."""
     torch.manual_seed(0)
@@ -164,16 +180,24 @@ def run(*arguments):
 def test_predict_says_when_nothing_is_trained(photograph, tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "none"))
     result = run("predict", photograph)
-    assert result.exit_code == 1 and "run `dvae train cross-modal` first" in result.output
+    assert result.exit_code == 1 and "run `dvae train dvae-pose` first" in result.output
 
 
 def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
-    load_or_train("cross-modal")
+    load_or_train("dvae-pose")
     result = run("predict", photograph, photograph, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     answers = json.loads(result.stdout)
     assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
+    assert 0 <= answers[0]["share of test images that are less so"] <= 1
     assert Image.open(answers[0]["drawing"]).size[0] > 600
+
+
+@pytest.mark.parametrize("name", ["vae-pose", "resnet"])
+def test_predict_asks_only_who_can_answer(photograph, name):
+    load_or_train(name)
+    result = run("predict", photograph, "--run", name)
+    assert result.exit_code == 1 and f"“{name}” is no VAE that reads images" in result.output
 
 
 def test_list_shows_what_is_trained(tmp_path, monkeypatch):

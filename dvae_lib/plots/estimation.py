@@ -1,4 +1,4 @@
-"""Chapter 06: poses read from images beside the true ones, walks in one factor, and how sure a comparison is."""
+"""Chapter 06: poses read from images beside the true ones, and walks in one factor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,33 +11,6 @@ from torch import Tensor
 from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import OURS, TRUTH, sentence, show_image, show_pose
 from dvae_lib.plots.synthesis import INPUT
-
-_VIDEOS = ("stb", "synth-stb")
-
-
-def together(data: str, samples: int) -> int:
-    """How many of a data set's test samples that follow one another are drawn as one in an interval.
-
-    Frames of a video are all good or all bad for a while. Where there are too few for two groups, one by one.
-    """
-    return 25 if data in _VIDEOS and samples >= 50 else 1
-
-
-def comparable(errors: Mapping[object, Tensor], each: int = 1) -> dict[object, Tensor]:
-    """Errors (N,) of the same samples by several methods, as `metrics.interval` wants them: without the samples that
-    show no joint (NaN), and cut to whole groups of `each`.
-    """
-    shown = ~torch.stack(list(errors.values())).isnan().any(0)
-    left = int(shown.sum()) // each * each
-    return {name: values[shown][:left] for name, values in errors.items()}
-
-
-def verdict(found: tuple[float, float, float], limit: float) -> str:
-    """Whether something is at most `limit`, by its mean and the ends of its interval."""
-    mean, low, high = found
-    if mean <= limit:
-        return "It holds, with the whole interval." if high <= limit else "It holds, but the interval reaches beyond."
-    return "It does not hold." if low > limit else "It does not hold, but the interval leaves it open."
 
 
 def no_run(like: str) -> Figure:

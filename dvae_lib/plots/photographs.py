@@ -1,7 +1,8 @@
 """The figures of chapter 12."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import (
     MUTED,
+    OURS,
+    TRUTH,
     draw_skeleton,
     grid,
     missing,
@@ -100,7 +103,27 @@ def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor
 
 
 @of_photographs
-def prediction(model: CrossModalVAE, sample: int = 0) -> Figure:
+def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction]) -> Figure:
+    """How far `apart` the two readings of images are in mm, with a hand (N,) and without (M,), and a few of these."""
+    figure, axes = plt.subplots(1, 1 + len(examples), figsize=(7.5, 2.6), width_ratios=[4, *[1.2] * len(examples)])
+    ax, *pictures = np.atleast_1d(axes)
+    ends = torch.cat([hands, others])
+    bins = np.geomspace(ends.min(), ends.max(), 30)
+    for values, colour, name in ((hands, OURS, "hands"), (others, TRUTH, "no hand")):
+        ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.75, label=name)
+    ax.set(xscale="log", xlabel="the two readings apart (mm)", ylabel="share")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend(fontsize=9)
+    for picture, example in zip(pictures, examples, strict=True):
+        box, (height, width) = example.box, example.photograph.shape[:2]
+        picture.imshow(example.photograph)
+        picture.set(xlim=(box.left, min(width, box.left + box.side)), ylim=(min(height, box.top + box.side), box.top))
+        picture.set(xticks=[], yticks=[], title=f"{example.apart:.0f} mm")
+    return figure
+
+
+@of_photographs
+def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
     """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)[1][sample]))

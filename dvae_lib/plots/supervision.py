@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.metrics import interval
+from dvae_lib.intervals import Interval, improvement, interval
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH
 
 BASELINE = "labelled"
@@ -17,17 +17,6 @@ _STYLES = {
     "weak": {"label": "weak: and images with viewpoints", "color": TRUTH, "marker": "^", "linestyle": "-"},
 }
 _APART = 1.06  # markers of one percentage stand side by side on the logarithmic axis
-
-Interval = tuple[float, float, float]  # the mean, and the ends of its 95 % interval
-
-
-def improvement(errors: Tensor, over: Tensor, each: int = 1) -> Interval:
-    """How much lower the mean of errors (N,) is than that of others' (N,) on the same samples, in per cent of theirs.
-
-    With the ends of its paired 95 % bootstrap interval; negative where it is higher. each: see `metrics.interval`.
-    """
-    mean, low, high = (100 * value for value in interval(over - errors, each, over))
-    return mean, low, high
 
 
 def semi_weak(

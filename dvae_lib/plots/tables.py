@@ -6,7 +6,7 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from dvae_lib.metrics import interval
+from dvae_lib.intervals import interval
 from dvae_lib.networks import count_parameters
 
 

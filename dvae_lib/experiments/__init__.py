@@ -1,0 +1,24 @@
+"""Every run of the book as data, in three profiles; `runs.load_or_train(name)` is what chapters call."""
+
+from dvae_lib import settings
+from dvae_lib.experiments.catalogue import EXPERIMENTS, LABELLED
+from dvae_lib.experiments.experiment import Experiment
+from dvae_lib.experiments.profiles import sized
+from dvae_lib.files import UserError
+from dvae_lib.hand import Root
+
+__all__ = ["LABELLED", "Experiment", "experiments", "find"]
+
+
+def experiments(profile: str | None = None, data: str | None = None, root: Root | None = None) -> dict[str, Experiment]:
+    """All experiments of a profile on some data, by name; what is not given is as `settings` says."""
+    profile, data, root = profile or settings.profile(), data or settings.data(), root or settings.root_joint()
+    return {e.name: sized(e, profile, root) for e in EXPERIMENTS[data]}
+
+
+def find(name: str, profile: str | None = None, data: str | None = None, root: Root | None = None) -> Experiment:
+    """Raises UserError, naming what there is, if there is no such experiment."""
+    known = experiments(profile, data, root)
+    if name not in known:
+        raise UserError(f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,159 @@
+"""Every run of the book as data, at full size: the papers' hyperparameters, by the data that it learns from."""
+
+from dataclasses import replace
+
+from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.experiments.experiment import Experiment
+
+_CROSS_MODAL = Experiment(
+    "cross-modal",
+    "image, keypoints and pose in one latent, jointly",
+    weights={"image": 2e-5, "keypoints": 1.0, "pose": 1.0},
+    beta=0.004,
+    encoded=("image", "keypoints", "pose"),
+)
+_CROSS_MODALS = [
+    _CROSS_MODAL,
+    replace(
+        _CROSS_MODAL,
+        name="cross-modal-alternating",
+        about="the same, one input a step (Spurr et al.)",
+        schedule="alternating",
+    ),
+]
+# For comparisons of poses; an image decoder would take most of the time, and is asked for nothing there.
+_POSE_BASELINES = [replace(e, weights={"keypoints": 1.0, "pose": 1.0}) for e in _CROSS_MODALS]
+_CHAPTERS = [
+    Experiment("vae-pose", "a plain VAE of hand poses", weights={"pose": 1.0}, encoded=("pose",)),
+    *_CROSS_MODALS,
+    replace(
+        _CROSS_MODAL,
+        name="cross-modal-depth",
+        about="depth in place of colour",
+        weights={"depth": 2e-5, "pose": 1.0},
+        encoded=("depth", "pose"),
+    ),
+]
+_DVAE_IMAGE = Experiment(
+    "dvae-image",
+    "image from pose and content, each its own part of z (Algorithm 1)",
+    weights={"image": 1.0, "pose": 0.01, "tag": 0.01},
+    factors={"pose": 32, "tag": 32},
+    embeddings=("image",),
+    schedule="algorithm 1",
+    beta=100.0,
+    augmentation=Augmentation(),
+)
+_DVAE_ZU = replace(
+    _DVAE_IMAGE,
+    name="dvae-zu",
+    about="content without labels, as z_u (Algorithm 2)",
+    weights={"image": 1.0, "pose": 0.01},
+    factors={"pose": 32},
+    unlabelled=32,
+    shared=True,
+    schedule="algorithm 2",
+)
+_LABELLED_CONTENT = [
+    _DVAE_IMAGE,
+    replace(_DVAE_IMAGE, name="dvae-image-joint", about="the same, both steps at once (Eq. 5)", schedule="joint"),
+]
+_UNLABELLED_CONTENT = [
+    _DVAE_ZU,
+    replace(
+        _DVAE_ZU,
+        name="dvae-zu-without-loop",
+        about="the same without Algorithm 2's inner loop",
+        schedule="algorithm 1",
+    ),
+]
+_DVAE_POSE = Experiment(
+    "dvae-pose",
+    "3DPose from CPose and viewpoint, then read from images (Algorithm 1 with Eq. 8)",
+    weights={"pose": 1.0, "cpose": 0.01, "viewpoint": 0.01},
+    factors={"cpose": 32, "viewpoint": 32},
+    embeddings=("image", "keypoints"),
+    schedule="algorithm 1",
+    steps=50_000,
+    embedding_steps=150_000,  # images, as many as the baselines see
+)
+_TWO_STREAM = Experiment(
+    "two-stream",
+    "CPose and viewpoint regressed from images (Zimmermann & Brox)",
+    weights={"cpose": 1.0, "viewpoint": 1.0},
+    schedule="regression",
+)
+_POSE = [
+    _DVAE_POSE,
+    _TWO_STREAM,
+    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", weights={"pose": 1.0}),
+]
+_DEPTH = replace(_DVAE_POSE, name="dvae-pose-depth", about="the same, read from depth images", embeddings=("depth",))
+# Sec. 4.4, Fig. 9
+LABELLED = (5, 10, 25, 50)  # per cent
+_ALL_LABELLED = replace(_DVAE_POSE, name="labelled-100", about="all labels")
+SUPERVISION = [
+    replace(
+        _ALL_LABELLED,
+        name=f"{kind}-{percent}",
+        about=f"labels of the first {percent} %{about}",
+        labelled=percent / 100,
+        **options,
+    )
+    for percent in LABELLED
+    for kind, about, options in (
+        ("labelled", ", and nothing else", {}),
+        ("semi", ", and poses without images", {"unlabelled_poses": True}),
+        ("weak", ", and images with viewpoints", {"weak": ("viewpoint",)}),
+    )
+]
+SUPERVISION.append(_ALL_LABELLED)
+PHOTOGRAPHS = [
+    replace(_CROSS_MODAL, about="photographs, augmented"),
+    replace(
+        _CROSS_MODAL,
+        name="cross-modal-plain",
+        about="photographs as they are",
+        augmentation=Augmentation(),
+    ),
+    replace(
+        _CROSS_MODAL,
+        name="cross-modal-mixed",
+        about="photographs and as many rendered hands, augmented",
+        data=("realhand", "synth-rhd"),
+    ),
+    replace(
+        _DVAE_ZU,
+        about="photographs and rendered hands, what is not pose without labels",
+        data=("realhand", "synth-stb"),
+    ),
+    *(
+        replace(_DVAE_POSE, name=name, about=about, data=("realhand", "synth-rhd"), embeddings=("image",), **options)
+        for name, about, options in (
+            ("dvae-pose", "rendered hands and photographs, all with labels", {}),
+            (
+                "dvae-pose-weak",
+                "labelled rendered hands, photographs with viewpoints",
+                {"labelled": 0.0, "weak": ("viewpoint",)},
+            ),
+            ("dvae-pose-images", "labelled rendered hands, photographs without labels", {"labelled": 0.0, "weak": ()}),
+            ("dvae-pose-rendered", "labelled rendered hands, and no photograph", {"labelled": 0.0}),
+        )
+    ),
+]
+
+
+def _on(data: str, experiments: list[Experiment]) -> list[Experiment]:
+    return [e if data in e.data else replace(e, data=(data,)) for e in experiments]
+
+
+EXPERIMENTS: dict[str, list[Experiment]] = {
+    "synthetic": [
+        *_on("synth-stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *_POSE, _DEPTH]),
+        *_on("synth-rhd", [replace(e, name=f"{e.name}-rhd") for e in (*_POSE_BASELINES, *_POSE)]),
+        *_on("synth-rhd", SUPERVISION),
+    ],
+    "stb": _on("stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *_POSE, _DEPTH]),
+    "rhd": _on("rhd", [*_CHAPTERS, *_UNLABELLED_CONTENT, *_POSE, _DEPTH, *SUPERVISION]),
+    "realhand": _on("realhand", PHOTOGRAPHS),
+}

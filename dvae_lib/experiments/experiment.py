@@ -1,0 +1,68 @@
+"""What a run is made of: an experiment, with the papers' values for defaults where they say them."""
+
+from dataclasses import dataclass, field
+
+from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.hand import Root
+from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: what is learnt, from what, and for how long. The defaults are the papers' where they say."""
+
+    name: str
+    about: str  # one line for `dvae list`
+    weights: dict[str, float]  # all that is decoded, each with its λ
+    encoded: tuple[str, ...] = ()  # of a cross-modal VAE: what has an encoder
+    factors: dict[str, int] = field(default_factory=dict)  # of a dVAE: dimensions of each factor's part of z
+    unlabelled: int = 0  # dimensions of z_u, encoded from the image
+    embeddings: tuple[str, ...] = ()  # of a dVAE: what is encoded to the whole z afterwards
+    shared: bool = False  # decoders of image and pose with shared layers (supplement, Table 3)
+    schedule: str = "joint"  # a cross-modal VAE's, or "alternating"; of a dVAE "algorithm 1", "algorithm 2" or
+    # "joint"; or "regression"
+    data: tuple[str, ...] = ("synth-stb",)  # a batch takes equal shares; the run is tested on the first
+    labelled: float = 1.0  # share of the first data set's training samples that have labels, from the first on
+    unlabelled_poses: bool = False  # semi-supervised: the others' poses are learnt from too, but not their images
+    weak: tuple[str, ...] | None = None  # weakly supervised: labels of the others' images; None: these are left out
+    options: dict[str, dict] = field(default_factory=dict)  # of each data set
+    root: Root = "palm"  # what poses are relative to: not said in the paper, and the protocol's that it follows
+    size: int = 256  # pixels of the crop (supplement, Sec. B)
+    d: int = 64  # dimensions of z (Sec. 4.1); of a dVAE the parts add up to it
+    beta: float = 0.01  # Sec. 4.1, for pose; like the λ of poses given for 256 pixels and rescaled to `size`
+    width: int = 1  # kernels of the image decoder, times the supplement's
+    resnet: str = "random"  # start of ResNet-18, or "imagenet"
+    steps: int = 150_000  # of a dVAE T1; not given in the paper
+    inner: int = 1  # T2 of Algorithm 2
+    embedding_steps: int = 50_000  # T2 of Algorithm 1, T3 of Algorithm 2
+    on_hand: float = 1.0  # precision of the image's likelihood on the hand, as a multiple of that elsewhere
+    batch: int = 32  # Sec. 4.1
+    lr: float = 1e-4  # Sec. 4.1
+    decay: bool = False  # of the learning rate, to zero
+    precision: str = "bf16-mixed"
+    augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)  # Sec. 4.4
+    seed: int = 0
+
+    def images(self, stage: str | None = None) -> list[str]:
+        """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""
+        embeddings = () if stage == "disentangling" else self.embeddings
+        encoded = ("image",) if self.schedule == "regression" else self.encoded
+        names = [name for name in (*self.weights, *encoded, *embeddings) if name in ("image", "depth", "tag")]
+        return [*dict.fromkeys(names), *(["hand"] if self.on_hand != 1 else [])]
+
+    @property
+    def purpose(self) -> str:
+        """Which of the splits: a tag image can only name a background that was learnt."""
+        return "synthesis" if self.factors and "image" in self.weights else "pose"
+
+    @property
+    def stages(self) -> list[Stage]:
+        if self.schedule == "regression":
+            return regression(self.steps)
+        if not self.factors:
+            return cross_modal(self.schedule, self.encoded, self.steps)
+        if self.schedule == "algorithm 1":
+            return algorithm_1(self.steps, self.embedding_steps)
+        if self.schedule == "algorithm 2":
+            return algorithm_2(self.steps, self.inner, self.embedding_steps)
+        return both_at_once(self.steps)

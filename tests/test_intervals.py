@@ -1,0 +1,63 @@
+"""Intervals are those of the mean, and comparisons are of the same samples."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import norm
+
+from dvae_lib.intervals import comparable, improvement, interval, together, verdict
+
+
+def test_intervals_are_those_of_the_mean_and_know_what_belongs_together():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    mean, low, high = interval(values)
+    half = norm.ppf(0.975) * values.std().item() / 20
+    assert mean == pytest.approx(values.mean().item(), abs=1e-6)
+    assert (low, high) == (pytest.approx(mean - half, abs=0.02), pytest.approx(mean + half, abs=0.02))
+    repeated = interval(values.repeat_interleave(5), each=5)
+    assert repeated == pytest.approx((mean, low, high), abs=1e-6)
+
+
+def test_a_share_is_the_ratio_of_means_with_both_drawn_together():
+    a = torch.rand(300, generator=torch.Generator().manual_seed(1))
+    assert interval(a, share_of=2 * a) == pytest.approx((0.5, 0.5, 0.5))
+    b = torch.rand(300, generator=torch.Generator().manual_seed(2)) + 1
+    mean, low, high = interval(a, share_of=b)
+    assert mean == pytest.approx((a.mean() / b.mean()).item(), abs=1e-6)
+    spread = (a - mean * b).std().item() / b.mean().item() / math.sqrt(300)  # by the delta method
+    assert (high - low) / 2 == pytest.approx(1.96 * spread, rel=0.05)
+
+
+def test_frames_of_a_video_are_drawn_together_where_there_are_enough():
+    assert [together("stb", n) for n in (1, 49, 50, 1500)] == [1, 1, 25, 25]
+    assert together("synth-stb", 1500) == 25 and together("synth-rhd", 1500) == together("rhd", 2728) == 1
+
+
+def test_a_sample_that_one_method_has_no_error_for_is_left_out_of_all():
+    a, b = torch.arange(8.0), torch.arange(8.0) + 10
+    b[2] = math.nan
+    found = comparable({"a": a, "b": b}, each=3)
+    assert found["a"].tolist() == [0, 1, 3, 4, 5, 6] and torch.equal(found["b"] - found["a"], torch.full((6,), 10.0))
+    assert interval(found["b"] - found["a"], 3) == (10, 10, 10)
+    assert comparable({"a": torch.tensor([math.inf, 1.0])})["a"][0] == math.inf  # a diverged model is not excused
+
+
+@pytest.mark.parametrize(
+    "found, holds, sure",
+    [((1.0, 0.9, 1.1), True, True), ((1.0, 0.9, 1.2), True, False), ((1.2, 1.0, 1.3), False, False),
+     ((1.2, 1.15, 1.3), False, True), ((math.nan,) * 3, False, False)],
+)  # fmt: skip
+def test_a_verdict_says_what_the_numbers_say(found, holds, sure):
+    said = verdict(found, 1.1)
+    assert said.startswith("It holds" if holds else "It does not hold") and ("but" in said) == (not sure)
+
+
+def test_an_improvement_is_a_share_of_the_others_mean():
+    over = torch.tensor([10.0, 20.0, 30.0, 40.0])
+    # Every sample is better by the same share: no draw of samples says anything else.
+    assert improvement(0.9 * over, over) == pytest.approx((10, 10, 10), abs=1e-4)
+    mean, low, high = improvement(over - torch.tensor([4.0, 0.0, 0.0, 0.0]), over)
+    assert mean == pytest.approx(4.0) and low < mean < high
+    mean, low, high = improvement(over + 5 * torch.randn(4, generator=torch.Generator().manual_seed(1)).abs(), over)
+    assert low <= mean <= high < 0
