@@ -114,7 +114,7 @@ class Run:
         """What a stage of training sees, by its labels (Sec. 4.4): the first data set's samples may have all, some
         (weak supervision, in the embedding step) or no image (semi-supervision, in the disentangling step).
 
-        A batch takes equal shares of the parts, and is as large whatever there is: no run is trained for longer.
+        A batch takes equal shares of the parts, and is as large whatever there is: no run sees more images.
         """
         e = self.experiment
         (dataset, indices), *others = self.parts("train")

@@ -32,10 +32,11 @@ UNLABELLED = ["dvae-zu", "dvae-zu-without-loop"]
 POSE = ["dvae-pose", "dvae-pose-depth", "two-stream", "resnet"]
 SUPERVISION = [f"{kind}-{percent}" for percent in (5, 10, 25, 50) for kind in ("labelled", "semi", "weak")]
 SUPERVISION.append("labelled-100")
+ABLATION = [f"ablation-{beta}-{d}" for beta in (10, 100, 1000) for d in (8, 64, 256)]
 # Of the four frames of each of STB's sequences, two lie in blocks that are held out from synthesis.
 TESTED = [
     *(("stb", name, 8) for name in (*CROSS_MODAL, *POSE)),
-    *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", *UNLABELLED)),
+    *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", *UNLABELLED, *ABLATION)),
     *(("rhd", name, 8) for name in (*CROSS_MODAL, *UNLABELLED, *POSE, *SUPERVISION)),
 ]
 

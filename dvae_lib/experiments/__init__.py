@@ -1,13 +1,13 @@
 """Every run of the book as data, in three profiles; `runs.load_or_train(name)` is what chapters call."""
 
 from dvae_lib import settings
-from dvae_lib.experiments.catalogue import EXPERIMENTS, LABELLED
+from dvae_lib.experiments.catalogue import BETAS, DIMENSIONS, EXPERIMENTS, LABELLED
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.experiments.profiles import sized
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 
-__all__ = ["LABELLED", "Experiment", "experiments", "find"]
+__all__ = ["BETAS", "DIMENSIONS", "LABELLED", "Experiment", "experiments", "find"]
 
 
 def experiments(profile: str | None = None, data: str | None = None, root: Root | None = None) -> dict[str, Experiment]:

@@ -58,6 +58,20 @@ _LABELLED_CONTENT = [
     _DVAE_IMAGE,
     replace(_DVAE_IMAGE, name="dvae-image-joint", about="the same, both steps at once (Eq. 5)", schedule="joint"),
 ]
+# Supplement, Sec. C: d is split in halves. The figure's values are not printed; the paper's choices are in the middle.
+BETAS, DIMENSIONS = (10, 100, 1000), (8, 64, 256)
+ABLATION = [
+    replace(
+        _DVAE_IMAGE,
+        name=f"ablation-{beta}-{d}",
+        about=f"image from pose and content with β = {beta}, d = {d}",
+        factors={"pose": d // 2, "tag": d // 2},
+        embeddings=(),
+        beta=float(beta),
+    )
+    for beta in BETAS
+    for d in DIMENSIONS
+]
 _UNLABELLED_CONTENT = [
     _DVAE_ZU,
     replace(
@@ -149,11 +163,11 @@ def _on(data: str, experiments: list[Experiment]) -> list[Experiment]:
 
 EXPERIMENTS: dict[str, list[Experiment]] = {
     "synthetic": [
-        *_on("synth-stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *_POSE, _DEPTH]),
+        *_on("synth-stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
         *_on("synth-rhd", [replace(e, name=f"{e.name}-rhd") for e in (*_POSE_BASELINES, *_POSE)]),
         *_on("synth-rhd", SUPERVISION),
     ],
-    "stb": _on("stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *_POSE, _DEPTH]),
+    "stb": _on("stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
     "rhd": _on("rhd", [*_CHAPTERS, *_UNLABELLED_CONTENT, *_POSE, _DEPTH, *SUPERVISION]),
     "realhand": _on("realhand", PHOTOGRAPHS),
 }

@@ -61,8 +61,9 @@ class Experiment:
             return regression(self.steps)
         if not self.factors:
             return cross_modal(self.schedule, self.encoded, self.steps)
+        embedding = self.embedding_steps if self.embeddings else 0
         if self.schedule == "algorithm 1":
-            return algorithm_1(self.steps, self.embedding_steps)
+            return algorithm_1(self.steps, embedding)
         if self.schedule == "algorithm 2":
-            return algorithm_2(self.steps, self.inner, self.embedding_steps)
+            return algorithm_2(self.steps, self.inner, embedding)
         return both_at_once(self.steps)

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from dvae_lib.datasets.batches import Augmentation
-from dvae_lib.experiments.catalogue import PHOTOGRAPHS, SUPERVISION
+from dvae_lib.experiments.catalogue import ABLATION, PHOTOGRAPHS, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.hand import Root
 
 # Thirteen runs: images are half as large, and turned little, so that what limits them is the labels and not the steps.
-_SUPERVISION = [e.name for e in SUPERVISION]
+_SUPERVISION, _ABLATION = ([e.name for e in experiments] for experiments in (SUPERVISION, ABLATION))
 _LAPTOP_SUPERVISION = {
     "size": 32,
     "batch": 64,
@@ -24,6 +24,7 @@ _LAPTOP_STEPS = {
     "dvae-image-joint": (1100, 0),  # in the time of both steps of the other
     "dvae-zu": (1200, 400),
     "dvae-zu-without-loop": (1200, 400),
+    **dict.fromkeys(_ABLATION, (600, 0)),
     "dvae-pose": (4000, 2500),  # as many images as the two below see
     "two-stream": (2500, 0),
     "resnet": (2500, 0),
@@ -40,7 +41,7 @@ _LAPTOP_STEPS_ON_PHOTOGRAPHS = {
     "dvae-zu": (3000, 400),
 }
 # The paper's λ and β ask for less of the pose, or of the factors, and more of the prior than so few steps can give.
-_LAPTOP_SYNTHESIS = {"beta": 2.0, "on_hand": 4.0, "lr": 2e-3}
+_LAPTOP_SYNTHESIS = {"on_hand": 4.0, "lr": 2e-3}
 # Turning a hand by a small angle costs a viewpoint of this weight about as much as it costs the pose: 2 λ θ² against
 # θ² times the sum over the joints of their squared distances from the axis.
 _LAPTOP_POSE = {"weights": {"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0}, "beta": 0.002, "lr": 2e-3}
@@ -58,6 +59,7 @@ _LAPTOP_AUGMENTATION = {
 _LAPTOP_OWN = {
     "vae-pose": {"batch": 64, "lr": 5e-3, "augmentation": Augmentation(rotation=20.0)},
     **dict.fromkeys(_SUPERVISION, _LAPTOP_SUPERVISION),
+    **dict.fromkeys(_ABLATION, {"size": 32}),
 }
 # How much of each data set the smaller profiles use; without an entry, all.
 _OPTIONS: dict[str, dict[str, dict]] = {
@@ -96,9 +98,9 @@ def sized(experiment: Experiment, profile: str, root: Root) -> Experiment:
     small = replace(experiment, size=64, steps=steps[0], embedding_steps=steps[1], lr=1e-3, decay=True, width=2)
     if experiment.purpose == "synthesis":
         weights = {"image": 1.0, "pose": 16.0} | ({"tag": 0.1} if "tag" in experiment.weights else {})
-        return replace(small, weights=weights, **_LAPTOP_SYNTHESIS)
+        small = replace(small, weights=weights, beta=experiment.beta / 50, **_LAPTOP_SYNTHESIS)
+    elif experiment.factors:
+        small = replace(small, **_LAPTOP_POSE)
     if experiment.augmentation != Augmentation():
         small = replace(small, augmentation=_LAPTOP_AUGMENTATION[first])
-    if experiment.factors:
-        small = replace(small, **_LAPTOP_POSE)
     return replace(small, **_LAPTOP_OWN.get(experiment.name, {}))

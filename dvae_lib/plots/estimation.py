@@ -18,7 +18,7 @@ def no_run(like: str) -> Figure:
     return sentence(f"Nothing was trained on hands like {like.upper()}'s: set DVAE_DATA={like}, or synthetic.")
 
 
-def _blocks(rows: int, blocks: int, columns: int, gap: float = 0.35) -> tuple[Figure, np.ndarray]:
+def _blocks(rows: int, blocks: int, columns: int, gap: float = 0.6) -> tuple[Figure, np.ndarray]:
     """Empty square axes (rows, blocks, columns), the blocks side by side with a gap between them, in cells."""
     widths = ([1.0] * columns + [gap]) * (blocks - 1) + [1.0] * columns
     cell = min(1.2, 6.9 / sum(widths))
@@ -52,7 +52,7 @@ def quintets(sets: Mapping[str, Mapping[str, Tensor]], row_names: Sequence[str])
             show_image(row[0], samples["image"][i])
             for ax, name in zip(row[1:], ("cpose", "cpose read", "pose", "pose read"), strict=True):
                 show_pose(ax, samples[name][i], colour=OURS if "read" in name else TRUTH)
-            row[4].text(0.97, 0.03, f"{samples['error'][i]:.0f} mm", fontsize=7, ha="right", transform=row[4].transAxes)
+            row[4].text(1.03, 0.5, f"{samples['error'][i]:.0f} mm", fontsize=7, va="center", transform=row[4].transAxes)
     for ax, name in zip(axes[:, 0, 0], row_names, strict=True):
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for block, name in enumerate(sets):

@@ -6,7 +6,7 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from dvae_lib.intervals import interval
+from dvae_lib.intervals import Interval, interval
 from dvae_lib.networks import count_parameters
 
 
@@ -22,16 +22,21 @@ ONLY_RENDERED = Markdown(
 )
 
 
+def in_words(found: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
+    """“18.5 (18.3 to 18.7)”; a narrow column breaks it before the bracket only."""
+    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−") for value in found)
+    return f"{mean}{unit} ({low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high})"
+
+
 def share(values: Tensor, of: Tensor, each: int) -> str:
     """What the mean of values is of that of others, in per cent, with its bootstrap interval."""
-    mean, low, high = (f"{100 * value:.0f}" for value in interval(values, each, of))
-    return f"{mean} % ({low} to {high})"
+    mean, low, high = (100 * value for value in interval(values, each, of))
+    return in_words((mean, low, high), 0, unit=" %")
 
 
 def with_interval(values: Tensor, digits: int, each: int, signed: bool = False) -> str:
-    """A mean with its bootstrap interval, “18.5 (18.3 to 18.7)”."""
-    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}" for value in interval(values, each))
-    return f"{mean} ({low} to {high})".replace("-", "−")
+    """A mean with its bootstrap interval, `in_words`."""
+    return in_words(interval(values, each), digits, signed)
 
 
 _SCORES = {

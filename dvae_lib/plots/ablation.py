@@ -1,0 +1,49 @@
+"""Chapter 08: how many dimensions a β can use, and the grid of β and d (supplement, Fig. 1)."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dvae_lib.intervals import interval
+from dvae_lib.plots.hands import MUTED
+
+
+def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: int = 64) -> Figure:
+    """The number of principal variances above β, over β, of each spectrum (n,); a dot at the paper's β, a line at d."""
+    figure, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    for name, variances in spectra.items():
+        levels = torch.logspace(-4, 3, 300, dtype=variances.dtype)
+        (line,) = ax.plot(levels, (variances > levels[:, None]).sum(1), label=name)
+        k = int((variances > papers[name]).sum())
+        ax.plot(papers[name], k, "o", color=line.get_color())
+        ax.annotate(f"paper's β: {k}", (papers[name], k), xytext=(6, 6), textcoords="offset points", fontsize=9)
+    ax.axhline(d, color=MUTED, linestyle="--", linewidth=1, label=f"d = {d}")
+    ax.set(xscale="log", yscale="log", ylim=(0.8, None), xlabel="β", ylabel="dimensions with a use")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.legend(fontsize=9)
+    return figure
+
+
+def beta_d(found: Mapping[tuple[float, int], Mapping[str, Tensor]], each: int = 1) -> Figure:
+    """The supplement's Fig. 1: of each β and d, the image's reconstruction error (left) and the divergence (right).
+
+    found: by (β, d), of each test sample (N,) the “reconstruction” and the “KL”, in nats; each: see
+    `intervals.interval`. Bars are 95 % intervals.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
+    betas, dimensions = (sorted(set(values)) for values in zip(*found, strict=True))
+    titles = {"reconstruction": "mean squared error of the image", "KL": "KL divergence (nats)"}
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        for place, (d, marker) in enumerate(zip(dimensions, "os^Dv", strict=False)):
+            means, lows, highs = zip(*(interval(found[b, d][name], each) for b in betas), strict=True)
+            x = [b * 1.06 ** (place - len(dimensions) // 2) for b in betas]  # side by side
+            (line,) = ax.plot(x, means, marker=marker, markersize=5, label=f"d = {d}")
+            ax.vlines(x, lows, highs, color=line.get_color())
+        ax.set(xscale="log", xlabel="β", ylabel=title)
+        ax.set_xticks(betas, [f"{b:g}" for b in betas])
+        ax.minorticks_off()
+    axes[0].legend(fontsize=9)
+    return figure
