@@ -93,42 +93,6 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
     return Pairs(index, content_of_j, asked, truth, torch.from_numpy(far), posed, len(kinds) - 1)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Rendered hands of every combination of factors' values: batch of N = n_1 · … · n_K, the last factor's values
-    following one another. shape: (n_1, …, n_K).
-    """
-
-    shape: tuple[int, ...]
-    batch: Batch
-
-
-def draw_grid(run: Run, factors: Sequence[Sequence[str]], counts: Sequence[int], seed: int = 0) -> Grid:
-    """Values of factors from test samples of a run on rendered hands, drawn in all combinations.
-
-    factors: each the names of what it is of a scene (`synthetic.scenes.FACTORS`), () for all that the others are not.
-        That one takes samples of as many contents as there are; its tag is the sample itself.
-    counts: how many values of each; fewer where there are no more.
-    """
-    dataset, test = run.parts("test")[0]
-    rng, content = np.random.default_rng(seed), np.asarray(dataset["content"])
-    picks = []
-    for names, count in zip(factors, counts, strict=True):
-        order = rng.permutation(test)
-        if not names:  # one of each content first
-            order = order[np.sort(np.unique(content[order], return_index=True)[1])]
-        picks.append(order[:count])
-    index = np.stack([axis.ravel() for axis in np.meshgrid(*picks, indexing="ij")], 1)
-    rest = next((i for i, names in enumerate(factors) if not names), None)
-    base = np.full(len(index), rng.choice(test)) if rest is None else index[:, rest]
-    source = open_source(dataset.name, **run.experiment.options.get(dataset.name, {}))
-    scene = source.scene(base)
-    for names, own in zip(factors, index.T, strict=True):
-        scene = replace(scene, source.scene(own), *names)
-    batch = _render(run, source, scene)
-    return Grid(tuple(map(len, picks)), batch | {"tag": images(run, base)})
-
-
 @torch.inference_mode()
 def encode(model: DVAE, asked: Batch) -> Tensor:
     """z (N, d), each part the mean of its posterior: the pose's from the pose, the content's from the image."""

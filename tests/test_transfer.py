@@ -44,24 +44,6 @@ def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
         assert len(set(of_pose[:, 0])) == 1 and len(set(content[of_pose[:, 1]])) == 5
 
 
-def test_a_grid_has_every_combination(run):
-    grid = transfer.draw_grid(run, [("pose", "viewpoint"), ()], (3, 4))
-    assert grid.shape == (3, 4)
-    pose, image, tag = (grid.batch[name].unflatten(0, grid.shape) for name in ("pose", "image", "tag"))
-    torch.testing.assert_close(pose, pose[:, :1].expand_as(pose), atol=1e-3, rtol=0)  # one person
-    assert not torch.allclose(pose[0], pose[1], atol=0.01)
-    assert torch.equal(tag, tag[:1].expand_as(tag)) and not torch.equal(tag[0, 0], tag[0, 1])
-    assert len({image[i, j].numpy().tobytes() for i in range(3) for j in range(4)}) == 12
-
-
-def test_a_grid_of_gestures_and_viewpoints_leaves_all_else(run):
-    grid = transfer.draw_grid(run, [("pose",), ("viewpoint",)], (3, 2))
-    cpose, viewpoint = (grid.batch[name].unflatten(0, grid.shape) for name in ("cpose", "viewpoint"))
-    torch.testing.assert_close(cpose, cpose[:, :1].expand_as(cpose), atol=1e-3, rtol=0)
-    torch.testing.assert_close(viewpoint, viewpoint[:1].expand_as(viewpoint), atol=1e-3, rtol=0)
-    assert torch.equal(grid.batch["tag"], grid.batch["tag"][:1].expand_as(grid.batch["tag"]))
-
-
 def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
     dataset, _ = run.parts("test")[0]
     scenes, original = [], transfer._render

@@ -112,13 +112,16 @@ def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction])
     for values, colour, name in ((hands, OURS, "hands"), (others, TRUTH, "no hand")):
         ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.75, label=name)
     ax.set(xscale="log", xlabel="the two readings apart (mm)", ylabel="share")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.legend(fontsize=9)
+    ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if ends.min() <= mm <= ends.max()]
+    ax.set_xticks(ticks, [str(mm) for mm in ticks])
+    ax.minorticks_off()
+    ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     for picture, example in zip(pictures, examples, strict=True):
         box, (height, width) = example.box, example.photograph.shape[:2]
         picture.imshow(example.photograph)
         picture.set(xlim=(box.left, min(width, box.left + box.side)), ylim=(min(height, box.top + box.side), box.top))
-        picture.set(xticks=[], yticks=[], title=f"{example.apart:.0f} mm")
+        picture.set(xticks=[], yticks=[])
+        picture.set_title(f"{example.apart:.0f} mm", fontsize=9)
     return figure
 
 
