@@ -49,7 +49,7 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        return (self.folder / EVALUATION).exists()
+        return all((self.folder / name).exists() for name in (EVALUATION, ERRORS))
 
     @property
     def evaluation(self) -> dict:
