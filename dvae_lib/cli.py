@@ -120,7 +120,7 @@ def predict(
         raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
     box = photographs.Box(*crop) if crop else None
     answers = []
-    usual, size = errors["image"].get("apart"), chosen.experiment.size
+    usual, size = errors["image"].get("contradiction"), chosen.experiment.size
     for prediction in photographs.predict(model, images, size, box, right, bone, usual):
         if prediction.warning:
             typer.secho(prediction.warning, err=True, fg="yellow")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import entropy
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
@@ -108,10 +110,11 @@ def dci(codes: NDArray, parts: Sequence[slice] | None = None, seed: int = 0) -> 
     importance = np.stack(columns, 1)
     if parts is not None:
         importance = np.stack([importance[part].sum(0) for part in parts])
-    of_dimension = importance.sum(1)
-    single = 1 - _entropy(importance / np.maximum(of_dimension, 1e-12)[:, None], axis=1)
-    whole = 1 - _entropy(importance, axis=0)
-    disentanglement = (single * of_dimension).sum() / of_dimension.sum()
+    dimensions, count = importance.shape
+    used = importance[importance.sum(1) > 0]  # the others serve nobody
+    single = 1 - entropy(used, base=count, axis=1)
+    whole = 1 - entropy(importance, base=dimensions, axis=0)
+    disentanglement = np.average(single, weights=used.sum(1))
     return DCI(importance, float(disentanglement), float(whole.mean()), float(np.mean(accuracy)))
 
 
@@ -124,9 +127,9 @@ def regressed(codes: NDArray, targets: NDArray, folds: int = 10, seed: int = 0) 
     grid = {"kernelridge__alpha": 10.0 ** np.arange(-3, 2), "kernelridge__gamma": np.array([0.1, 1.0]) / codes.shape[1]}
     ridge = make_pipeline(StandardScaler(), KernelRidge(kernel="rbf"))
     search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=3)
-    mean = targets.mean(0)  # a kernel ridge has no constant of its own
-    split = KFold(folds, shuffle=True, random_state=seed)
-    return mean + cross_val_predict(search, codes, targets - mean, cv=split)
+    # A kernel ridge has no constant of its own: the mean of the others is taken away first.
+    centred = TransformedTargetRegressor(search, transformer=StandardScaler(with_std=False))
+    return cross_val_predict(centred, codes, targets, cv=KFold(folds, shuffle=True, random_state=seed))
 
 
 def _at(codes: NDArray, values: NDArray) -> NDArray:
@@ -138,9 +141,3 @@ def _flat(codes: NDArray) -> tuple[NDArray, NDArray]:
     """The codes (N, d) of the grid, and the value of every factor (N, K)."""
     factors = np.stack([axis.ravel() for axis in np.indices(codes.shape[:-1])], 1)
     return codes.reshape(-1, codes.shape[-1]), factors
-
-
-def _entropy(p: NDArray, axis: int) -> NDArray:
-    """Of distributions along an axis, as a share of the largest there can be."""
-    terms = np.where(p > 0, p * np.log(np.maximum(p, 1e-300)), 0.0)
-    return -terms.sum(axis) / np.log(p.shape[axis])

@@ -41,6 +41,11 @@ def composed(means: Mapping[str, Tensor]) -> Tensor:
     return compose(means["cpose"], project_to_rotation(means["viewpoint"].float()))
 
 
+def contradiction(means: Mapping[str, Tensor]) -> Tensor:
+    """How far the decoded pose is from the `composed` one (B,): the mean over all joints, in bone scales."""
+    return (composed(means) - means["pose"]).norm(dim=-1).mean(-1)
+
+
 @torch.inference_mode()
 def evaluate(model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[str, Tensor], root: Root) -> Evaluation:
     """All that is read from every source, against the truth: from each encoder's mean; of a dVAE also from “factors”.
@@ -50,9 +55,9 @@ def evaluate(model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[s
     The report has for the mean pose and each source its end-point error in mm (`epe`), also as a share of the mean
     pose's (`relative`), and all else of `metrics.PoseScores` (`scores`); for CPose the EPE in mm; for the viewpoint the
     mean angle in degrees; where both are decoded the EPE of the pose `composed` of them, which is `epe` too if no pose
-    is decoded, and how far `apart` it is from the one decoded, in mm; for keypoints the mean distance, where the crop
-    spans 2; for images the root mean square error on [−1, 1]; of a VAE the KL in nats, and the bound that training
-    maximises, one z a sample.
+    is decoded, and how far `apart` it is from the one decoded, in mm, or as their `contradiction`; for keypoints the
+    mean distance, where the crop spans 2; for images the root mean square error on [−1, 1]; of a VAE the KL in nats,
+    and the bound that training maximises, one z a sample.
     """
     model.eval()
     torch.manual_seed(0)
@@ -96,6 +101,7 @@ def _errors(means: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[st
         found["composed"] = joint_errors(together, batch)
         if "pose" in means:
             found["apart"] = joint_errors(together, {**batch, "pose": means["pose"]})
+            found["contradiction"] = contradiction(means)
         found.setdefault("pose", found["composed"])
     return found
 

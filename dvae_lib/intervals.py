@@ -1,4 +1,4 @@
-"""How sure a number is, and a comparison of two on the same samples: bootstrap intervals (chapters 04 to 09)."""
+"""How sure a number is, and a comparison of two on the same samples: bootstrap intervals (chapters 04 to 08)."""
 
 from collections.abc import Mapping
 
@@ -53,6 +53,12 @@ def verdict(found: Interval, limit: float) -> str:
     if mean <= limit:
         return "It holds, with the whole interval." if high <= limit else "It holds, but the interval reaches beyond."
     return "It does not hold." if low > limit else "It does not hold, but the interval leaves it open."
+
+
+def answer(found: Interval, sign: int = 1) -> str:
+    """Whether something is above zero, or with sign −1 below it: “yes”, “no” or, if its interval has zero, “open”."""
+    low, high = sorted(sign * end for end in found[1:])
+    return "yes" if low > 0 else "no" if high < 0 else "open"
 
 
 def improvement(errors: Tensor, over: Tensor, each: int = 1) -> Interval:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dvae_lib.canonical import project_to_rotation
 from dvae_lib.datasets.crop import crop
-from dvae_lib.evaluation import composed
+from dvae_lib.evaluation import contradiction
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, mirror
 from dvae_lib.models import DVAE, CrossModalVAE
@@ -123,7 +123,7 @@ def predict(
     into the crop.
     size: pixels of the model's crop. box: the same in every photograph. right: whether they show right hands.
     bone: the length in mm of the proximal phalanx of the middle finger, which no photograph tells; 40 is an adult's.
-    usual: (N,) of test images how far `apart` their readings are, in mm (`Run.errors`). The latent of an image without
+    usual: (N,) the `evaluation.contradiction` of test images (`Run.errors`). The latent of an image without
         a hand was never decoded in training, and there the decoders contradict each other (chapter 12).
 
     Raises UserError if an image cannot be read or no square around the hand is known.
@@ -134,7 +134,7 @@ def predict(
     model.eval()
     q = (model.embed if isinstance(model, DVAE) else model.encode)("image", image.flip(-1) if right else image)
     means = model.decode(q.mean)
-    together = composed(means) if "cpose" in means else None
+    apart = contradiction(means) if {"pose", "cpose"} <= means.keys() else None
     drawn = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((_DRAWS,))])
     spread = bone * (drawn - drawn.mean(0)).square().sum(-1).mean(0).sqrt()
 
@@ -147,12 +147,12 @@ def predict(
             pixels = (keypoints + 1) / 2 * own.side + torch.tensor([own.left, own.top])
             answer = replace(answer, keypoints=pixels)
         if "cpose" in means:
-            apart = bone * (together[i] - means["pose"][i]).norm(dim=-1).mean().item()
-            doubt = None if usual is None else (usual < apart).float().mean().item()
+            doubt = None if usual is None else (usual < apart[i]).float().mean().item()
             viewpoint = project_to_rotation(means["viewpoint"][i])
             if right:  # of the hand before the mirror, as `canonical.canonicalise` has it
                 viewpoint = torch.diag(torch.tensor([1.0, 1.0, -1.0])) @ mirror(viewpoint)
-            answer = replace(answer, cpose=bone * means["cpose"][i], viewpoint=viewpoint, apart=apart, doubt=doubt)
+            answer = replace(answer, cpose=bone * means["cpose"][i], viewpoint=viewpoint)
+            answer = replace(answer, apart=bone * apart[i].item(), doubt=doubt)
         found.append(answer)
     return found
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dvae_lib.intervals import comparable, improvement, interval, together, verdict
+from dvae_lib.intervals import answer, comparable, improvement, interval, together, verdict
 
 
 def test_intervals_are_those_of_the_mean_and_know_what_belongs_together():
@@ -51,6 +51,14 @@ def test_a_sample_that_one_method_has_no_error_for_is_left_out_of_all():
 def test_a_verdict_says_what_the_numbers_say(found, holds, sure):
     said = verdict(found, 1.1)
     assert said.startswith("It holds" if holds else "It does not hold") and ("but" in said) == (not sure)
+
+
+@pytest.mark.parametrize(
+    "found, up, down",
+    [((2, 1, 3), "yes", "no"), ((-2, -3, -1), "no", "yes"), ((1, -1, 3), "open", "open"), ((0, 0, 0), "open", "open")],
+)
+def test_an_answer_takes_the_whole_interval(found, up, down):
+    assert answer(found) == up and answer(found, -1) == down
 
 
 def test_an_improvement_is_a_share_of_the_others_mean():

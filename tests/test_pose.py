@@ -85,7 +85,7 @@ def report(batch, **means):
 
 def test_the_truth_has_no_error(batch):
     scores = report(batch, **{name: batch[name] for name in LABELS})
-    for name in ("epe", "cpose", "viewpoint", "composed", "apart"):
+    for name in ("epe", "cpose", "viewpoint", "composed", "apart", "contradiction"):
         assert scores[name] == pytest.approx(0, abs=0.05), name
 
 

@@ -109,7 +109,7 @@ def test_readings_that_contradict_each_other_are_doubted(photograph):
     pose = torch.randn(21, 3, generator=torch.Generator().manual_seed(0))
     pose = pose - pose[:1]
     model = Known(pose)
-    usual = torch.linspace(1, 100, 100)  # mm
+    usual = torch.linspace(1, 100, 100) / 50  # in bones
     answer = one(model, photograph, 32, bone=50.0, usual=usual)
     assert answer.apart == pytest.approx(0, abs=1e-2) and answer.doubt == 0 and answer.warning is None
     for mm, share in ((60.5, 0.60), (96.5, 0.96)):
@@ -117,6 +117,9 @@ def test_readings_that_contradict_each_other_are_doubted(photograph):
         answer = one(model, photograph, 32, bone=50.0, usual=usual)
         assert answer.apart == pytest.approx(mm, rel=1e-4) and answer.doubt == pytest.approx(share)
     assert "photo.png: the two readings of the pose are 96 mm apart, more than in 96 % of" in answer.warning
+    # Neither the length of a bone nor the mirror makes a hand more of one.
+    for options in ({"bone": 10.0}, {"bone": 90.0}, {"right": True}):
+        assert one(model, photograph, 32, usual=usual, **options).doubt == answer.doubt
     assert one(model, photograph, 32).warning is None  # nothing to compare with
     assert one(Echo(), photograph, 32, usual=usual).warning is None  # has one reading only
 

@@ -58,7 +58,7 @@ _LABELLED_CONTENT = [
     _DVAE_IMAGE,
     replace(_DVAE_IMAGE, name="dvae-image-joint", about="the same, both steps at once (Eq. 5)", schedule="joint"),
 ]
-# Supplement, Sec. C: d is split in halves. The figure's values are not printed; the paper's choices are in the middle.
+# Supplement, Sec. C: d is split in halves. Its text does not say which values; the paper's choices are in the middle.
 BETAS, DIMENSIONS = (10, 100, 1000), (8, 64, 256)
 ABLATION = [
     replace(

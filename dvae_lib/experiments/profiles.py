@@ -7,7 +7,7 @@ from dvae_lib.experiments.catalogue import ABLATION, PHOTOGRAPHS, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.hand import Root
 
-# Thirteen runs: images are half as large, and turned little, so that what limits them is the labels and not the steps.
+# Thirteen runs: images are half as large, and turned little, so that where labels are few it is they that limit them.
 _SUPERVISION, _ABLATION = ([e.name for e in experiments] for experiments in (SUPERVISION, ABLATION))
 _LAPTOP_SUPERVISION = {
     "size": 32,
