@@ -47,7 +47,7 @@ class Pairs:
     each: int
 
 
-def _samples(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
+def samples_at(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
     """Samples of a run's first data set, as they are."""
     dataset, _ = run.parts("test")[0]
     return Batches([(dataset, indices)], 256, names, root=run.experiment.root)
@@ -55,10 +55,10 @@ def _samples(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> B
 
 def images(run: Run, chosen: NDArray) -> Tensor:
     """The images (N, 3, S, S) of samples (N,) of a run's first data set."""
-    return torch.cat([batch["image"] for batch in _samples(run, chosen).in_order()])
+    return torch.cat([batch["image"] for batch in samples_at(run, chosen).in_order()])
 
 
-def _render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
+def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
     """A batch of scenes, the crop cut anew as the protocol does around any hand."""
     raw = source.render(protocol_window(scene), run.experiment.size)
     block = {name: torch.as_tensor(raw[name]) for name in _FIELDS}
@@ -85,7 +85,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
     n = len(index)
     far = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
     truth, posed = (
-        _render(run, source, replace(of_content, pose, "pose", "viewpoint")) for pose in (of_pose, of_pose[far])
+        render(run, source, replace(of_content, pose, "pose", "viewpoint")) for pose in (of_pose, of_pose[far])
     )
     image = images(run, index[:, 1])
     asked = {"pose": truth["pose"], "image": image, "tag": image}
@@ -114,14 +114,14 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
     """
     dataset, train = run.parts("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
-    poses = torch.cat([batch["pose"] for batch in _samples(run, train, ()).in_order()])
+    poses = torch.cat([batch["pose"] for batch in samples_at(run, train, ()).in_order()])
     distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.asked["pose"]])
     right = content == pairs.content[:, None]
     nearest = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
 
     kinds = pairs.content.unique()
     totals = torch.zeros(len(kinds), *pairs.asked["image"].shape[1:])
-    for batch, own in zip(_samples(run, train).in_order(), content.split(256), strict=True):
+    for batch, own in zip(samples_at(run, train).in_order(), content.split(256), strict=True):
         for k, kind in enumerate(kinds):
             totals[k] += batch["image"][own == kind].sum(0)
     counts = (content == kinds[:, None]).sum(1)
@@ -155,6 +155,16 @@ def score(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> dict[str, T
         "epe": read_off(images, truth, estimator),
         "background": _rmse(images, truth["image"], ~truth["hand"]),
     }
+
+
+@torch.inference_mode()
+def recognised(images: Tensor, pairs: Pairs) -> Tensor:
+    """1 for each of images (N, 3, S, S) that shows the room asked for, else 0 (N,): where nobody is, the nearest of the
+    true images of its pose in all contents is the right one.
+    """
+    truth, hand, drawn = (x.unflatten(0, (-1, pairs.each)) for x in (pairs.truth["image"], pairs.truth["hand"], images))
+    apart = torch.stack([_rmse(drawn, truth[:, [k]], ~hand[:, [k]]) for k in range(pairs.each)], -1)
+    return (apart.argmin(-1) == torch.arange(pairs.each)).float().flatten()
 
 
 def _rmse(a: Tensor, b: Tensor, where: Tensor) -> Tensor:

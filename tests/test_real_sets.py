@@ -36,7 +36,7 @@ ABLATION = [f"ablation-{beta}-{d}" for beta in (10, 100, 1000) for d in (8, 64, 
 # Of the four frames of each of STB's sequences, two lie in blocks that are held out from synthesis.
 TESTED = [
     *(("stb", name, 8) for name in (*CROSS_MODAL, *POSE)),
-    *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", *UNLABELLED, *ABLATION)),
+    *(("stb", name, 24) for name in ("dvae-image", "dvae-image-joint", "dvae-image-8", *UNLABELLED, *ABLATION)),
     *(("rhd", name, 8) for name in (*CROSS_MODAL, *UNLABELLED, *POSE, *SUPERVISION)),
 ]
 

@@ -46,7 +46,7 @@ def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
 
 def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
     dataset, _ = run.parts("test")[0]
-    scenes, original = [], transfer._render
+    scenes, original = [], transfer.render
     monkeypatch.setattr(
         transfer, "_render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
     )
@@ -72,7 +72,7 @@ def test_a_sample_put_into_its_own_content_is_itself(run):
     dataset, test = run.parts("test")[0]
     source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
     scene = source.scene(test[:3])
-    again = transfer._render(run, source, transfer.replace(scene, scene, "pose", "viewpoint"))
+    again = transfer.render(run, source, transfer.replace(scene, scene, "pose", "viewpoint"))
     torch.testing.assert_close(again["image"], transfer.images(run, test[:3]), atol=0, rtol=0)
 
 
@@ -139,7 +139,7 @@ def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
     dataset, test = run.parts("test")[0]
     source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
     mask = source.render(source.scene(test[:20]), 32)["mask"]
-    person = transfer._render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
+    person = transfer.render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
     assert (mask == 1).any() and np.array_equal(person, mask > 0)
 
 
@@ -166,3 +166,9 @@ def test_a_walk_moves_one_part_and_ends_at_the_other(model):
     assert torch.equal(model.part(way, "pose"), model.part(start, "pose").expand(5, -1, -1))
     torch.testing.assert_close(model.part(way[-1], "tag"), model.part(end, "tag"))
     torch.testing.assert_close(model.part(way[2], "tag"), model.part(start + end, "tag") / 2)
+
+
+def test_a_true_image_is_recognised_by_its_room_and_another_room_is_not(pairs):
+    assert transfer.recognised(pairs.truth["image"], pairs).mean() == 1
+    others = pairs.truth["image"].unflatten(0, (-1, pairs.each)).roll(1, 1).flatten(0, 1)
+    assert transfer.recognised(others, pairs).mean() == 0

@@ -57,6 +57,12 @@ _DVAE_ZU = replace(
 _LABELLED_CONTENT = [
     _DVAE_IMAGE,
     replace(_DVAE_IMAGE, name="dvae-image-joint", about="the same, both steps at once (Eq. 5)", schedule="joint"),
+    replace(
+        _DVAE_IMAGE,
+        name="dvae-image-8",
+        about="the same with d = 8, for the β-VAE score (supplement, Sec. E)",
+        factors={"pose": 4, "tag": 4},
+    ),
 ]
 # Supplement, Sec. C: d is split in halves. Its text does not say which values; the paper's choices are in the middle.
 BETAS, DIMENSIONS = (10, 100, 1000), (8, 64, 256)

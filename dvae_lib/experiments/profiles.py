@@ -7,8 +7,8 @@ from dvae_lib.experiments.catalogue import ABLATION, PHOTOGRAPHS, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.hand import Root
 
-# Thirteen runs: images are half as large, and turned little, so that where labels are few it is they that limit them.
 _SUPERVISION, _ABLATION = ([e.name for e in experiments] for experiments in (SUPERVISION, ABLATION))
+# Thirteen runs: images are half as large, and turned little, so that where labels are few it is they that limit them.
 _LAPTOP_SUPERVISION = {
     "size": 32,
     "batch": 64,
@@ -22,6 +22,7 @@ _LAPTOP_STEPS = {
     "cross-modal-depth": (800, 0),
     "dvae-image": (1500, 400),
     "dvae-image-joint": (1100, 0),  # in the time of both steps of the other
+    "dvae-image-8": (1000, 600),
     "dvae-zu": (1200, 400),
     "dvae-zu-without-loop": (1200, 400),
     **dict.fromkeys(_ABLATION, (600, 0)),
@@ -59,7 +60,8 @@ _LAPTOP_AUGMENTATION = {
 _LAPTOP_OWN = {
     "vae-pose": {"batch": 64, "lr": 5e-3, "augmentation": Augmentation(rotation=20.0)},
     **dict.fromkeys(_SUPERVISION, _LAPTOP_SUPERVISION),
-    **dict.fromkeys(_ABLATION, {"size": 32}),
+    **{e.name: {"size": 32, "beta": e.beta} for e in ABLATION},  # their β is what is asked about
+    "dvae-image-8": {"size": 32},
 }
 # How much of each data set the smaller profiles use; without an entry, all.
 _OPTIONS: dict[str, dict[str, dict]] = {

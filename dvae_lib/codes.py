@@ -1,0 +1,159 @@
+"""Latents whose factors are known: of hands drawn in all combinations, and of test samples (chapter 9).
+
+`disentanglement` has the scores that are asked of them.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dvae_lib.datasets import open_source
+from dvae_lib.datasets.batches import Batches
+from dvae_lib.datasets.synthetic import SyntheticSource
+from dvae_lib.disentanglement import regressed
+from dvae_lib.intervals import Interval, interval
+from dvae_lib.metrics import joint_errors
+from dvae_lib.models import DVAE, CrossModalVAE
+from dvae_lib.runs import Run
+from dvae_lib.synthetic.scenes import replace
+from dvae_lib.transfer import images, render, samples_at
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rendered hands of every combination of two factors' values, n_1 and n_2 of them.
+
+    batch: n_1 · n_2 samples, the second factor's values following one another.
+    """
+
+    shape: tuple[int, int]
+    batch: Mapping[str, Tensor]
+
+    def of(self, z: Tensor) -> NDArray:
+        """Latents (n_1 · n_2, d) of the samples as `disentanglement` wants them: (n_1, n_2, d)."""
+        return z.unflatten(0, self.shape).numpy()
+
+
+def _source(run: Run) -> tuple[SyntheticSource, NDArray]:
+    """The renderer's data set of a run, and its test samples."""
+    dataset, test = run.parts("test")[0]
+    return open_source(dataset.name, **run.experiment.options.get(dataset.name, {})), test
+
+
+def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
+    """Poses of test samples of a run on rendered hands, each drawn in the scene of one test sample of every content.
+
+    The tag of a sample is the image of its content's own scene.
+    """
+    source, test = _source(run)
+    order = np.random.default_rng(seed).permutation(test)
+    _, first = np.unique(source.scene(order).content, return_index=True)
+    i, j = (axis.ravel() for axis in np.meshgrid(order[:poses], order[first], indexing="ij"))
+    scene = replace(source.scene(j), source.scene(i), "pose", "viewpoint")
+    return Grid((len(i) // len(first), len(first)), render(run, source, scene) | {"tag": images(run, j)})
+
+
+def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
+    r"""Gestures of test samples of a run on rendered hands, each from the viewpoints of others, in the scene of one.
+
+    A label's viewpoint R is not the renderer's V: some joints that define it move with the gesture (`canonical`). Where
+    V draws a gesture with the label R, $V' = M R_{wanted}^T R M V$ draws it with the label that is wanted. M mirrors x
+    for a right hand, which batches show as a left one.
+    """
+    source, test = _source(run)
+    order = np.random.default_rng(seed).permutation(test)
+    base, gestures, views = order[0], order[1 : count + 1], order[-count:]
+    scene = replace(source.scene(np.full(len(gestures), base)), source.scene(gestures), "pose")
+    R = render(run, source, scene)["viewpoint"].numpy()
+    wanted = next(samples_at(run, views, ()).in_order())["viewpoint"].numpy()
+    M = np.diag([-1.0 if scene.right[0] else 1.0, 1.0, 1.0])
+    turned = M @ wanted.mT[None] @ (R @ M @ scene.viewpoint)[:, None]
+    i = np.repeat(np.arange(len(gestures)), len(views))
+    scene = dataclasses.replace(scene[i], viewpoint=turned.reshape(-1, 3, 3))
+    return Grid((len(gestures), len(views)), render(run, source, scene) | {"tag": images(run, np.full(len(i), base))})
+
+
+@torch.inference_mode()
+def of_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tensor:
+    """z (N, d), the mean of the posterior given the image."""
+    encode = model.embed if isinstance(model, DVAE) else model.encode
+    return encode("image", batch["image"]).mean
+
+
+SYMBOLS = {
+    "cpose from image": r"$\mathbf z_{\mathbf y_1} \mid \mathbf x$",
+    "cpose from labels": r"$\mathbf z_{\mathbf y_1} \mid \mathbf y_1$",
+    "viewpoint from image": r"$\mathbf z_{\mathbf y_2} \mid \mathbf x$",
+    "viewpoint from labels": r"$\mathbf z_{\mathbf y_2} \mid \mathbf y_2$",
+    "z_cross": r"$\mathbf z_{cross} \mid \mathbf x$",
+    "noise": "noise",
+}
+# Supplement, Table 4: the AUC of CPose, and the squared error of the viewpoint.
+_AUC, _MSE = (0.773, 0.779, 0.561, 0.562, 0.782, 0.555), (1.84, 1.99, 1.26, 1.27, 1.09, 2.15)
+PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMBOLS, _AUC, _MSE, strict=True)}
+
+
+def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[str, Tensor]]:
+    """The supplement's Table 4, of a dVAE of CPose and viewpoint: what regression finds of either in parts of z.
+
+    A column for each of `SYMBOLS`, and in each the errors of test samples spread evenly: “cpose” in mm (N, 21),
+    “viewpoint” squared and summed over its nine numbers (N,).
+    """
+    (dataset, test), model, upper = run.parts("test")[0], run.load(), cross_modal.load()
+    chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
+    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        sources = {"labels": model.join({name: q.sample() for name, q in model.encode(batch).items()})}
+        sources["image"] = model.embed("image", batch["image"]).sample()
+        crossed = upper.encode("image", batch["image"]).sample()
+    columns = {f"{name} from {of}": model.part(z, name) for of, z in sources.items() for name in model.factors}
+    columns |= {"z_cross": crossed, "noise": torch.randn_like(crossed)}
+    return {name: _regression_errors(columns[name], batch) for name in SYMBOLS}
+
+
+def _regression_errors(z: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    read = {
+        name: torch.from_numpy(regressed(z.double().numpy(), batch[name].flatten(1).double().numpy()))
+        for name in ("cpose", "viewpoint")
+    }
+    cpose = read["cpose"].unflatten(1, (21, 3)).float()
+    return {
+        "cpose": joint_errors(cpose, {**batch, "pose": batch["cpose"]}),
+        "viewpoint": (read["viewpoint"] - batch["viewpoint"].flatten(1)).square().sum(1).float(),
+    }
+
+
+def area(errors: Tensor) -> Tensor:
+    """Joints' errors (N, 21) in mm as each sample's AUC (N,) of 0 to 50 mm; which range Table 4 has, is not said."""
+    return (1 - errors / 50).clamp(0, 1).nanmean(1)
+
+
+def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, each: int = 1) -> Interval:
+    """What the other's part tells of a factor, as a share of what its own part tells, in per cent, with its interval.
+
+    Telling is being better than the column of noise. columns: of Table 4, values (N,) of the samples by factor; source:
+    “labels” or “image”; each: see `intervals.interval`.
+    """
+    own, other = _columns(factor, source)
+    noise = columns["noise"][factor]
+    told = [columns[name][factor] - noise for name in (other, own)]
+    mean, low, high = (100 * value for value in interval(told[0], each, told[1]))
+    return mean, low, high
+
+
+def leak_as_printed(factor: str, source: str) -> float:
+    """The same of the numbers that the paper prints."""
+    own, other = (PRINTED[name][factor] - PRINTED["noise"][factor] for name in _columns(factor, source))
+    return 100 * other / own
+
+
+def _columns(factor: str, source: str) -> tuple[str, str]:
+    """A factor's own column and the other's."""
+    other = "viewpoint" if factor == "cpose" else "cpose"
+    return f"{factor} from {source}", f"{other} from {source}"
