@@ -1,4 +1,4 @@
-"""The command `dvae`: list, train, predict."""
+"""The command `dvae`: list, train, predict, report."""
 
 import functools
 import json
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dvae_lib import settings
-from dvae_lib.files import UserError, atomic_write
+from dvae_lib.files import UserError, atomic_write, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -39,14 +39,12 @@ def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
 
 
 def _runs(profile: str | None, data: str | None, root: str | None) -> dict:
-    from dvae_lib.experiments import experiments  # torch takes seconds to import; --help should not
-    from dvae_lib.runs import Run
+    from dvae_lib.runs import every_run  # torch takes seconds to import; --help should not
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")
     _check(root, settings.ROOT_JOINTS, "root joint")
-    profile = profile or settings.profile()
-    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root).items()}
+    return every_run(profile, data, root)
 
 
 def _pick(runs: dict, name: str):
@@ -76,6 +74,9 @@ def train(
     data: Data = None,
     root: RootJoint = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time with --all; one a core up to four, or one on a GPU.")
+    ] = None,
 ) -> None:
     """Trains an experiment, or resumes it where it was left."""
     if everything == (name is not None):
@@ -87,8 +88,9 @@ def train(
         if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
             kinds.append("realhand")
         chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root).values()]
-    for run in chosen:
-        run.train(device)
+    from dvae_lib.parallel import train_all
+
+    for run in train_all(chosen, device, jobs):
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
 
 
@@ -129,3 +131,28 @@ def predict(
             photographs.draw(prediction).savefig(temporary)
         answers.append(prediction.as_dict() | {"drawing": str(drawing)})
     typer.echo(json.dumps(answers, indent=1))
+
+
+@app.command()
+@_spoken
+def report(
+    out: Annotated[Path | None, typer.Option("--json", help="A file for all of it, as JSON.")] = None,
+    profile: Profile = None,
+    data: Data = None,
+    root: RootJoint = None,
+) -> None:
+    """The papers' figures, tables and claims against the trained runs. The exit status is 1 if a claim fails."""
+    from dvae_lib.report import report as make
+
+    found = make(_runs(profile, data, root))
+    for claim in found.claims:
+        typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}", bold=True)
+        for measure in claim.measures:
+            typer.echo(f"   {'+' if measure.holds else '−'} {measure.what}: {measure}")
+    for row in found.rows:
+        numbers = f"   {row.ours} (printed: {row.printed})" if row.printed else ""
+        typer.echo(f"{row.item.printed:28}{row.item.label:28}{row.verdict}{numbers}")
+    if out:
+        write_json(out, found.as_dict())
+    if found.failed:
+        raise UserError(f"Of the ten claims these fail: {', '.join(map(str, found.failed))}.")

@@ -47,14 +47,6 @@ def comparable(errors: Mapping[object, Tensor], each: int = 1) -> dict[object, T
     return {name: values[shown][:left] for name, values in errors.items()}
 
 
-def verdict(found: Interval, limit: float) -> str:
-    """Whether something is at most `limit`, by its mean and the ends of its interval."""
-    mean, low, high = found
-    if mean <= limit:
-        return "It holds, with the whole interval." if high <= limit else "It holds, but the interval reaches beyond."
-    return "It does not hold." if low > limit else "It does not hold, but the interval leaves it open."
-
-
 def answer(found: Interval, sign: int = 1) -> str:
     """Whether something is above zero, or with sign −1 below it: “yes”, “no” or, if its interval has zero, “open”."""
     low, high = sorted(sign * end for end in found[1:])

@@ -7,7 +7,11 @@ recipe, is the same folder: trained once, loaded ever after.
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
 from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import filelock
@@ -21,14 +25,15 @@ from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.evaluation import Model, evaluate, mean_labels
-from dvae_lib.experiments import Experiment, find
+from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.files import atomic_write, read_json, write_json
+from dvae_lib.hand import Root
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor
 from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
 
-CONFIG, EVALUATION, ERRORS = "config.json", "evaluation.json", "errors.safetensors"
+CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
 
 
 @dataclass
@@ -54,6 +59,11 @@ class Run:
     @property
     def evaluation(self) -> dict:
         return read_json(self.folder / EVALUATION)
+
+    @property
+    def made(self) -> dict[str, str]:
+        """In which profile, when, on what and by which version it was trained."""
+        return read_json(self.folder / MADE)
 
     @property
     def errors(self) -> dict[str, dict[str, torch.Tensor]]:
@@ -142,6 +152,7 @@ class Run:
         model = self.build()
         if not (self.folder / WEIGHTS).exists():
             stages = [(stage, self.training_batches(stage.name, fabric.device)) for stage in e.stages]
+            write_json(self.folder / MADE, {"profile": self.profile} | _circumstances(fabric.device))
             train(model, stages, self.folder, fabric, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name)
         model = self.load()
         average = mean_labels(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
@@ -152,6 +163,22 @@ class Run:
         with atomic_write(self.folder / ERRORS) as temporary:
             save_file(flat, temporary)
         write_json(self.folder / EVALUATION, found.report)
+
+
+def _circumstances(device: torch.device) -> dict[str, str]:
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    command = ["git", "-C", str(settings.ROOT), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or installed elsewhere
+        commit = version("dvae_lib")
+    return {"date": date.today().isoformat(), "hardware": hardware, "version": commit}
+
+
+def every_run(profile: str | None = None, data: str | None = None, root: Root | None = None) -> dict[str, Run]:
+    """All runs of a profile on some data, trained or not, by name; what is not given is as `settings` says."""
+    profile = profile or settings.profile()
+    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root).items()}
 
 
 def load_or_train(name: str, profile: str | None = None, data: str | None = None) -> Run:

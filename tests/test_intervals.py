@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dvae_lib.intervals import answer, comparable, improvement, interval, together, verdict
+from dvae_lib.intervals import answer, comparable, improvement, interval, together
 
 
 def test_intervals_are_those_of_the_mean_and_know_what_belongs_together():
@@ -41,16 +41,6 @@ def test_a_sample_that_one_method_has_no_error_for_is_left_out_of_all():
     assert found["a"].tolist() == [0, 1, 3, 4, 5, 6] and torch.equal(found["b"] - found["a"], torch.full((6,), 10.0))
     assert interval(found["b"] - found["a"], 3) == (10, 10, 10)
     assert comparable({"a": torch.tensor([math.inf, 1.0])})["a"][0] == math.inf  # a diverged model is not excused
-
-
-@pytest.mark.parametrize(
-    "found, holds, sure",
-    [((1.0, 0.9, 1.1), True, True), ((1.0, 0.9, 1.2), True, False), ((1.2, 1.0, 1.3), False, False),
-     ((1.2, 1.15, 1.3), False, True), ((math.nan,) * 3, False, False)],
-)  # fmt: skip
-def test_a_verdict_says_what_the_numbers_say(found, holds, sure):
-    said = verdict(found, 1.1)
-    assert said.startswith("It holds" if holds else "It does not hold") and ("but" in said) == (not sure)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,329 @@
+"""The ten claims of the dVAE paper that this book holds its runs against, each computed from them (chapter 10)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest, bootstrap
+from torch import Tensor
+
+from dvae_lib import codes, transfer
+from dvae_lib.disentanglement import beta_vae_score
+from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED
+from dvae_lib.files import UserError
+from dvae_lib.intervals import Interval, comparable, improvement, interval, together
+from dvae_lib.objectives import elbo
+from dvae_lib.runs import Run
+
+Runs = Mapping[str, Run]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that a claim asks for: the mean with the ends of its 95 % interval, and what it has to be."""
+
+    what: str
+    found: Interval
+    limit: float
+    at_most: bool = True
+    unit: str = ""
+    digits: int = 1
+
+    def __str__(self) -> str:
+        """“0.90 (0.88 to 0.92), at most 1.10”."""
+        texts = (f"{value:.{self.digits}f}".replace("-", "−") for value in (*self.found, self.limit))
+        mean, low, high, limit = texts
+        return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
+
+    @property
+    def holds(self) -> bool:
+        return self.found[0] <= self.limit if self.at_most else self.found[0] >= self.limit
+
+    @property
+    def sure(self) -> bool:
+        """Whether the whole interval says the same as its mean."""
+        return all((end <= self.limit) == (self.found[0] <= self.limit) for end in self.found[1:])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with what was measured for it; nothing, where the chosen data cannot tell."""
+
+    number: int
+    text: str
+    printed: str  # what the papers print for it
+    measures: tuple[Measure, ...]
+
+    @property
+    def holds(self) -> bool | None:
+        """By the means; None where nothing could be measured."""
+        return all(m.holds for m in self.measures) if self.measures else None
+
+    @property
+    def verdict(self) -> str:
+        if self.holds is None:
+            return "not asked"
+        word = "holds" if self.holds else "fails"
+        decisive = self.measures if self.holds else [m for m in self.measures if not m.holds]
+        sure = all(m.sure for m in decisive) if self.holds else any(m.sure for m in decisive)
+        return word if sure else f"{word}, within the interval"
+
+    def as_dict(self) -> dict:
+        measures = [asdict(m) | {"holds": m.holds, "sure": m.sure} for m in self.measures]
+        return asdict(self) | {"verdict": self.verdict, "measures": measures}
+
+
+def in_words(claim: Claim) -> str:
+    """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
+    lines = [f"- *Claim {claim.number}*: {claim.text} **{claim.verdict[0].upper()}{claim.verdict[1:]}.**"]
+    for m in claim.measures:
+        lines.append(f"  - {m.what}: {m}. {'Yes' if m.holds else 'No'}{'' if m.sure else ', within the interval'}.")
+    return "\n".join(lines)
+
+
+_Measured = Callable[[Runs], Iterator[Measure]]
+_CLAIMS: dict[int, tuple[str, str, tuple[str, ...], _Measured]] = {}
+
+
+def _claim(number: int, text: str, printed: str, *needs: str) -> Callable[[_Measured], _Measured]:
+    """Registers what measures a claim.
+
+    needs: experiments without which the data cannot tell. Where they have twins on the RHD-like set, these too.
+    """
+
+    def register(measured: _Measured) -> _Measured:
+        _CLAIMS[number] = text, printed, needs, measured
+        return measured
+
+    return register
+
+
+def claim(number: int, runs: Runs) -> Claim:
+    """One of the ten, measured now. runs: all of a profile and data, by name.
+
+    Raises UserError if one that it needs is not trained.
+    """
+    text, printed, needs, measured = _CLAIMS[number]
+    if not set(needs) <= set(runs):
+        return Claim(number, text, printed, ())
+    for name in (name for need in needs for name in (need, f"{need}-rhd")):
+        if name in runs and not runs[name].trained:
+            raise UserError(f"The run “{name}” is not trained: run `dvae train {name}`, or `dvae train --all`.")
+    return Claim(number, text, printed, tuple(measured(runs)))
+
+
+def claims(runs: Runs) -> Iterator[Claim]:
+    for number in sorted(_CLAIMS):
+        yield claim(number, runs)
+
+
+def _sets(runs: Runs, *names: str) -> Iterator[tuple[str, int, list[Run]]]:
+    """For each data set that has runs of these names: what it is, what is drawn together, and they."""
+    for suffix in ("", "-rhd"):
+        if all(f"{name}{suffix}" in runs for name in names):
+            found = [runs[f"{name}{suffix}"] for name in names]
+            data = found[0].experiment.data[0]
+            yield data, together(data, len(found[0].errors["image"]["pose"])), found
+
+
+@_claim(
+    1,
+    "The dVAE's 3D error is within 10 % of the cross-modal VAE's.",
+    "19.95 against 19.73 mm on RHD, 8.66 against 8.56 mm on STB",
+    "dvae-pose",
+    "cross-modal",
+)
+def _close_to_the_baseline(runs: Runs) -> Iterator[Measure]:
+    for data, each, found in _sets(runs, "dvae-pose", "cross-modal"):
+        both = comparable({i: run.errors["image"]["pose"] for i, run in enumerate(found)}, each)
+        yield Measure(f"{data}, times its error", interval(both[0], each, both[1]), 1.1, digits=2)
+
+
+def late(values: NDArray, share: float = 0.2) -> NDArray:
+    """The last of logged values; those of steps that did not log (NaN) are left out."""
+    values = values[np.isfinite(values)]
+    return values[-max(2, int(share * len(values))) :]
+
+
+def bound_from_image(run: Run) -> NDArray:
+    """Eq. 1 of a cross-modal VAE while it was trained; NaN at the steps that did not encode the image."""
+    model, log = run.build(), run.metrics
+    return elbo({name: log[f"image→{name}"] for name in model.decoders}, log["image→kl"], model.weights, model.beta)
+
+
+def _spread(a: NDArray, b: NDArray, axis: int = -1) -> NDArray:
+    return a.std(axis) / b.std(axis)
+
+
+@_claim(
+    2,
+    "Joint training of the cross-modal VAE is steadier than alternating, and its bound is better at equal steps.",
+    "“more stable” (Sec. 2.1), no numbers",
+    "cross-modal",
+    "cross-modal-alternating",
+)
+def _joint_is_steadier(runs: Runs) -> Iterator[Measure]:
+    joint, other = runs["cross-modal"], runs["cross-modal-alternating"]
+    logged = {"loss": [r.metrics["loss"] for r in (joint, other)]}
+    logged["bound from the image"] = [bound_from_image(r) for r in (joint, other)]
+    for name, both in logged.items():
+        ends = [late(values) for values in both]
+        drawn = bootstrap(ends, _spread, method="percentile", random_state=0).confidence_interval
+        found = (float(_spread(*ends)), float(drawn.low), float(drawn.high))
+        yield Measure(f"spread of the {name} at the end, times alternating's", found, 1.0, digits=2)
+    each = together(joint.experiment.data[0], joint.evaluation["samples"])
+    for source in joint.experiment.encoded:
+        both = comparable({r is joint: r.errors[source]["bound"] for r in (joint, other)}, each)
+        yield Measure(f"held-out bound from {source}, above", interval(both[True] - both[False], each), 0, False, "", 3)
+
+
+@_claim(
+    3,
+    "One latent predicts CPose, viewpoint and 3DPose, and viewpoint · CPose agrees with 3DPose.",
+    "“we can predict viewpoint, CPose and 3DPose through one latent space” (Sec. 4.4), no numbers",
+    "dvae-pose",
+)
+def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
+    for data, each, (run,) in _sets(runs, "dvae-pose"):
+        own, guess = run.errors["image"], run.errors["mean pose"]
+        for name, what in {"pose": "3DPose", "cpose": "CPose", "viewpoint": "viewpoint"}.items():
+            both = comparable({"own": own[name], "guess": guess[name]}, each)
+            found = interval(both["own"], each, both["guess"])
+            yield Measure(f"{data}, error of the {what}, times the mean answer's", found, 1.0, digits=2)
+        both = comparable({"apart": own["apart"], "error": own["pose"]}, each)
+        found = interval(both["apart"], each, both["error"])
+        yield Measure(f"{data}, the two 3DPoses apart, times the error", found, 1.0, digits=2)
+
+
+@_claim(
+    4,
+    "The dVAE beats the two-stream regressor of Zimmermann & Brox on CPose and 3DPose.",
+    "“We outperform [Zimmermann & Brox] on both CPose and 3DPose” (Sec. 4.4); 3DPose on RHD 19.95 against 30.42 mm",
+    "dvae-pose",
+    "two-stream",
+)
+def _better_than_two_streams(runs: Runs) -> Iterator[Measure]:
+    for data, each, found in _sets(runs, "dvae-pose", "two-stream"):
+        for name, what in {"cpose": "CPose", "pose": "3DPose"}.items():
+            both = comparable({i: run.errors["image"][name] for i, run in enumerate(found)}, each)
+            yield Measure(f"{data}, {what}, above its error", interval(both[0] - both[1], each), 0.0, unit=" mm")
+
+
+@_claim(
+    5,
+    "With few labels, unlabelled poses (semi) and viewpoints alone (weak) both lower the error; weak more.",
+    "up to 3.5 % and 7.5 % (Sec. 4.4)",
+    *(f"{kind}-{m}" for kind in ("labelled", "semi", "weak") for m in LABELLED),
+)
+def _other_labels_help(runs: Runs) -> Iterator[Measure]:
+    def pooled(kind: str) -> Tensor:  # a hand's errors after one another, so that they are drawn as one
+        columns = [runs[f"{kind}-{m}"].errors["image"]["pose"] for m in LABELLED]
+        return torch.stack(columns, 1).flatten()
+
+    for kind, other in (("semi", "labelled"), ("weak", "labelled"), ("weak", "semi")):
+        found = improvement(pooled(kind), pooled(other), len(LABELLED))
+        yield Measure(f"{kind}, 3DPose's error below that of {other}", found, 0.0, False, " %")
+
+
+def _rendered(run: Run) -> bool:
+    return run.experiment.data[0].startswith("synth")
+
+
+@_claim(
+    6,
+    "Pose transfer keeps the pose and takes the content.",
+    "Fig. 6, no numbers",
+    "dvae-image",
+    "cross-modal",
+)
+def _transfer(runs: Runs) -> Iterator[Measure]:
+    run = runs["dvae-image"]
+    if not _rendered(run):
+        return
+    model, estimator, pairs = run.load(), runs["cross-modal"].load(), transfer.draw_pairs(run)
+    drawn = transfer.transfer(model, pairs.asked)
+    ours = transfer.score(drawn, pairs.truth, estimator)
+    others = transfer.baselines(run, pairs, estimator).values()
+    theirs = [transfer.score(images, pairs.truth, estimator) for images in others]
+    for name, sign, unit, digits in (("psnr", 1, " dB", 2), ("ssim", 1, "", 3), ("epe", -1, " mm", 1)):
+        best = max((of[name] for of in theirs), key=lambda values: sign * values.mean().item())
+        found = interval(ours[name] - best, pairs.each)
+        title = {"epe": "the error of the pose read off"}.get(name, name.upper())
+        yield Measure(f"{title}, above the best of {len(theirs)} baselines", found, 0.0, sign < 0, unit, digits)
+    told = 100 * transfer.recognised(drawn, pairs)
+    yield Measure(
+        "the room, nearest to the right one of the true images", interval(told, pairs.each), 95.0, False, " %"
+    )
+
+
+@_claim(
+    7,
+    "Walking z_u leaves the pose as it is, and walking the pose leaves the content.",
+    "Figs. 4 and 5, no numbers",
+    "dvae-zu",
+    "dvae-image",
+    "cross-modal",
+)
+def _walks(runs: Runs) -> Iterator[Measure]:
+    if not _rendered(runs["dvae-image"]):
+        return
+    estimator, pairs = runs["cross-modal"].load(), transfer.draw_pairs(runs["dvae-image"])
+    drifts = transfer.drifts(runs["dvae-zu"].load(), pairs, estimator)
+    for what, moved in (("pose on walks in z_u", "pose, read"), ("content on walks in the pose", "content")):
+        true = drifts[f"{moved.removesuffix(', read')}, true images"]
+        found = interval(drifts[moved], pairs.each, true)
+        yield Measure(f"drift of the {what}, times that of two true images", found, 1.0, digits=2)
+
+
+@_claim(
+    8,
+    "β up: the reconstruction error grows and the KL falls. d up: both grow.",
+    "supplement, Fig. 1 and Sec. C",
+    *(f"ablation-{b}-{d}" for b in BETAS for d in DIMENSIONS),
+)
+def _beta_and_d(runs: Runs) -> Iterator[Measure]:
+    grid = {(b, d): runs[f"ablation-{b}-{d}"].errors["factors"] for b in BETAS for d in DIMENSIONS}
+    each = together(runs["ablation-100-64"].experiment.data[0], len(grid[100, 64]["kl"]))
+
+    lines = [("β", d, (BETAS[0], d), (BETAS[-1], d)) for d in DIMENSIONS]
+    lines += [("d", b, (b, DIMENSIONS[0]), (b, DIMENSIONS[-1])) for b in BETAS]
+    for name, of in {"image": "the image's error", "kl": "the KL"}.items():
+        for what, other, least, most in lines:
+            both = comparable({point: grid[point][name] for point in (least, most)}, each)
+            found = interval(100 * (both[most] - both[least]), each, both[least])
+            at = f"d = {other}, β {least[0]} → {most[0]}" if what == "β" else f"β = {other}, d {least[1]} → {most[1]}"
+            yield Measure(f"{at}, {of} grows by", found, 0.0, (what, name) == ("β", "kl"), " %", 0)
+
+
+@_claim(9, "The β-VAE score at d = 8 is about 100 %.", "100 % (supplement, Sec. E)", "dvae-image-8")
+def _beta_vae(runs: Runs) -> Iterator[Measure]:
+    run = runs["dvae-image-8"]
+    if not _rendered(run):
+        return
+    model, grid, tests = run.load(), codes.poses_and_contents(run), 500
+    latents = {"labels": transfer.encode(model, grid.batch), "images": codes.of_images(model, grid.batch)}
+    for name, z in latents.items():
+        score = beta_vae_score(grid.of(z), samples=2 * tests)
+        ends = binomtest(round(score * tests), tests).proportion_ci(method="wilson")
+        found = (100 * score, 100 * ends.low, 100 * ends.high)
+        yield Measure(f"from {name}", found, 95.0, False, " %")
+
+
+@_claim(
+    10,
+    "Each part of the latent tells its own factor and not the other's.",
+    "supplement, Table 4",
+    "dvae-pose",
+    "cross-modal",
+)
+def _own_factor(runs: Runs) -> Iterator[Measure]:
+    data, each, (run, cross_modal) = list(_sets(runs, "dvae-pose", "cross-modal"))[-1]
+    found = codes.table_4(run, cross_modal)
+    each = together(data, len(found["noise"]["cpose"]))
+    columns = {name: {**of, "cpose": codes.area(of["cpose"])} for name, of in found.items()}
+    for source in ("labels", "image"):
+        for factor, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
+            text = f"{data}, from {source}: of what its own part tells of the {what}, the other's tells"
+            yield Measure(text, codes.leak(columns, factor, source, each), 50.0, unit=" %", digits=0)

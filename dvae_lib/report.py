@@ -1,0 +1,107 @@
+"""The reproduction report: the papers' figures and tables, where ours are, and what the claims come to (chapter 10)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from dvae_lib import published
+from dvae_lib.claims import Claim, Runs, claims
+from dvae_lib.runs import Run
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something printed, and its counterpart in this book. runs: by name, what ours is made from; none: drawn by hand.
+
+    claims: which of the ten it bears on.
+    """
+
+    printed: str
+    label: str
+    runs: tuple[str, ...] = ()
+    claims: tuple[int, ...] = ()
+
+
+_POSE = ("dvae-pose", "cross-modal", "two-stream")
+_POSE_RHD = tuple(f"{name}-rhd" for name in _POSE)
+ITEMS = (
+    Item("Fig. 1", "fig-illustration"),
+    Item("Fig. 2", "fig-graphical-models"),
+    Item("Fig. 3", "fig-inference-models"),
+    Item("Fig. 4, supplement Fig. 2", "fig-walk-pose-content", ("dvae-image",), (7,)),
+    Item("Fig. 5, supplement Fig. 3", "fig-walk-zu", ("dvae-zu",), (7,)),
+    Item("Fig. 6, supplement Fig. 5", "fig-pose-transfer", ("dvae-image",), (6,)),
+    Item("Fig. 7, RHD", "fig-pck-rhd", _POSE_RHD),
+    Item("Fig. 7, STB", "fig-pck-stb", _POSE),
+    Item("Sec. 4.4, EPE", "tab-epe", (*_POSE, *_POSE_RHD), (1, 4)),
+    Item("Fig. 8", "fig-pose-qualitative", ("dvae-pose", "dvae-pose-rhd"), (3,)),
+    Item("Fig. 9", "fig-semi-weak", ("labelled-5", "semi-5", "weak-5"), (5,)),
+    Item("Supplement Fig. 1", "fig-beta-d", ("ablation-100-64",), (8,)),
+    Item("Supplement Fig. 4", "fig-walk-cpose-viewpoint", ("dvae-pose",)),
+    Item("Supplement Fig. 6", "fig-random-samples", ("dvae-image",)),
+    Item("Supplement Table 1", "tab-architecture-image"),
+    Item("Supplement Table 2", "tab-architecture-pose"),
+    Item("Supplement Table 3", "tab-architecture-shared"),
+    Item("Supplement Sec. E", "tab-beta-vae-score", ("dvae-image-8",), (9,)),
+    Item("Supplement Table 4", "tab-disentanglement", ("dvae-pose-rhd", "cross-modal-rhd"), (10,)),
+    *(Item(f"Algorithm {i}", f"alg-{i}") for i in (1, 2)),
+    *(Item(f"Eq. {i}", f"eq-{i}") for i in range(1, 9)),
+    Item("Sec. 2.1, joint training", "tab-crossmodal-joint", ("cross-modal", "cross-modal-alternating"), (2,)),
+    Item("Spurr et al., Fig. 1", "fig-crossmodal-tsne", ("cross-modal",)),
+    Item("Spurr et al., Fig. 2", "fig-crossmodal-schematic"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item with its numbers: what is printed, what we have, and what its claims come to."""
+
+    item: Item
+    made: Mapping[str, Mapping[str, str]]  # by run: profile, data, hardware, date, version
+    printed: str
+    ours: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Report:
+    rows: Sequence[Row]
+    claims: Sequence[Claim]
+
+    @property
+    def failed(self) -> list[int]:
+        return [claim.number for claim in self.claims if claim.holds is False]
+
+    def as_dict(self) -> dict:
+        return {"claims": [claim.as_dict() for claim in self.claims], "items": [asdict(row) for row in self.rows]}
+
+
+def report(runs: Runs) -> Report:
+    """All of it, from the runs of a profile and data. Raises UserError if a run that a claim needs is not trained."""
+    found = list(claims(runs))
+    return Report([_row(item, runs, {claim.number: claim for claim in found}) for item in ITEMS], found)
+
+
+def _row(item: Item, runs: Runs, found: Mapping[int, Claim]) -> Row:
+    own = [runs[name] for name in item.runs if name in runs]
+    made = {run.experiment.name: run.made | {"data": " + ".join(run.experiment.data)} for run in own}
+    if not item.runs:
+        return Row(item, made, "", "", "in the book")
+    if not own:
+        return Row(item, made, "", "", "not with these data")
+    verdicts = "; ".join(f"claim {number} {found[number].verdict}" for number in item.claims)
+    return Row(item, made, *_numbers(item, own), verdicts or "shown")
+
+
+def _numbers(item: Item, own: Sequence[Run]) -> tuple[str, str]:
+    """What is printed of the dVAE, and ours, where the item is a number of its own."""
+    if item.label.startswith("fig-pck"):
+        (area,) = {record.value for record in published.find(item.label[-3:], "auc", "dVAE")}
+        ours = own[0].evaluation["from"]["image"]["scores"]["auc_20_50_reference"]
+        return f"AUC {area:.3f}", f"AUC {ours:.3f}"
+    if item.label == "tab-epe":
+        theirs = {kind: published.find(kind, "epe", "dVAE")[0].value for kind in ("rhd", "stb")}
+        dvae = [run for run in own if run.experiment.name.startswith("dvae-pose")]
+        ours = (f"{run.experiment.data[0]} {run.evaluation['from']['image']['epe']:.1f}" for run in dvae)
+        printed = ", ".join(f"{kind.upper()} {value:.2f}" for kind, value in theirs.items())
+        return f"{printed} mm", ", ".join(ours) + " mm"
+    return "", ""

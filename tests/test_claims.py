@@ -1,0 +1,143 @@
+"""The ten claims, on runs whose errors are known."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from dvae_lib import cli, report
+from dvae_lib.claims import Claim, Measure, claim, late
+from dvae_lib.experiments import experiments, find
+from dvae_lib.files import UserError
+from dvae_lib.runs import Run, every_run
+
+N = 100
+
+
+@dataclass
+class Known(Run):
+    """A trained run with given errors: {source: {what: (N,)}}."""
+
+    found: dict = None
+
+    @property
+    def trained(self):
+        return True
+
+    @property
+    def errors(self):
+        return self.found
+
+
+def known(name, **errors):
+    own = {what: torch.full((N,), float(value)) for what, value in errors.items()}
+    guess = {what: torch.full((N,), 10.0) for what in ("pose", "cpose", "viewpoint")}
+    return Known(find(name, "smoke", "synthetic"), "smoke", {"image": own, "factors": own, "mean pose": guess})
+
+
+def both_sets(name, **errors):
+    return {f"{name}{suffix}": known(f"{name}{suffix}", **errors) for suffix in ("", "-rhd")}
+
+
+def test_claim_1_is_a_ratio_on_either_set():
+    runs = both_sets("dvae-pose", pose=5.4) | both_sets("cross-modal", pose=5.0)
+    found = claim(1, runs)
+    assert [m.what.split(",")[0] for m in found.measures] == ["synth-stb", "synth-rhd"]
+    assert all(m.found == pytest.approx((1.08, 1.08, 1.08)) for m in found.measures)
+    assert found.holds and found.verdict == "holds"
+    assert claim(1, runs | both_sets("dvae-pose", pose=6.0)).verdict == "fails"
+
+
+def test_claim_3_wants_all_three_better_than_the_mean_and_agreement():
+    good = {"pose": 5.0, "cpose": 4.0, "viewpoint": 3.0, "apart": 1.0}
+    found = claim(3, both_sets("dvae-pose", **good))
+    assert found.holds and [m.found[0] for m in found.measures[:4]] == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    for worse in ({"viewpoint": 11.0}, {"apart": 6.0}):
+        assert not claim(3, both_sets("dvae-pose", **good | worse)).holds
+
+
+def test_claim_4_needs_both_readings():
+    two = both_sets("two-stream", pose=7.0, cpose=5.0)
+    assert claim(4, both_sets("dvae-pose", pose=6.0, cpose=4.0) | two).holds
+    assert not claim(4, both_sets("dvae-pose", pose=6.0, cpose=5.5) | two).holds
+
+
+def test_claim_5_pools_all_shares():
+    errors = {"labelled": 10.0, "semi": 9.8, "weak": 9.0}
+    runs = {f"{kind}-{m}": known(f"{kind}-{m}", pose=value) for kind, value in errors.items() for m in (5, 10, 25, 50)}
+    found = claim(5, runs)
+    assert [m.found[0] for m in found.measures] == pytest.approx([2.0, 10.0, 100 * 0.8 / 9.8], abs=1e-4)
+    assert found.holds
+
+
+def test_claim_8_compares_the_ends_of_the_grid():
+    def grid(image, kl):
+        return {
+            f"ablation-{b}-{d}": known(f"ablation-{b}-{d}", image=image(b, d), kl=kl(b, d))
+            for b in (10, 100, 1000)
+            for d in (8, 64, 256)
+        }
+
+    found = claim(8, grid(lambda b, d: b + d, lambda b, d: d / b))
+    by = {m.what: m.found[0] for m in found.measures}
+    assert len(by) == 12
+    assert by["d = 8, β 10 → 1000, the image's error grows by"] == pytest.approx(100 * (1008 / 18 - 1), rel=1e-4)
+    assert by["β = 100, d 8 → 256, the KL grows by"] == pytest.approx(100 * (256 / 8 - 1), rel=1e-4)
+    assert by["d = 64, β 10 → 1000, the KL grows by"] == pytest.approx(-99, rel=1e-4)
+    assert found.holds
+    assert not claim(8, grid(lambda b, d: b - d / 1000, lambda b, d: d / b)).holds
+
+
+def test_a_verdict_says_what_the_interval_leaves_open():
+    right, open_, wrong = (Measure("", ends, 1.0) for ends in ((0.5, 0.4, 0.6), (0.9, 0.8, 1.1), (1.2, 1.1, 1.3)))
+    nearly_wrong = Measure("", (1.05, 0.95, 1.2), 1.0)
+    for measures, verdict in (
+        ([right], "holds"),
+        ([right, open_], "holds, within the interval"),
+        ([right, wrong], "fails"),
+        ([nearly_wrong, open_], "fails, within the interval"),
+        ([nearly_wrong, wrong], "fails"),
+        ([], "not asked"),
+    ):
+        assert Claim(1, "", "", tuple(measures)).verdict == verdict
+    assert replace(wrong, at_most=False).holds and str(wrong) == "1.2 (1.1 to 1.3), at most 1.0"
+
+
+def test_what_the_data_cannot_tell_is_not_asked():
+    assert claim(5, {}).verdict == "not asked"
+
+
+def test_a_run_that_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match="dvae train --all"):
+        claim(1, every_run("smoke", "synthetic"))
+    result = CliRunner().invoke(cli.app, ["report", "--profile", "smoke"])
+    assert result.exit_code == 1 and "is not trained" in result.output
+
+
+def test_late_values_are_the_last_that_were_logged():
+    values = np.array([9.0, np.nan, 1, 2, 3, 4, np.nan, 5, 6, 7, 8])
+    np.testing.assert_array_equal(late(values, 1 / 3), [6, 7, 8])
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_the_command_fails_with_a_claim(monkeypatch, tmp_path, holds):
+    measure = Measure("an error", (0.5, 0.4, 0.6), 1.0 if holds else 0.1)
+    found = report.Report(
+        [report.Row(report.ITEMS[0], {}, "", "", "in the book")], [Claim(1, "It works.", "", (measure,))]
+    )
+    monkeypatch.setattr(report, "report", lambda runs: found)
+    result = CliRunner().invoke(cli.app, ["report", "--json", str(tmp_path / "report.json")])
+    assert result.exit_code == (0 if holds else 1)
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved["claims"][0]["measures"][0]["found"] == [0.5, 0.4, 0.6]
+    assert saved["claims"][0]["verdict"] == ("holds" if holds else "fails")
+
+
+def test_every_item_names_runs_that_exist_and_claims_of_the_ten():
+    names = experiments("smoke", "synthetic")
+    assert {n for item in report.ITEMS for n in item.claims} <= set(range(1, 11))
+    assert {n for item in report.ITEMS for n in item.runs} <= set(names)
