@@ -1,4 +1,4 @@
-"""What is observed of a hand: its name in a batch, its shape, its likelihood, and its encoder and decoder."""
+"""What is observed, of a hand or of anything else: its name in a batch, its shape, its likelihood, its networks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from dvae_lib.objectives import at_size, log_likelihood
 
 @dataclass(frozen=True)
 class Modality:
-    """What is observed: the name of its tensor in a batch, its shape (without B), and its weight λ in the bound."""
+    """What is observed: the name of its tensor in a batch, its shape (without B), and its weight λ in the bound.
+
+    Three numbers (C, S, S) are an image; anything else is taken as a vector.
+    """
 
     name: str
     shape: tuple[int, ...]

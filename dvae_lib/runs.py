@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -36,6 +37,12 @@ from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
 
 
+def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
+    """Where a run of this name and configuration lives; another configuration is another folder."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return settings.runs_root() / (profile or settings.profile()) / f"{name}-{digest}"
+
+
 @dataclass
 class Run:
     """An experiment and the folder where it was, or will be, trained."""
@@ -49,8 +56,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:8]
-        return settings.runs_root() / self.profile / f"{self.experiment.name}-{digest}"
+        return folder_of(self.experiment.name, self.config, self.profile)
 
     @property
     def trained(self) -> bool:

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -20,10 +21,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError, atomic_write
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
+
+
+@runtime_checkable
+class Supply(Protocol):
+    """What training asks of data, `datasets.batches.Batches` or your own (chapter 11)."""
+
+    def at(self, step: int) -> dict[str, torch.Tensor]:
+        """The batch of this step, a function of the seed and the step alone, on the device that trains."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:
 
 def train(
     model: nn.Module,
-    stages: Sequence[tuple[Stage, Batches]],
+    stages: Sequence[tuple[Stage, Supply]],
     folder: Path,
     fabric: Fabric,
     *,

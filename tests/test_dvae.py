@@ -334,6 +334,33 @@ def test_eq_5_trains_everything_at_once(tmp_path):
     assert still == []
 
 
+class Own:
+    """Data that are no hands: three factors of other shapes, and a batch by step; nothing of the library's."""
+
+    def at(self, step):
+        generator = torch.Generator().manual_seed(step)
+        shapes = {"shape": (4,), "rotation": (2,), "colour": (3,), "image": (3, SIZE, SIZE)}
+        return {name: torch.rand(5, *shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_own_factors_are_declared_and_trained_like_a_hands(tmp_path):
+    torch.manual_seed(1)
+    image = Modality("image", (3, SIZE, SIZE))
+    factors = [(Modality("shape", (4,)), 2), (Modality("rotation", (2,)), 3), (Modality("colour", (3,)), 4)]
+    network = DVAE(factors, [image], embeddings=[image])
+    stages = [(stage, Own()) for stage in algorithm_1(2, 2)]
+    train(network, stages, tmp_path, Fabric(accelerator="cpu", devices=1), lr=1e-3, log_every=1)
+    last = read_metrics(tmp_path)[-1]
+    assert {f"image→{name}" for name in ("shape", "rotation", "colour", "image", "kl")} <= last.keys()
+    read = network.eval().read(Own().at(0))["image"]
+    assert {name: tuple(mean.shape) for name, mean in read.items()} == {
+        "shape": (5, 4),
+        "rotation": (5, 2),
+        "colour": (5, 3),
+        "image": (5, 3, SIZE, SIZE),
+    }
+
+
 # Tag images.
 
 
