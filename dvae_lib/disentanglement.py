@@ -118,6 +118,21 @@ def dci(codes: NDArray, parts: Sequence[slice] | None = None, seed: int = 0) -> 
     return DCI(importance, float(disentanglement), float(whole.mean()), float(np.mean(accuracy)))
 
 
+def scores(codes: NDArray, parts: Sequence[slice] | None = None) -> dict[str, float]:
+    """All of the above, by the names that the literature knows them by; parts: DCI is also asked of these."""
+    found, by_part = dci(codes), dci(codes, parts) if parts else None
+    result = {
+        "β-VAE": beta_vae_score(codes),
+        "FactorVAE": factor_vae_score(codes),
+        "MIG": mutual_information_gap(codes),
+        "SAP": separated_attribute_score(codes),
+        "D": found.disentanglement,
+        "C": found.completeness,
+        "I": found.informativeness,
+    }
+    return result | ({"D, parts": by_part.disentanglement, "C, parts": by_part.completeness} if by_part else {})
+
+
 def regressed(codes: NDArray, targets: NDArray, folds: int = 10, seed: int = 0) -> NDArray:
     """What each sample's targets (N, T) are by regression on the codes (N, d) of the others (N, T).
 

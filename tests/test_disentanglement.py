@@ -10,6 +10,7 @@ from dvae_lib.disentanglement import (
     factor_vae_score,
     mutual_information_gap,
     regressed,
+    scores,
     separated_attribute_score,
 )
 
@@ -96,6 +97,14 @@ def test_a_regression_finds_what_is_there_and_nothing_else():
     assert ((found - targets) ** 2).mean() < 0.1 * targets.var(0).mean()
     nothing = regressed(rng.standard_normal((200, 3)), targets)
     assert ((nothing - targets) ** 2).mean() > 0.9 * targets.var(0).mean()
+
+
+def test_all_scores_are_best_for_a_dimension_a_factor_and_parts_are_told_apart():
+    found = scores(perfect(repeats=2), [slice(0, 2), slice(2, 4)])
+    assert list(found) == ["β-VAE", "FactorVAE", "MIG", "SAP", "D", "C", "I", "D, parts", "C, parts"]
+    assert found["MIG"] < 0.1 and found["C"] < 0.6 < 0.85 < found["C, parts"]
+    single = scores(perfect())
+    assert len(single) == 7 and min(value for name, value in single.items() if name != "SAP") > 0.8
 
 
 def test_scores_are_functions_of_the_seed():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dvae_lib.objectives import log_likelihood
-from dvae_lib.plots.own_factors import importances, learning, picture_table, scores
+from dvae_lib.plots.own_factors import learning, picture_table
 from dvae_lib.plots.synthesis import INPUT
 
 
@@ -39,18 +39,3 @@ def test_log_likelihoods_are_shown_as_errors():
         assert list(ax.lines[0].get_xdata()) == [10, 20]  # each stage counts from its own start
         for drawn, name in zip(ax.lines, numbers, strict=True):
             np.testing.assert_allclose(drawn.get_ydata(), scale * errors[name], rtol=1e-4)
-
-
-def test_parts_are_divided_in_the_first_code_only():
-    importance = np.eye(4)[:, :2]
-    figure = importances({"a": importance, "b": importance}, ["x", "y"], {"x": slice(0, 1), "y": slice(1, 4)})
-    first, second = figure.axes[:2]
-    assert [line.get_xdata()[0] for line in first.lines] == [0.5] and not second.lines
-    np.testing.assert_array_equal(first.images[0].get_array(), importance.T)
-
-
-def test_codes_with_a_dimension_for_each_factor_have_the_best_scores():
-    codes = np.stack(np.indices((6, 6)), -1).astype(float)
-    found = scores(codes)
-    assert list(found) == ["β-VAE", "FactorVAE", "MIG", "SAP", "D", "C", "I"]
-    assert min(value for name, value in found.items() if name != "SAP") > 0.85

@@ -1,4 +1,4 @@
-"""The figures and scores of chapter 11: for factors of any kind, and images of any size."""
+"""The figures of chapter 11: for factors of any kind, and images of any size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib import disentanglement as measures
 from dvae_lib.plots.hands import grid, show_image
 from dvae_lib.plots.synthesis import INPUT
 
@@ -44,34 +43,3 @@ def learning(
     axes[0, 0].set_ylabel("root mean square error")
     figure.legend(handles=axes[0, 0].lines, loc="outside right center")
     return figure
-
-
-def importances(named: Mapping[str, np.ndarray], factors: Sequence[str], parts: Mapping[str, slice]) -> Figure:
-    """How much each dimension of a code serves each factor, (d, K) by name; lines where the parts of the first end."""
-    figure, axes = plt.subplots(
-        len(named), 1, figsize=(7.5, 1.3 * len(named) + 0.6), squeeze=False, layout="constrained"
-    )
-    for row, (ax, (name, importance)) in enumerate(zip(axes[:, 0], named.items(), strict=True)):
-        shown = ax.imshow(importance.T, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        ax.set_yticks(range(len(factors)), factors)
-        ax.set_title(name, fontsize=11)
-        for part in list(parts.values())[:-1] if row == 0 else []:
-            ax.axvline(part.stop - 0.5, color=INPUT, linewidth=1)
-    axes[-1, 0].set_xlabel("dimension of the latent")
-    figure.colorbar(shown, ax=axes[:, 0], label="importance")
-    return figure
-
-
-def of_dci(found: measures.DCI) -> dict[str, float]:
-    return {"D": found.disentanglement, "C": found.completeness, "I": found.informativeness}
-
-
-def scores(codes: np.ndarray) -> dict[str, float]:
-    """All scores of codes on a grid (n_1, …, n_K, d), by the names that the literature knows them by."""
-    return {
-        "β-VAE": measures.beta_vae_score(codes),
-        "FactorVAE": measures.factor_vae_score(codes),
-        "MIG": measures.mutual_information_gap(codes),
-        "SAP": measures.separated_attribute_score(codes),
-        **of_dci(measures.dci(codes)),
-    }
