@@ -45,7 +45,7 @@ _LAPTOP_STEPS_ON_PHOTOGRAPHS = {
 _LAPTOP_SYNTHESIS = {"on_hand": 4.0, "lr": 2e-3}
 # Turning a hand by a small angle costs a viewpoint of this weight about as much as it costs the pose: 2 λ θ² against
 # θ² times the sum over the joints of their squared distances from the axis.
-_LAPTOP_POSE = {"weights": {"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0}, "beta": 0.002, "lr": 2e-3}
+_LAPTOP_POSE = {"weights": {"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0}, "lr": 2e-3}
 # Short runs see a pose a few times only: turning it all the way round would ask for more than they can learn. The
 # few photographs are moved and zoomed as well; rendered hands are not, since a pose cannot tell where its hand is, and
 # the images drawn from poses would blur.

@@ -45,5 +45,6 @@ def beta_d(found: Mapping[tuple[float, int], Mapping[str, Tensor]], each: int = 
         ax.set(xscale="log", xlabel="β", ylabel=title)
         ax.set_xticks(betas, [f"{b:g}" for b in betas])
         ax.minorticks_off()
+    axes[1].set_yscale("log")
     figure.legend(handles=axes[0].lines, loc="outside upper center", ncols=len(dimensions), fontsize=9)
     return figure
