@@ -26,9 +26,9 @@ _LAPTOP_STEPS = {
     "dvae-zu": (1200, 400),
     "dvae-zu-without-loop": (1200, 400),
     **dict.fromkeys(_ABLATION, (600, 0)),
-    "dvae-pose": (4000, 2500),  # as many images as the two below see
-    "two-stream": (2500, 0),
-    "resnet": (2500, 0),
+    "dvae-pose": (4000, 2700),  # as many images as the two below see
+    "two-stream": (2700, 0),
+    "resnet": (2700, 0),
     "dvae-pose-depth": (4000, 1000),
     "dvae-pose-rhd": (4000, 2000),
     "two-stream-rhd": (2000, 0),
