@@ -1,6 +1,5 @@
 """Several runs at a time: on a CPU one training of a small network keeps one core busy, and many cores badly."""
 
-import functools
 import logging
 import multiprocessing
 import os
@@ -36,7 +35,8 @@ def train_all(runs: Sequence[Run], device: str = "auto", jobs: int | None = None
     workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start, (max(1, cores // jobs),))
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with workers, bar as progress:
-        running = {workers.submit(run.train, device): run for run in todo}
+        # Without bars of their own, which would write over one another.
+        running = {workers.submit(run.train, device, quiet=True): run for run in todo}
         try:
             while running:
                 finished, _ = wait(running, _SECONDS, "FIRST_COMPLETED")
@@ -53,7 +53,6 @@ def train_all(runs: Sequence[Run], device: str = "auto", jobs: int | None = None
 def _start(threads: int) -> None:
     torch.set_num_threads(threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)  # many bars would write over one another
 
 
 def _step(run: Run) -> int:

@@ -142,15 +142,18 @@ class Run:
         parts = [part for part in (*own, *(Part(*other) for other in others)) if len(part.indices)]
         return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, seed=e.seed, device=device)
 
-    def train(self, device: str = "auto") -> None:
-        """Trains to the end, or from where it was left, and evaluates; does nothing if that is done."""
+    def train(self, device: str = "auto", quiet: bool = False) -> None:
+        """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
+
+        quiet: without a progress bar.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder / ".lock")
         with lock:
             if not self.trained:
-                self._train(device)
+                self._train(device, quiet)
 
-    def _train(self, device: str) -> None:
+    def _train(self, device: str, quiet: bool) -> None:
         e = self.experiment
         write_json(self.folder / CONFIG, self.config)
         fabric = Fabric(accelerator=device, devices=1, precision=e.precision)
@@ -159,7 +162,8 @@ class Run:
         if not (self.folder / WEIGHTS).exists():
             stages = [(stage, self.training_batches(stage.name, fabric.device)) for stage in e.stages]
             write_json(self.folder / MADE, {"profile": self.profile} | _circumstances(fabric.device))
-            train(model, stages, self.folder, fabric, lr=e.lr, decay=e.decay, seed=e.seed, description=e.name)
+            how = {"lr": e.lr, "decay": e.decay, "seed": e.seed}
+            train(model, stages, self.folder, fabric, **how, description=e.name, quiet=quiet)
         model = self.load()
         average = mean_labels(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
         found = evaluate(model, self.batches("test").in_order(), average, e.root)

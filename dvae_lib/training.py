@@ -106,6 +106,7 @@ def train(
     log_every: int = 10,
     save_every: int = 200,
     description: str = "training",
+    quiet: bool = False,
 ) -> None:
     """Trains `model` in place, stage after stage on its batches with Adam, resuming from a checkpoint in `folder`.
 
@@ -120,7 +121,12 @@ def train(
     total, before, loss = sum(stage.steps for stage, _ in stages), 0, torch.zeros(())
 
     progress = tqdm(
-        initial=start, total=total, desc=description, unit="step", mininterval=1.0, disable=not fabric.is_global_zero
+        initial=start,
+        total=total,
+        desc=description,
+        unit="step",
+        mininterval=1.0,
+        disable=quiet or not fabric.is_global_zero,
     )
     for number, (stage, batches) in enumerate(stages):
         for step in range(max(start, before), before + stage.steps):
