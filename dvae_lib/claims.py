@@ -1,7 +1,6 @@
 """The ten claims of the dVAE paper that this book holds its runs against, each computed from them (chapter 10)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -13,74 +12,12 @@ from dvae_lib import codes, transfer
 from dvae_lib.disentanglement import beta_vae_score
 from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED
 from dvae_lib.files import UserError
-from dvae_lib.intervals import Interval, comparable, improvement, interval, together
+from dvae_lib.intervals import comparable, improvement, interval, together
 from dvae_lib.objectives import elbo
 from dvae_lib.runs import Run
+from dvae_lib.verdicts import Claim, Measure
 
 Runs = Mapping[str, Run]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number that a claim asks for: the mean with the ends of its 95 % interval, and what it has to be."""
-
-    what: str
-    found: Interval
-    limit: float
-    at_most: bool = True
-    unit: str = ""
-    digits: int = 1
-
-    def __str__(self) -> str:
-        """“0.90 (0.88 to 0.92), at most 1.10”."""
-        texts = (f"{value:.{self.digits}f}".replace("-", "−") for value in (*self.found, self.limit))
-        mean, low, high, limit = texts
-        return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
-
-    @property
-    def holds(self) -> bool:
-        return self.found[0] <= self.limit if self.at_most else self.found[0] >= self.limit
-
-    @property
-    def sure(self) -> bool:
-        """Whether the whole interval says the same as its mean."""
-        return all((end <= self.limit) == (self.found[0] <= self.limit) for end in self.found[1:])
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim with what was measured for it; nothing, where the chosen data cannot tell."""
-
-    number: int
-    text: str
-    printed: str  # what the papers print for it
-    measures: tuple[Measure, ...]
-
-    @property
-    def holds(self) -> bool | None:
-        """By the means; None where nothing could be measured."""
-        return all(m.holds for m in self.measures) if self.measures else None
-
-    @property
-    def verdict(self) -> str:
-        if self.holds is None:
-            return "not asked"
-        word = "holds" if self.holds else "fails"
-        decisive = self.measures if self.holds else [m for m in self.measures if not m.holds]
-        sure = all(m.sure for m in decisive) if self.holds else any(m.sure for m in decisive)
-        return word if sure else f"{word}, within the interval"
-
-    def as_dict(self) -> dict:
-        measures = [asdict(m) | {"holds": m.holds, "sure": m.sure} for m in self.measures]
-        return asdict(self) | {"verdict": self.verdict, "measures": measures}
-
-
-def in_words(claim: Claim) -> str:
-    """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
-    lines = [f"- *Claim {claim.number}*: {claim.text} **{claim.verdict[0].upper()}{claim.verdict[1:]}.**"]
-    for m in claim.measures:
-        lines.append(f"  - {m.what}: {m}. {'Yes' if m.holds else 'No'}{'' if m.sure else ', within the interval'}.")
-    return "\n".join(lines)
 
 
 _Measured = Callable[[Runs], Iterator[Measure]]

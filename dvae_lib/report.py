@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from dvae_lib import published
-from dvae_lib.claims import Claim, Runs, claims
+from dvae_lib.claims import Runs, claims
 from dvae_lib.runs import Run
+from dvae_lib.verdicts import Claim
 
 
 @dataclass(frozen=True)
