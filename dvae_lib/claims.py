@@ -21,32 +21,33 @@ Runs = Mapping[str, Run]
 
 
 _Measured = Callable[[Runs], Iterator[Measure]]
-_CLAIMS: dict[int, tuple[str, str, tuple[str, ...], _Measured]] = {}
+_CLAIMS: dict[int, tuple[str, str, tuple[str, ...], bool, _Measured]] = {}
 
 
-def _claim(number: int, text: str, printed: str, *needs: str) -> Callable[[_Measured], _Measured]:
-    """Registers what measures a claim.
-
-    needs: experiments without which the data cannot tell. Where they have twins on the RHD-like set, these too.
+def _claim(number: int, text: str, printed: str, *needs: str, twins: bool = False) -> Callable[[_Measured], _Measured]:
+    """Registers what measures a claim. needs: experiments without which the data cannot tell; twins: and those of the
+    same on the RHD-like set, where there are any.
     """
 
     def register(measured: _Measured) -> _Measured:
-        _CLAIMS[number] = text, printed, needs, measured
+        _CLAIMS[number] = text, printed, needs, twins, measured
         return measured
 
     return register
 
 
-def claim(number: int, runs: Runs) -> Claim:
+def claim(number: int, runs: Runs, train: bool = False) -> Claim:
     """One of the ten, measured now. runs: all of a profile and data, by name.
 
-    Raises UserError if one that it needs is not trained.
+    Raises UserError if one that it needs is not trained; with `train` it is trained then.
     """
-    text, printed, needs, measured = _CLAIMS[number]
+    text, printed, needs, twins, measured = _CLAIMS[number]
     if not set(needs) <= set(runs):
         return Claim(number, text, printed, ())
-    for name in (name for need in needs for name in (need, f"{need}-rhd")):
-        if name in runs and not runs[name].trained:
+    for name in (*needs, *(f"{name}-rhd" for name in needs if twins and f"{name}-rhd" in runs)):
+        if train:
+            runs[name].train()
+        elif not runs[name].trained:
             raise UserError(f"The run “{name}” is not trained: run `dvae train {name}`, or `dvae train --all`.")
     return Claim(number, text, printed, tuple(measured(runs)))
 
@@ -71,6 +72,7 @@ def _sets(runs: Runs, *names: str) -> Iterator[tuple[str, int, list[Run]]]:
     "19.95 against 19.73 mm on RHD, 8.66 against 8.56 mm on STB",
     "dvae-pose",
     "cross-modal",
+    twins=True,
 )
 def _close_to_the_baseline(runs: Runs) -> Iterator[Measure]:
     for data, each, found in _sets(runs, "dvae-pose", "cross-modal"):
@@ -121,6 +123,7 @@ def _joint_is_steadier(runs: Runs) -> Iterator[Measure]:
     "One latent predicts CPose, viewpoint and 3DPose, and viewpoint · CPose agrees with 3DPose.",
     "“we can predict viewpoint, CPose and 3DPose through one latent space” (Sec. 4.4), no numbers",
     "dvae-pose",
+    twins=True,
 )
 def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
     for data, each, (run,) in _sets(runs, "dvae-pose"):
@@ -140,6 +143,7 @@ def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
     "“We outperform [Zimmermann & Brox] on both CPose and 3DPose” (Sec. 4.4); 3DPose on RHD 19.95 against 30.42 mm",
     "dvae-pose",
     "two-stream",
+    twins=True,
 )
 def _better_than_two_streams(runs: Runs) -> Iterator[Measure]:
     for data, each, found in _sets(runs, "dvae-pose", "two-stream"):
@@ -253,6 +257,7 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
     "supplement, Table 4",
     "dvae-pose",
     "cross-modal",
+    twins=True,
 )
 def _own_factor(runs: Runs) -> Iterator[Measure]:
     data, each, (run, cross_modal) = list(_sets(runs, "dvae-pose", "cross-modal"))[-1]

@@ -144,7 +144,7 @@ def regressed(codes: NDArray, targets: NDArray, folds: int = 10, seed: int = 0) 
     search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=3)
     # A kernel ridge has no constant of its own: the mean of the others is taken away first.
     centred = TransformedTargetRegressor(search, transformer=StandardScaler(with_std=False))
-    return cross_val_predict(centred, codes, targets, cv=KFold(folds, shuffle=True, random_state=seed))
+    return cross_val_predict(centred, codes, targets, cv=KFold(min(folds, len(codes)), shuffle=True, random_state=seed))
 
 
 def _at(codes: NDArray, values: NDArray) -> NDArray:

@@ -48,7 +48,7 @@ def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, mon
     dataset, _ = run.parts("test")[0]
     scenes, original = [], transfer.render
     monkeypatch.setattr(
-        transfer, "_render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
+        transfer, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
     )
     transfer.draw_pairs(run, poses=6)
     source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
