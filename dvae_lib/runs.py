@@ -68,8 +68,9 @@ class Run:
 
     @property
     def made(self) -> dict[str, str]:
-        """In which profile, when, on what and by which version it was trained."""
-        return read_json(self.folder / MADE)
+        """In which profile, when, on what and by which version it was trained, where that was kept."""
+        unknown = {"profile": self.profile} | dict.fromkeys(("date", "hardware", "version"), "not kept")
+        return read_json(self.folder / MADE) if (self.folder / MADE).exists() else unknown
 
     @property
     def errors(self) -> dict[str, dict[str, torch.Tensor]]:
