@@ -99,7 +99,7 @@ def _spread(a: NDArray, b: NDArray, axis: int = -1) -> NDArray:
 @_claim(
     2,
     "Joint training of the cross-modal VAE is steadier than alternating, and its bound is better at equal steps.",
-    "“more stable and has better convergence properties” (Sec. 2), no numbers",
+    "“more stable and has better convergence properties” (Sec. 2.1), no numbers",
     "cross-modal",
     "cross-modal-alternating",
 )

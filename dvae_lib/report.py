@@ -46,7 +46,7 @@ ITEMS = (
     Item("Supplement Table 4", "tab-disentanglement", ("dvae-pose-rhd", "cross-modal-rhd"), (10,)),
     *(Item(f"Algorithm {i}", f"alg-{i}") for i in (1, 2)),
     *(Item(f"Eq. {i}", f"eq-{i}") for i in range(1, 9)),
-    Item("Sec. 2, joint training", "tab-crossmodal-joint", ("cross-modal", "cross-modal-alternating"), (2,)),
+    Item("Sec. 2.1, joint training", "tab-crossmodal-joint", ("cross-modal", "cross-modal-alternating"), (2,)),
     Item("Spurr et al., Fig. 1", "fig-crossmodal-tsne", ("cross-modal",)),
     Item("Spurr et al., Fig. 2", "fig-crossmodal-schematic"),
 )
