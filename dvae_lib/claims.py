@@ -77,7 +77,9 @@ def _sets(runs: Runs, *names: str) -> Iterator[tuple[str, int, list[Run]]]:
 def _close_to_the_baseline(runs: Runs) -> Iterator[Measure]:
     for data, each, found in _sets(runs, "dvae-pose", "cross-modal"):
         both = comparable({i: run.errors["image"]["pose"] for i, run in enumerate(found)}, each)
-        yield Measure(f"{data}, times its error", interval(both[0], each, both[1]), 1.1, digits=2)
+        yield Measure(
+            f"{data}, error of the 3DPose, times the cross-modal VAE's", interval(both[0], each, both[1]), 1.1, digits=2
+        )
 
 
 def late(values: NDArray, share: float = 0.2) -> NDArray:
@@ -115,7 +117,14 @@ def _joint_is_steadier(runs: Runs) -> Iterator[Measure]:
     each = together(joint.experiment.data[0], joint.evaluation["samples"])
     for source in joint.experiment.encoded:
         both = comparable({r is joint: r.errors[source]["bound"] for r in (joint, other)}, each)
-        yield Measure(f"held-out bound from {source}, above", interval(both[True] - both[False], each), 0, False, "", 3)
+        yield Measure(
+            f"held-out bound from {source}, above alternating's",
+            interval(both[True] - both[False], each),
+            0,
+            False,
+            "",
+            3,
+        )
 
 
 @_claim(
@@ -149,7 +158,12 @@ def _better_than_two_streams(runs: Runs) -> Iterator[Measure]:
     for data, each, found in _sets(runs, "dvae-pose", "two-stream"):
         for name, what in {"cpose": "CPose", "pose": "3DPose"}.items():
             both = comparable({i: run.errors["image"][name] for i, run in enumerate(found)}, each)
-            yield Measure(f"{data}, {what}, above its error", interval(both[0] - both[1], each), 0.0, unit=" mm")
+            yield Measure(
+                f"{data}, error of the {what}, above the two streams'",
+                interval(both[0] - both[1], each),
+                0.0,
+                unit=" mm",
+            )
 
 
 @_claim(
