@@ -18,8 +18,8 @@ class Measure:
 
     def __str__(self) -> str:
         """“0.90 (0.88 to 0.92), at most 1.10”."""
-        texts = (f"{value:.{self.digits}f}".replace("-", "−") for value in (*self.found, self.limit))
-        mean, low, high, limit = texts
+        rounded = (round(value, self.digits) + 0.0 for value in (*self.found, self.limit))  # no −0
+        mean, low, high, limit = (f"{value:.{self.digits}f}".replace("-", "−") for value in rounded)
         return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
 
     @property

@@ -24,7 +24,8 @@ ONLY_RENDERED = Markdown(
 
 def in_words(found: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
     """“18.5 (18.3 to 18.7)”; a narrow column breaks it before the bracket only."""
-    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−") for value in found)
+    rounded = (round(value, digits) + 0.0 for value in found)  # no −0
+    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−") for value in rounded)
     return f"{mean}{unit} ({low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high})"
 
 
