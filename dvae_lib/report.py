@@ -13,17 +13,18 @@ from dvae_lib.verdicts import Claim
 class Item:
     """Something printed, and its counterpart in this book. runs: by name, what ours is made from; none: drawn by hand.
 
-    claims: which of the ten it bears on.
+    claims: which of the ten it bears on. data: “stb” or “rhd”, if only runs on this set, or its likeness, count.
     """
 
     printed: str
     label: str
     runs: tuple[str, ...] = ()
     claims: tuple[int, ...] = ()
+    data: str = ""
 
 
-_POSE = ("dvae-pose", "cross-modal", "two-stream")
-_POSE_RHD = tuple(f"{name}-rhd" for name in _POSE)
+# Of rendered hands those on the RHD-like set have names of their own; RHD's have not.
+_POSE = tuple(f"{name}{suffix}" for suffix in ("", "-rhd") for name in ("dvae-pose", "cross-modal", "two-stream"))
 ITEMS = (
     Item("Fig. 1", "fig-illustration"),
     Item("Fig. 2", "fig-graphical-models"),
@@ -31,9 +32,9 @@ ITEMS = (
     Item("Fig. 4, supplement Fig. 2", "fig-walk-pose-content", ("dvae-image",), (7,)),
     Item("Fig. 5, supplement Fig. 3", "fig-walk-zu", ("dvae-zu",), (7,)),
     Item("Fig. 6, supplement Fig. 5", "fig-pose-transfer", ("dvae-image",), (6,)),
-    Item("Fig. 7, RHD", "fig-pck-rhd", _POSE_RHD),
-    Item("Fig. 7, STB", "fig-pck-stb", _POSE),
-    Item("Sec. 4.4, EPE", "tab-epe", (*_POSE, *_POSE_RHD), (1, 4)),
+    Item("Fig. 7, RHD", "fig-pck-rhd", _POSE, data="rhd"),
+    Item("Fig. 7, STB", "fig-pck-stb", _POSE, data="stb"),
+    Item("Sec. 4.4, EPE", "tab-epe", _POSE, (1, 4)),
     Item("Fig. 8", "fig-pose-qualitative", ("dvae-pose", "dvae-pose-rhd"), (3,)),
     Item("Fig. 9", "fig-semi-weak", ("labelled-5", "semi-5", "weak-5"), (5,)),
     Item("Supplement Fig. 1", "fig-beta-d", ("ablation-100-64",), (8,)),
@@ -43,7 +44,13 @@ ITEMS = (
     Item("Supplement Table 2", "tab-architecture-pose"),
     Item("Supplement Table 3", "tab-architecture-shared"),
     Item("Supplement Sec. E", "tab-beta-vae-score", ("dvae-image-8",), (9,)),
-    Item("Supplement Table 4", "tab-disentanglement", ("dvae-pose-rhd", "cross-modal-rhd"), (10,)),
+    Item(
+        "Supplement Table 4",
+        "tab-disentanglement",
+        ("dvae-pose", "dvae-pose-rhd", "cross-modal", "cross-modal-rhd"),
+        (10,),
+        "rhd",
+    ),
     *(Item(f"Algorithm {i}", f"alg-{i}") for i in (1, 2)),
     *(Item(f"Eq. {i}", f"eq-{i}") for i in range(1, 9)),
     Item("Sec. 2.1, joint training", "tab-crossmodal-joint", ("cross-modal", "cross-modal-alternating"), (2,)),
@@ -83,7 +90,7 @@ def report(runs: Runs) -> Report:
 
 
 def _row(item: Item, runs: Runs, found: Mapping[int, Claim]) -> Row:
-    own = [runs[name] for name in item.runs if name in runs]
+    own = [runs[name] for name in item.runs if name in runs and runs[name].experiment.data[0].endswith(item.data)]
     made = {run.experiment.name: run.made | {"data": " + ".join(run.experiment.data)} for run in own}
     if not item.runs:
         return Row(item, made, "", "", "in the book")

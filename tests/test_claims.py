@@ -138,6 +138,18 @@ def test_the_command_fails_with_a_claim(monkeypatch, tmp_path, holds):
     assert saved["claims"][0]["verdict"] == ("holds" if holds else "fails")
 
 
+def test_a_number_of_rhd_does_not_stand_beside_stb(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    items = {item.label: item for item in report.ITEMS}
+    for data, other in (("rhd", "stb"), ("stb", "rhd")):
+        runs = every_run("smoke", data)
+        assert report._row(items[f"fig-pck-{other}"], runs, {}).verdict == "not with these data"
+        monkeypatch.setattr(report, "_numbers", lambda item, own: ("", str([run.experiment.name for run in own])))
+        assert "dvae-pose" in report._row(items[f"fig-pck-{data}"], runs, {}).ours
+    rendered = every_run("smoke", "synthetic")
+    assert "dvae-pose-rhd" in report._row(items["fig-pck-rhd"], rendered, {}).ours.strip("[]").split(", ")[0]
+
+
 def test_every_item_names_runs_that_exist_and_claims_of_the_ten():
     names = experiments("smoke", "synthetic")
     assert {n for item in report.ITEMS for n in item.claims} <= set(range(1, 11))
