@@ -31,6 +31,8 @@ def train_all(runs: Sequence[Run], device: str = "auto", jobs: int | None = None
             run.train(device)
             yield run
         return
+    for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
+        run.parts("train")
     total, before = sum(_pixels(run) for run in todo), sum(_pixels(run, _step(run)) for run in todo)
     workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start, (max(1, cores // jobs),))
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
