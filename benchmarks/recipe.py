@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from dvae_lib.evaluation import errors
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.runs import Run
-from dvae_lib.training import _update, learning_rate
+from dvae_lib.training import learning_rate, update
 
 SOURCE = {"disentangling": "factors", "embedding": "image"}
 EVERY, SAMPLES, WITHIN = {"disentangling": 500, "embedding": 100}, 512, 1.1
@@ -41,7 +41,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
             torch.manual_seed(step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, stage.steps, e.lr, e.decay)
-            _update(engine, optimizer, fabric, stage, batches.at(step), step)
+            update(engine, optimizer, fabric, stage, batches.at(step), step)
             seconds += time.perf_counter() - start
             if (step + 1) % EVERY[stage.name] == 0:
                 error = errors(model, [held_out], SOURCE[stage.name])["pose"].mean().item()

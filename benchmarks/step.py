@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dvae_lib.experiments import find
 from dvae_lib.runs import Run
-from dvae_lib.training import _update
+from dvae_lib.training import update
 
 STEPS, WARM_UP = 20, 3
 
@@ -44,12 +44,12 @@ def run(name: str = "dvae-image", size: str = "laptop") -> dict[str, float | str
             start = clock()
             batch = batches.at(step)
             made = clock()
-            _update(engine, optimizer, fabric, stage, batch, step)
+            update(engine, optimizer, fabric, stage, batch, step)
             times.append(clock() - made)
             making.append(made - start)
         result[f"{stage.name}, ms"] = round(1e3 * statistics.median(times[WARM_UP:]), 1)
         with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiled:
-            _update(engine, optimizer, fabric, stage, batch, 0)
+            update(engine, optimizer, fabric, stage, batch, 0)
         own = {a.key: a.self_device_time_total if on_gpu else a.self_cpu_time_total for a in profiled.key_averages()}
         heaviest = sorted(own, key=own.get, reverse=True)[:4]
         result[f"{stage.name}, most in"] = ", ".join(f"{k} {own[k] / sum(own.values()):.0%}" for k in heaviest)

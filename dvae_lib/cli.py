@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -73,24 +74,40 @@ def train(
     profile: Profile = None,
     data: Data = None,
     root: RootJoint = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Trains NAME with another value, as in --set beta=1: a run of its own."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="How many devices of a node share the batches of NAME.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="How many nodes do.")] = 1,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time with --all; one a core up to four, or one on a GPU.")
     ] = None,
+    launcher: Annotated[str, typer.Option(help="With --all: local, or ray to fan out over its cluster.")] = "local",
 ) -> None:
     """Trains an experiment, or resumes it where it was left."""
     if everything == (name is not None):
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
-    if name is not None:
-        chosen = [_pick(_runs(profile, data, root), name)]
-    else:
-        kinds = [data or settings.data()]
-        if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
-            kinds.append("realhand")
-        chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root).values()]
+    _check(launcher, ("local", "ray"), "launcher")
+    from dvae_lib.distributed import rank_and_world
     from dvae_lib.parallel import train_all
 
-    for run in train_all(chosen, device, jobs):
+    if name is not None:
+        run = _pick(_runs(profile, data, root), name)
+        if changes:
+            run = replace(run, experiment=run.experiment.changed(changes))
+        run.train(device, devices, nodes)
+        if rank_and_world()[0] == 0:
+            typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
+        return
+    if changes or devices * nodes > 1:
+        raise UserError("--set, --devices and --nodes are for one experiment: name it in place of --all.")
+    kinds = [data or settings.data()]
+    if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
+        kinds.append("realhand")
+    chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root).values()]
+    for run in train_all(chosen, device, jobs, launcher):
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
 
 

@@ -25,35 +25,52 @@ class UserError(Exception):
         return [str(self)]
 
 
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says in a sentence why `path` cannot be written: raises UserError if the disk is full, or read-only."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise UserError(
+                f"The disk is full: {path} could not be written. Free some space and start again; "
+                "what was there before is untouched."
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            raise UserError(
+                f"{path} may not be written ({error.strerror}): give yourself the right to write there, or choose "
+                "other folders by DVAE_RUNS_ROOT and DVAE_CACHE_ROOT."
+            ) from error
+        raise
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, moved into place only if the block ends well.
 
     Whoever reads `path` sees the old content or the new, whole; a failure leaves the old.
-    Raises UserError when the disk is full.
+    Raises UserError as `writing` does.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are ordinary
-        os.replace(name, path)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise UserError(
-                f"The disk is full: {path} could not be written. Free some space and start again; "
-                "what was there before is untouched."
-            ) from error
-        raise
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        try:
+            yield Path(name)
+            with open(name, "rb") as written:
+                os.fsync(written.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are ordinary
+            os.replace(name, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
 
 def write_json(path: Path, content: Any) -> None:

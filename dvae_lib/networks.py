@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchvision.models import ResNet18_Weights, resnet18
 
+from dvae_lib.objectives import at_least_single
+
 Weights = Literal["random", "imagenet"]
 
 
@@ -27,8 +29,7 @@ class GaussianHead(nn.Module):
         self.linear = nn.Linear(features, 2 * d)
 
     def forward(self, features: Tensor) -> Normal:
-        # The distribution's terms are computed in full precision whatever the network's.
-        mean, raw = self.linear(features).float().chunk(2, dim=-1)
+        mean, raw = at_least_single(self.linear(features)).chunk(2, dim=-1)
         return Normal(mean, nn.functional.softplus(raw) + 1e-4, validate_args=False)
 
 

@@ -12,13 +12,17 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """In single precision where it was in half: that would lose the sum over a whole image, or a small variance."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,).
 
     scale: one for all, or of a shape that broadcasts to x's, as where some pixels count more than others.
     """
-    # Half precision would lose the sum over a whole image.
-    x, mean = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (x, mean))
+    x, mean = at_least_single(x), at_least_single(mean)
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
 
 

@@ -1,32 +1,45 @@
-"""Several runs at a time: on a CPU one training of a small network keeps one core busy, and many cores badly."""
+"""Several runs at a time: side by side on this machine, or over a cluster by Ray.
+
+On a CPU one training of a small network keeps one core busy, and many cores badly.
+"""
 
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from tqdm.auto import tqdm
 
+from dvae_lib.checkpoints import read_metrics
+from dvae_lib.files import UserError
 from dvae_lib.runs import Run
-from dvae_lib.training import read_metrics
 
-_MOST = 4  # at a time, for the memory's sake: each takes more than a GiB
+Launcher = Literal["local", "ray"]
+_MOST = 4  # at a time on this machine, for the memory's sake: each takes more than a GiB
 _SECONDS = 1.0  # between two looks at how far they are
+_RETRIES = 3  # of a run whose worker, or its machine, has died; it goes on from its checkpoint
 
 
-def train_all(runs: Sequence[Run], device: str = "auto", jobs: int | None = None) -> Iterator[Run]:
+def train_all(
+    runs: Sequence[Run], device: str = "auto", jobs: int | None = None, launcher: Launcher = "local"
+) -> Iterator[Run]:
     """Trains the runs that are not trained, and gives each of them when it is done, or at once if it was.
 
-    jobs: how many at a time; by default one where there is a GPU, else one a core, up to four. How many threads a run
-    then has may change its last digits. If one fails, its error is raised; the others can be continued.
+    jobs: how many at a time here; by default one where there is a GPU, else one a core, up to four. How many threads a
+    run then has may change its last digits. launcher: "ray" has as many at a time as its cluster has GPUs, or cores if
+    it has none; all its machines must see DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a run fails, its error is raised; the
+    others can be continued.
     """
     cores = os.cpu_count() or 1
     jobs = jobs or (1 if device != "cpu" and torch.cuda.is_available() else min(cores, _MOST))
     todo = [run for run in runs if not run.trained]
     yield from (run for run in runs if run.trained)
-    if jobs == 1 or len(todo) < 2:
+    if launcher == "local" and (jobs == 1 or len(todo) < 2):
         for run in todo:
             run.train(device)
             yield run
@@ -34,27 +47,67 @@ def train_all(runs: Sequence[Run], device: str = "auto", jobs: int | None = None
     for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
         run.parts("train")
     total, before = sum(_pixels(run) for run in todo), sum(_pixels(run, _step(run)) for run in todo)
-    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start, (max(1, cores // jobs),))
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
-    with workers, bar as progress:
-        # Without bars of their own, which would write over one another.
-        running = {workers.submit(run.train, device, quiet=True): run for run in todo}
+    with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
+        running = {submit(run, device): run for run in todo}
+        while running:
+            finished, _ = wait(running, _SECONDS, "FIRST_COMPLETED")
+            progress.n = round(sum(_pixels(run) if run.trained else _pixels(run, _step(run)) for run in todo))
+            progress.refresh()
+            for future in finished:
+                if error := future.result():
+                    raise error
+                yield running.pop(future)
+
+
+def _train(run: Run, device: str) -> UserError | None:
+    """In a worker: trains a run, without a bar of its own, which would write over the others'."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        run.train(device, quiet=True)
+    except UserError as error:
+        return error
+    return None
+
+
+_Submit = Callable[[Run, str], "Future[UserError | None]"]
+
+
+@contextmanager
+def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
+    context, threads = multiprocessing.get_context("spawn"), max(1, cores // jobs)
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as workers:
         try:
-            while running:
-                finished, _ = wait(running, _SECONDS, "FIRST_COMPLETED")
-                progress.n = round(sum(_pixels(run) if run.trained else _pixels(run, _step(run)) for run in todo))
-                progress.refresh()
-                for future in finished:
-                    future.result()
-                    yield running.pop(future)
+            yield lambda run, device: workers.submit(_train, run, device)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "A training was killed, as the system does when memory runs out. All are kept as they were last saved: "
+                "start again, with fewer at a time (--jobs 1) if memory is short."
+            ) from error
         except BaseException:
             workers.shutdown(cancel_futures=True)
             raise
 
 
-def _start(threads: int) -> None:
-    torch.set_num_threads(threads)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+@contextmanager
+def _on_ray() -> Iterator[_Submit]:
+    """Ray's cluster at RAY_ADDRESS or already running on this machine; if there is none, one of this machine alone."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    try:
+        import ray
+    except ImportError:
+        raise UserError('Ray is not installed: pip install "ray[default]".') from None
+    here = {name: value for name, value in os.environ.items() if name.startswith("DVAE_")}
+    mine = not ray.is_initialized()
+    if mine:
+        ray.init(include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here})
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(_train)
+    try:
+        yield lambda run, device: remote.remote(run, device).future()
+    finally:
+        if mine:
+            ray.shutdown()
 
 
 def _step(run: Run) -> int:

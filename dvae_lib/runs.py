@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -19,22 +20,27 @@ import filelock
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
+from tqdm.auto import tqdm
 
 from dvae_lib import settings
+from dvae_lib.checkpoints import WEIGHTS, load_weights, read_metrics
 from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.cache import Dataset
+from dvae_lib.distributed import make_fabric
 from dvae_lib.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments import Experiment, experiments, find
-from dvae_lib.files import atomic_write, read_json, write_json
+from dvae_lib.files import atomic_write, read_json, write_json, writing
 from dvae_lib.hand import Root
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor
-from dvae_lib.training import WEIGHTS, load_weights, read_metrics, train
+from dvae_lib.training import train
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
+FORMAT = 1  # of the evaluation: what has another is evaluated anew, without training
 
 
 def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
@@ -60,7 +66,8 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        return all((self.folder / name).exists() for name in (EVALUATION, ERRORS))
+        found = all((self.folder / name).exists() for name in (WEIGHTS, EVALUATION, ERRORS))
+        return found and self.evaluation.get("format") == FORMAT
 
     @property
     def evaluation(self) -> dict:
@@ -127,7 +134,9 @@ class Run:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
         return Batches(self.parts(which), batch_size, self.experiment.images(), root=self.experiment.root)
 
-    def training_batches(self, stage: str, device: torch.device | str = "cpu") -> Batches:
+    def training_batches(
+        self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
+    ) -> Batches:
         """What a stage of training sees, by its labels (Sec. 4.4): the first data set's samples may have all, some
         (weak supervision, in the embedding step) or no image (semi-supervision, in the disentangling step).
 
@@ -141,43 +150,68 @@ class Run:
         else:
             own = [Part(dataset, labelled), *([] if e.weak is None else [Part(dataset, rest, e.weak)])]
         parts = [part for part in (*own, *(Part(*other) for other in others)) if len(part.indices)]
-        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, seed=e.seed, device=device)
+        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, e.seed, device, rank, world)
 
-    def train(self, device: str = "auto", quiet: bool = False) -> None:
+    def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
 
-        quiet: without a progress bar.
+        If another process is at it, waits for it. device, devices, nodes: see `distributed.make_fabric`. quiet: without
+        a progress bar.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / ".lock")
-        with lock:
-            if not self.trained:
-                self._train(device, quiet)
+        if self.trained:
+            return
+        fabric = make_fabric(device, devices, nodes, self.experiment.precision)
+        with self._claimed() if fabric.is_global_zero else nullcontext():
+            if fabric.broadcast(not self.trained):
+                self._train(fabric, quiet)
+            fabric.barrier()
 
-    def _train(self, device: str, quiet: bool) -> None:
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """While this holds, no other process trains the run; one that dies lets go of it."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                tqdm.write(f"Another process is training {self.experiment.name}: waiting for it.")
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _train(self, fabric: Fabric, quiet: bool) -> None:
         e = self.experiment
-        write_json(self.folder / CONFIG, self.config)
-        fabric = Fabric(accelerator=device, devices=1, precision=e.precision)
-        fabric.launch()
-        model = self.build()
         if not (self.folder / WEIGHTS).exists():
-            stages = [(stage, self.training_batches(stage.name, fabric.device)) for stage in e.stages]
-            write_json(self.folder / MADE, {"profile": self.profile} | _circumstances(fabric.device))
+            share = {"device": fabric.device, "rank": fabric.global_rank, "world": fabric.world_size}
+            stages = [(stage, self.training_batches(stage.name, **share)) for stage in e.stages]
+            if fabric.is_global_zero:
+                write_json(self.folder / CONFIG, self.config)
+                write_json(self.folder / MADE, {"profile": self.profile} | _circumstances(fabric))
             how = {"lr": e.lr, "decay": e.decay, "seed": e.seed}
-            train(model, stages, self.folder, fabric, **how, description=e.name, quiet=quiet)
-        model = self.load()
+            train(self.build(), stages, self.folder, fabric, **how, description=e.name, quiet=quiet)
+        if fabric.is_global_zero:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        e, model = self.experiment, self.load()
         average = mean_labels(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
         found = evaluate(model, self.batches("test").in_order(), average, e.root)
         for name, score in found.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
         flat = {f"{source}/{name}": values for source, of in found.errors.items() for name, values in of.items()}
         with atomic_write(self.folder / ERRORS) as temporary:
-            save_file(flat, temporary)
-        write_json(self.folder / EVALUATION, found.report)
+            temporary.write_bytes(as_bytes(flat))
+        write_json(self.folder / EVALUATION, {"format": FORMAT} | found.report)
 
 
-def _circumstances(device: torch.device) -> dict[str, str]:
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+def _circumstances(fabric: Fabric) -> dict[str, str]:
+    if fabric.device.type == "cuda":
+        hardware = f"{fabric.world_size} × {torch.cuda.get_device_name(fabric.device)}"
+    else:
+        hardware = f"{os.cpu_count()} CPU cores" + (f" × {fabric.world_size}" if fabric.world_size > 1 else "")
     command = ["git", "-C", str(settings.ROOT), "describe", "--always", "--dirty"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,29 +1,34 @@
 """Training, as stages that follow one another: the cross-modal VAE's one stage, Algorithms 1 and 2 (chapters 03–05).
 
-A run is a folder. While it trains it holds a checkpoint, replaced whole every so often, and a line of metrics every
-few steps; a run that is killed continues from the checkpoint and ends with the same weights, because every step's
-batch and noise are functions of the seed and the step alone.
+A run that is killed continues from its checkpoint and ends with the same weights, because every step's batch and noise
+are functions of the seed and the step alone.
 """
 
 import dataclasses
-import json
 import math
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from dvae_lib.files import UserError, atomic_write
-
-CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
+from dvae_lib.checkpoints import (
+    CHECKPOINT,
+    WEIGHTS,
+    Metrics,
+    first_line,
+    load_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
+from dvae_lib.distributed import share_statistics
+from dvae_lib.files import UserError
+from dvae_lib.interruption import Interruption
 
 
 @runtime_checkable
@@ -111,14 +116,24 @@ def train(
     """Trains `model` in place, stage after stage on its batches with Adam, resuming from a checkpoint in `folder`.
 
     Writes metrics.jsonl (one JSON object a line: step, counted over all stages, the stage's number, loss, the terms
-    of the bound) and, at the end, weights.safetensors. Raises UserError if the loss is not finite, keeping the last
-    good checkpoint, and if the checkpoint is damaged.
+    of the bound) and, at the end, weights.safetensors. Where Fabric has several processes, a batch is this process's
+    share, and the first of them writes. Ctrl-C, or the SIGTERM of a scheduler, ends the step and saves it.
+
+    Raises UserError if the loss or a weight is not finite, keeping the last good checkpoint, if memory runs out or a
+    file cannot be written, and if the checkpoint is damaged.
     """
+    if fabric.world_size > 1:
+        share_statistics(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     engine, optimizer = fabric.setup(model, optimizer)
-    start = _resume(folder, model, optimizer, fabric)
-    metrics = _Metrics(folder, start, enabled=fabric.is_global_zero)
-    total, before, loss = sum(stage.steps for stage, _ in stages), 0, torch.zeros(())
+    start = load_checkpoint(folder, model, optimizer.optimizer, fabric.device)
+    metrics = Metrics(folder, start) if fabric.is_global_zero else None
+    total, before, checked = sum(stage.steps for stage, _ in stages), 0, start
+
+    def save(done: int) -> None:
+        _require_finite(model.state_dict().values(), "A weight", done, folder)
+        if fabric.is_global_zero:
+            save_checkpoint(folder, model, optimizer.optimizer, done)
 
     progress = tqdm(
         initial=start,
@@ -128,32 +143,41 @@ def train(
         mininterval=1.0,
         disable=quiet or not fabric.is_global_zero,
     )
-    for number, (stage, batches) in enumerate(stages):
-        for step in range(max(start, before), before + stage.steps):
-            torch.manual_seed((seed + 1) * 1_000_003 + step * fabric.world_size + fabric.global_rank)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step - before, stage.steps, lr, decay)
-            batch = batches.at(step)
-            loss, terms = _update(engine, optimizer, fabric, stage, batch, step - before)
-            if step % log_every == 0 or step == total - 1:
-                _require_finite(loss, step, folder)
-                metrics.write(step, number, loss, terms)
-                progress.set_postfix(stage=stage.name, loss=f"{loss.item():.3g}", refresh=False)
-            progress.update()
-            if (step + 1) % save_every == 0 and step + 1 < total:
-                _require_finite(loss, step, folder)
-                _save(folder, model, optimizer, step + 1, fabric)
-        before += stage.steps
-    progress.close()
+    with progress, Interruption(fabric) as interruption:
+        for number, (stage, batches) in enumerate(stages):
+            for step in range(max(start, before), before + stage.steps):
+                torch.manual_seed((seed + 1) * 1_000_003 + step)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(step - before, stage.steps, lr, decay)
+                with _memory(step):
+                    loss, terms = update(engine, optimizer, fabric, stage, batches.at(step), step - before)
+                progress.update()
+                logged, done = step % log_every == 0 or step + 1 == total, step + 1
+                if logged:
+                    loss, terms = fabric.all_reduce((loss.detach(), terms), reduce_op="mean")
+                    if not torch.isfinite(loss):
+                        suspects = ((s, batches.at(s)) for s in range(max(checked, before), done))
+                        raise _not_finite("The loss", step, folder, suspects)
+                    checked = done
+                    if metrics:
+                        metrics.write(step, number, loss, terms)
+                    progress.set_postfix(stage=stage.name, loss=f"{loss.item():.3g}", refresh=False)
+                if interruption.asked(logged) and done < total:
+                    save(done)
+                    progress.write(f"Stopped after step {done}, kept in {folder}; the same command goes on from there.")
+                    interruption.stop()
+                if done % save_every == 0 and done < total:
+                    save(done)
+            before += stage.steps
 
+    _require_finite(model.state_dict().values(), "A weight", total, folder)
     if fabric.is_global_zero:
-        _require_finite(loss, total - 1, folder)
         save_weights(model, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     fabric.barrier()
 
 
-def _update(engine, optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int) -> tuple[torch.Tensor, dict]:
+def update(engine, optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int) -> tuple[Tensor, dict]:
     """One step of a stage, its inner loop included: the loss and its terms before the inner loop."""
     _only(engine.module, stage.learns(engine.module))
     loss, terms = engine(batch, stage.ask(step))
@@ -162,7 +186,7 @@ def _update(engine, optimizer, fabric: Fabric, stage: Stage, batch: dict, step: 
     optimizer.step()
     if stage.inner:
         for inner_step in range(stage.inner.steps):
-            _update(engine, optimizer, fabric, stage.inner, batch, inner_step)
+            update(engine, optimizer, fabric, stage.inner, batch, inner_step)
     return loss, terms
 
 
@@ -173,82 +197,34 @@ def _only(model: nn.Module, learning: Sequence[nn.Module]) -> None:
         module.train().requires_grad_(True)
 
 
-def _require_finite(loss: torch.Tensor, step: int, folder: Path) -> None:
-    if not torch.isfinite(loss):
+@contextmanager
+def _memory(step: int) -> Iterator[None]:
+    """Says in a sentence that memory ran out; torch has no error of its own for it on a CPU."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
         raise UserError(
-            f"The loss became {loss.item()} at step {step}. The last good state is kept in {folder / CHECKPOINT}; "
-            "look for NaN in the data, or lower the learning rate and start again."
-        )
+            f"Memory ran out at step {step} ({first_line(error)}). Make the batches smaller (--set batch=16), train "
+            "fewer runs at a time (--jobs 1), or share the batches among several devices (--devices 2)."
+        ) from error
 
 
-class _Metrics:
-    """metrics.jsonl: appended to; lines past the checkpoint that training resumes from are dropped."""
-
-    def __init__(self, folder: Path, start: int, enabled: bool):
-        self.path, self.enabled = folder / METRICS, enabled
-        if not enabled:
-            return
-        kept = [line for line in read_metrics(folder) if line["step"] < start]
-        with atomic_write(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, step: int, stage: int, loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
-        if self.enabled:
-            line = {"step": step, "stage": stage, "loss": loss.item()}
-            line |= {name: term.item() for name, term in terms.items()}
-            with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+def _require_finite(tensors: Iterable[Tensor], what: str, step: int, folder: Path) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise _not_finite(what, step, folder)
 
 
-def read_metrics(folder: Path) -> list[dict[str, int | float]]:
-    """The lines of a run's metrics.jsonl; a last line cut short by a kill is left out."""
-    path, lines = folder / METRICS, []
-    if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
+def _not_finite(what: str, step: int, folder: Path, batches: Iterable[tuple[int, dict]] = ()) -> UserError:
+    """The error to raise, naming what in the data is to blame if one of the batches, by step, has it."""
+    blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
+    for of, batch in batches:
+        for name, values in batch.items():
+            bad = ~torch.isfinite(values).flatten(1).all(1)
+            if bad.any():
+                which = f"In the batch of step {of}, {int(bad.sum())} of {len(bad)} samples"
+                blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
                 break
-    return lines
-
-
-def _save(folder: Path, model: nn.Module, optimizer, step: int, fabric: Fabric) -> None:
-    if fabric.is_global_zero:
-        state = {"model": model.state_dict(), "optimizer": optimizer.optimizer.state_dict(), "step": step}
-        with atomic_write(folder / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
-    fabric.barrier()
-
-
-def _resume(folder: Path, model: nn.Module, optimizer, fabric: Fabric) -> int:
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location=fabric.device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.optimizer.load_state_dict(state["optimizer"])
-        return state["step"]
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is damaged or of another version ({_first_line(error)}). "
-                        "Delete it to train this run from the start.") from error  # fmt: skip
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Raises UserError if the file is missing, damaged, or holds another model's weights."""
-    try:
-        model.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: the run was not trained to its end. Train it again.") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged or holds another model's weights ({_first_line(error)}). "
-                        f"Delete the folder {path.parent} and train again.") from error  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    kept = f"The last good state is kept in {folder / CHECKPOINT}."
+    return UserError(f"{what} was no finite number at step {step}. {kept} {blame}")

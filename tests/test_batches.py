@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dvae_lib.datasets.batches import Augmentation, Batches, make_batch, warp
+from dvae_lib.datasets.augmentation import Augmentation, Draws, warp
+from dvae_lib.datasets.batches import Batches, make_batch
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.hand import bone_scale, project, with_root
 
@@ -51,9 +52,9 @@ def test_without_augmentation_left_hands_are_only_normalised():
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING])
 def test_cpose_and_viewpoint_compose_the_pose(augmentation):
-    batch = make_batch(raw_block(), SIZE, augmentation, torch.Generator().manual_seed(3))
+    batch = make_batch(raw_block(), SIZE, augmentation, Draws(3))
     torch.testing.assert_close(batch["cpose"] @ batch["viewpoint"], batch["pose"], atol=1e-4, rtol=0)
-    turned = make_batch(raw_block(), SIZE, Augmentation(rotation=90.0), torch.Generator().manual_seed(3))
+    turned = make_batch(raw_block(), SIZE, Augmentation(rotation=90.0), Draws(3))
     plain = make_batch(raw_block(), SIZE)
     torch.testing.assert_close(turned["cpose"], plain["cpose"], atol=1e-4, rtol=0)  # only the viewpoint turns
     assert (turned["viewpoint"] - plain["viewpoint"]).abs().max() > 0.1
@@ -110,7 +111,7 @@ def test_right_hands_become_left_ones():
     [Augmentation(rotation=180.0), Augmentation(flip=True), Augmentation(zoom=0.3, shift=0.1), EVERYTHING],
 )
 def test_augmented_poses_reproject_onto_augmented_keypoints(augmentation):
-    batch = make_batch(raw_block(), SIZE, augmentation, torch.Generator().manual_seed(3))
+    batch = make_batch(raw_block(), SIZE, augmentation, Draws(3))
     pose = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
     torch.testing.assert_close(project(pose, batch["K"]), (batch["keypoints"] + 1) * 32, atol=1e-3, rtol=0)
     plain = make_batch(raw_block(), SIZE)
@@ -126,7 +127,7 @@ def test_image_moves_with_its_keypoints():
     centres = torch.arange(SIZE) + 0.5
     distance = (centres - uv[:, 0, None])[:, None, :] ** 2 + (centres - uv[:, 1, None])[:, :, None] ** 2
     raw["image"] = (255 * torch.exp(-distance / 8))[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
-    batch = make_batch(raw, SIZE, EVERYTHING, torch.Generator().manual_seed(4))
+    batch = make_batch(raw, SIZE, EVERYTHING, Draws(4))
     # Outside the crop the fill is mid-grey: keep what is brighter than that.
     light = (batch["image"][:, 0] - 0.02).clamp(min=0)
     expected = (batch["keypoints"][:, joint] + 1) * 32
@@ -143,7 +144,7 @@ def test_background_is_replaced_behind_the_hand_only():
     raw["mask"] = torch.zeros(64, SIZE, SIZE, dtype=torch.uint8)
     raw["mask"][:, 20:40, 10:50] = 17
     plain = make_batch(raw, SIZE)["image"]
-    image = make_batch(raw, SIZE, Augmentation(background=0.25), torch.Generator().manual_seed(0))["image"]
+    image = make_batch(raw, SIZE, Augmentation(background=0.25), Draws(0))["image"]
     assert torch.equal(image[:, :, 20:40, 10:50], plain[:, :, 20:40, 10:50])
     changed = (image[:, :, :20] != plain[:, :, :20]).flatten(1).float().mean(1)
     assert set((changed > 0.9).tolist()) == {True, False} and 6 <= (changed > 0.9).sum() <= 28

@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dvae_lib.checkpoints import CHECKPOINT, WEIGHTS
 from dvae_lib.experiments import find
 from dvae_lib.files import UserError
 from dvae_lib.parallel import _pixels, train_all
 from dvae_lib.runs import Run
-from dvae_lib.training import CHECKPOINT, WEIGHTS
 
 NAMES = ("vae-pose", "cross-modal", "two-stream")
 

@@ -7,21 +7,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from dvae_lib import training
-from dvae_lib.datasets.batches import Augmentation, Batches
+from dvae_lib import checkpoints
+from dvae_lib.checkpoints import CHECKPOINT, METRICS, WEIGHTS, load_weights, read_metrics
+from dvae_lib.datasets.augmentation import Augmentation
+from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError
 from dvae_lib.modalities import modality
 from dvae_lib.models import CrossModalVAE
-from dvae_lib.training import (
-    CHECKPOINT,
-    METRICS,
-    WEIGHTS,
-    cross_modal,
-    learning_rate,
-    load_weights,
-    read_metrics,
-    train,
-)
+from dvae_lib.training import cross_modal, learning_rate, train
 from tests.test_batches import FakeDataset
 
 
@@ -155,11 +148,11 @@ def test_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     fit_until_killed(tmp_path, 5, monkeypatch)
     good = (tmp_path / CHECKPOINT).read_bytes()
 
-    def full(state, path):
-        path.write_bytes(b"half")
+    def full(state, stream):
+        stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training.torch, "save", full)
+    monkeypatch.setattr(checkpoints.torch, "save", full)
     with pytest.raises(UserError, match="disk is full.*checkpoint.pt"):
         fit(tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == good

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.experiments.experiment import Experiment
 
 _CROSS_MODAL = Experiment(

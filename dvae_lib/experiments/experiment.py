@@ -1,8 +1,11 @@
 """What a run is made of: an experiment, with the papers' values for defaults where they say them."""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.datasets.augmentation import Augmentation
+from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
 
@@ -42,6 +45,29 @@ class Experiment:
     precision: str = "bf16-mixed"
     augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)  # Sec. 4.4
     seed: int = 0
+
+    def changed(self, assignments: Sequence[str]) -> "Experiment":
+        """This with other values, each as "name=value", the value in JSON.
+
+        Raises UserError if there is no such name, or the value is of another kind than the one it replaces.
+        """
+        values = {}
+        for assignment in assignments:
+            name, _, text = assignment.partition("=")
+            present = getattr(self, name, None)
+            if not isinstance(present, int | float | str | dict) or name in ("name", "about", "root", "options"):
+                raise UserError(
+                    f"“{assignment}” sets nothing of an experiment: try beta=1, d=32, steps=500 or lr=0.001."
+                )
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+            kinds = (int, float) if isinstance(present, float) else (type(present),)
+            if type(value) not in kinds:
+                raise UserError(f"“{assignment}” is of another kind than the value that it replaces, {present!r}.")
+            values[name] = type(present)(value)
+        return replace(self, **values)
 
     def images(self, stage: str | None = None) -> list[str]:
         """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""

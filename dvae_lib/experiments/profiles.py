@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dvae_lib.datasets.batches import Augmentation
+from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.experiments.catalogue import ABLATION, PHOTOGRAPHS, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.hand import Root
@@ -17,25 +17,25 @@ _LAPTOP_SUPERVISION = {
 # Of the only, or the disentangling, step; and of the embedding step.
 _LAPTOP_STEPS = {
     "vae-pose": (8000, 0),
-    "cross-modal": (2000, 0),
-    "cross-modal-alternating": (2000, 0),
-    "cross-modal-depth": (800, 0),
-    "dvae-image": (1500, 400),
-    "dvae-image-joint": (1100, 0),  # in the time of both steps of the other
-    "dvae-image-8": (1000, 600),
-    "dvae-zu": (1200, 400),
-    "dvae-zu-without-loop": (1200, 400),
-    **dict.fromkeys(_ABLATION, (600, 0)),
-    "dvae-pose": (4000, 2500),  # as many images as the two below see
-    "two-stream": (2500, 0),
-    "resnet": (2500, 0),
-    "dvae-pose-depth": (4000, 1000),
-    "dvae-pose-rhd": (4000, 2000),
-    "two-stream-rhd": (2000, 0),
-    "resnet-rhd": (2000, 0),
-    "cross-modal-rhd": (2000, 0),
-    "cross-modal-alternating-rhd": (2000, 0),
-    **dict.fromkeys(_SUPERVISION, (1000, 600)),
+    "cross-modal": (1400, 0),
+    "cross-modal-alternating": (1400, 0),
+    "cross-modal-depth": (600, 0),
+    "dvae-image": (1000, 300),
+    "dvae-image-joint": (700, 0),  # in the time of both steps of the other
+    "dvae-image-8": (600, 400),
+    "dvae-zu": (850, 300),
+    "dvae-zu-without-loop": (850, 300),
+    **dict.fromkeys(_ABLATION, (400, 0)),
+    "dvae-pose": (4000, 1600),  # as many images as the two below see
+    "two-stream": (1600, 0),
+    "resnet": (1600, 0),
+    "dvae-pose-depth": (4000, 700),
+    "dvae-pose-rhd": (4000, 1300),
+    "two-stream-rhd": (1300, 0),
+    "resnet-rhd": (1300, 0),
+    "cross-modal-rhd": (1300, 0),
+    "cross-modal-alternating-rhd": (1300, 0),
+    **dict.fromkeys(_SUPERVISION, (800, 450)),
 }
 _LAPTOP_STEPS_ON_PHOTOGRAPHS = {
     **{e.name: (4000, 1200) if e.factors else (1200, 0) for e in PHOTOGRAPHS},

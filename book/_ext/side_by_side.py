@@ -1,0 +1,63 @@
+"""Executes the chapters side by side, into the cache where MyST-NB then finds them.
+
+MyST-NB runs one chapter at a time, and most of what a chapter does keeps one
+core busy.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import single_nb_execution
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from tqdm import tqdm
+
+MOST = 4  # at a time, for the memory's sake: each takes more than a GiB
+
+
+def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Of the pages that will be read, the chapters that are not in the cache."""
+    if app.config.nb_execution_mode != "cache":
+        return
+    cache, todo = get_cache(app.config.nb_execution_cache_path), []
+    for path in (Path(env.doc2path(name)) for name in docnames):
+        if path.suffix == ".ipynb":
+            chapter = nbformat.read(path, 4)
+            try:
+                cache.match_cache_notebook(chapter)
+            except KeyError:
+                todo.append((path, chapter))
+    cores = os.cpu_count() or 1
+    jobs = min(cores, MOST, len(todo))
+    if jobs < 2:
+        return
+
+    def run(item):
+        path, chapter = item
+        timeout = app.config.nb_execution_timeout
+        return single_nb_execution(chapter, str(path.parent), timeout, False)
+
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = before or str(cores // jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        results = tqdm(pool.map(run, todo), "Chapters", len(todo), leave=False)
+        for (path, chapter), result in zip(todo, results, strict=True):
+            if (
+                result.err is None
+            ):  # else MyST-NB runs it once more, and says why
+                data = {"execution_seconds": result.time}
+                bundle = CacheBundleIn(chapter, str(path), data=data)
+                cache.cache_notebook_bundle(
+                    bundle, check_validity=False, overwrite=True
+                )
+    if before is None:
+        del os.environ["OMP_NUM_THREADS"]
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("env-before-read-docs", execute)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

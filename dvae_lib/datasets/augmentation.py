@@ -1,0 +1,108 @@
+r"""Random changes of training images, and of their labels with them.
+
+A geometric augmentation is an affine map $A$ of the crop's pixels together with the orthogonal map $G$ of space that
+it shows (a turn about the camera's axis, a mirror image). With $X' = GX$ and $K' = AKG^{-1}$ the joints project to
+$A$ times where they projected before: image and labels stay together, exactly, wherever the principal point lies.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes made to a training batch; all zero: none.
+
+    The paper's (Sec. 4.4) are rotation=180 and flip=True.
+    """
+
+    rotation: float = 0.0  # degrees, uniform in ±, about the crop's centre
+    flip: bool = False  # mirror image of every second sample
+    zoom: float = 0.0  # the log of the magnification is uniform in ±
+    shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
+    colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
+    background: float = 0.0  # share of the samples put before another background; needs the data set's masks
+
+
+class Draws:
+    """Random numbers for a batch, on the CPU so that a seed means the same on every device.
+
+    rank, world: where processes share a batch, each draws for all of it and keeps the numbers of its own samples, every
+        `world`-th from `rank` on: together they draw what one process would.
+    """
+
+    def __init__(self, seed: int, rank: int = 0, world: int = 1):
+        self.generator, self.rank, self.world = torch.Generator().manual_seed(seed), rank, world
+
+    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Uniform in [−1, 1], of shape (B, …) where B is the number of this process's samples."""
+        whole = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
+        return (2 * whole[self.rank :: self.world] - 1).to(like.device)
+
+    def permutation(self, n: int) -> Tensor:
+        """One for all samples: (n,)."""
+        return torch.randperm(n, generator=self.generator)
+
+
+def pixel_map(
+    batch: Mapping[str, Tensor],
+    size: int,
+    augmentation: Augmentation,
+    flip: Tensor,
+    draws: Draws,
+) -> tuple[Tensor, Tensor]:
+    """The affine maps A (B, 3, 3) of pixels and G (B, 3, 3) of space of one random augmentation."""
+    K = batch["K"]
+    n = len(K)
+    angle = torch.deg2rad(augmentation.rotation * draws.uniform((n,), K))
+    zoom = torch.exp(augmentation.zoom * draws.uniform((n,), K))
+    shift = size * augmentation.shift * draws.uniform((n, 2), K)
+
+    G = torch.eye(3, device=K.device).repeat(n, 1, 1)
+    mirror = torch.where(flip, -1.0, 1.0)
+    G[:, 0, 0], G[:, 0, 1] = angle.cos() * mirror, -angle.sin()
+    G[:, 1, 0], G[:, 1, 1] = angle.sin() * mirror, angle.cos()
+
+    A = G.clone()
+    A[:, :2, :2] *= zoom[:, None, None]
+    centre = torch.full((n, 2, 1), size / 2, device=K.device)
+    A[:, :2, 2:] = centre - A[:, :2, :2] @ centre + shift[..., None]
+    return A, G
+
+
+def warp(images: Tensor, A: Tensor, outside: float = 0.0, mode: str = "bilinear") -> Tensor:
+    """Images (B, C, S, S) with their pixels moved by A (B, 3, 3); `outside` fills what the image does not cover."""
+    size = images.shape[-1]
+    to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]], device=A.device)
+    sampling = torch.linalg.inv(to_pixels) @ torch.linalg.inv(A) @ to_pixels
+    grid = affine_grid(sampling[:, :2], list(images.shape), align_corners=False)
+    return grid_sample(images - outside, grid, mode=mode, padding_mode="zeros", align_corners=False) + outside
+
+
+def jitter_colour(image: Tensor, amount: float, draws: Draws) -> Tensor:
+    n = len(image)
+    gain = 1 + amount * draws.uniform((n, 3, 1, 1), image)
+    contrast = 1 + amount * draws.uniform((n, 1, 1, 1), image)
+    brightness = amount * draws.uniform((n, 1, 1, 1), image)
+    grey = image.mean((1, 2, 3), keepdim=True)
+    return (((image - grey) * contrast + grey + 1) * gain - 1 + brightness).clamp(-1, 1)
+
+
+def replace_background(image: Tensor, mask: Tensor, share: float, draws: Draws) -> Tensor:
+    """Puts a share of the hands before something else, so that no room can be learnt by heart.
+
+    That is a blend of random colours, coarse and fine, and of the next image, its hand moved to the corners and its
+    colours exchanged.
+    """
+    n, _, size, _ = image.shape
+    coarse, fine = (interpolate(draws.uniform((n, 3, cells, cells), image), size, mode="bilinear") for cells in (3, 16))
+    colours = coarse + draws.uniform((n, 1, 1, 1), image) * fine
+    elsewhere = image.roll((1, size // 2, size // 2), dims=(0, 2, 3))[:, draws.permutation(3)]
+    amount = (draws.uniform((n, 1, 1, 1), image) + 1) / 2
+    behind = torch.lerp(colours, elsewhere, amount).clamp(-1, 1)
+    replaced = draws.uniform((n, 1, 1, 1), image) < 2 * share - 1
+    return torch.where(replaced & (mask == 0)[:, None], behind, image)

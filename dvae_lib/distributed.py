@@ -1,0 +1,105 @@
+"""Several processes that compute what one would: each sees its share of every batch.
+
+The share is every `world`-th sample from the process's rank on. Three things in a step know more than one sample: the
+noise that is drawn (`draw`), batch normalisation (`share_statistics`), and the mean over the batch, which the
+averaging of gradients restores. What takes another sample's image, a background or the z_u of Algorithm 2's inner
+loop, takes that of a sample of its own process; the loss is then the same on average only.
+"""
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from dvae_lib.objectives import at_least_single
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are; 0 and 1 if it is alone."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def draw(q: Normal) -> Tensor:
+    """z ~ q by the reparameterisation of chapter 01, (B, d), from this process's part of the whole batch's noise."""
+    rank, world = rank_and_world()
+    noise = torch.randn((world * len(q.loc), *q.loc.shape[1:]), dtype=q.loc.dtype, device=q.loc.device)
+    return q.loc + q.scale * noise[rank::world]
+
+
+def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = "32-true") -> Fabric:
+    """Lightning's Fabric over so many devices of so many nodes, launched: by itself, or by torchrun or SLURM if these
+    started the process.
+
+    device: auto, cpu, cuda or mps. precision: "bf16-mixed" is taken as "32-true" where the device has no such
+    arithmetic and would imitate it slowly.
+    """
+    # Which parameters learn changes from step to step; their statistics are the same everywhere.
+    many = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    strategy = many if devices * nodes > 1 else "auto"
+    fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of every process's tensor, with its gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation by the statistics of the whole batch, of which each process has an equal share.
+
+    As torch's SyncBatchNorm, which no CPU has.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rank, world = rank_and_world()
+        if not self.training or world == 1:
+            return super().forward(x)
+        values = at_least_single(x)
+        own = torch.stack(torch.var_mean(values, (0, 2, 3), correction=0))
+        # Each in its own place: the sum is then everyone's.
+        table = own.new_zeros(world, *own.shape).index_copy(0, torch.tensor([rank], device=x.device), own[None])
+        variances, means = _Sum.apply(table).unbind(1)
+        mean, var = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        with torch.no_grad():
+            count = world * values[:, 0].numel()
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / (count - 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (var + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+def share_statistics(model: nn.Module) -> nn.Module:
+    """The model with every batch normalisation over images a shared one, in place; its parameters are the same."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                shared = SharedBatchNorm2d(child.num_features, child.eps, child.momentum)
+                shared.__dict__.update(child.__dict__)
+                setattr(module, name, shared)
+    return model

@@ -1,0 +1,49 @@
+"""Stopping a training without losing what it has done: by Ctrl-C, a notebook's stop button or a scheduler's SIGTERM."""
+
+import signal
+import threading
+
+import torch
+from lightning_fabric import Fabric
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Within it, the first signal only asks: training ends its step, saves it, and stops. A second one does not wait.
+
+    Several processes may hear of it a step apart, and could not go on one without the other: they agree at the steps
+    where they exchange numbers anyhow.
+    """
+
+    def __init__(self, fabric: Fabric):
+        self.fabric, self.heard, self.before = fabric, 0, {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            self.before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def _hear(self, number: int, _) -> None:
+        if self.heard:
+            self.stop()
+        self.heard = number
+
+    def asked(self, agreeing: bool) -> bool:
+        """Whether to stop now. agreeing: whether all processes ask this at this step."""
+        if self.fabric.world_size > 1:
+            if not agreeing:
+                return False
+            heard = torch.tensor(float(self.heard), device=self.fabric.device)
+            self.heard = int(self.fabric.all_reduce(heard, reduce_op="max"))
+        return bool(self.heard)
+
+    def stop(self) -> None:
+        """As if the signal had come without us."""
+        self.__exit__()
+        signal.raise_signal(self.heard)
