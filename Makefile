@@ -15,7 +15,8 @@ test: .venv/.installed
 	$(BIN)/python -m pytest --nbval-lax
 
 bench: .venv/.installed
-	$(BIN)/python -m benchmarks _build/bench.json
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m benchmarks --json _build/benchmarks.json
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -28,7 +29,7 @@ sync: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[book,test,bench]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[book,test]"
 	touch $@
 
 clean:

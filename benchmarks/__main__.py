@@ -1,36 +1,34 @@
-"""Every benchmark, as a table and as JSON: python -m benchmarks [FILE.json]"""
+"""Every benchmark, or those named, as a table and as JSON: python -m benchmarks [--json FILE] [NAME ...]"""
 
-import json
-import pkgutil
-import subprocess
-import sys
+import argparse
+import importlib
+import os
+from datetime import date
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+import torch
+
+from benchmarks.common import PROFILE
+from dvae_lib.files import write_json
+
+NAMES = ("loop", "trainers", "stages", "growth", "predict", "recipe")
 
 
-def measure(name: str) -> dict:
-    """What benchmarks/<name>.py's run() returns, from a fresh process.
-
-    Peak memory is a process's, and what one benchmark has compiled or cached would help the next.
-    """
-    program = f"import json; from benchmarks.{name} import run; print(json.dumps(run()))"
-    command = [sys.executable, "-c", program]
-    printed = subprocess.run(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(printed.splitlines()[-1])
-
-
-def main(file: Path | None) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--json", type=Path, help="a file for the results")
+    chosen = parser.parse_args()
+    on = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    made = {"profile": PROFILE, "date": date.today().isoformat(), "hardware": on, "torch": torch.__version__}
     results = {}
-    for name in sorted(m.name for m in pkgutil.iter_modules([str(FOLDER)]) if m.name != "__main__"):
-        results[name] = measure(name)
+    for name in chosen.names:
+        results[name] = importlib.import_module(f"benchmarks.{name}").run()
         for quantity, value in results[name].items():
-            print(f"{name:12}{quantity:32}{value}", flush=True)
-    print(text := json.dumps(results, indent=1))
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text + "\n", encoding="utf-8")
+            print(f"{name:10}{quantity:64}{value}", flush=True)
+        if chosen.json:
+            write_json(chosen.json, {"made": made, "results": results})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main()

@@ -12,8 +12,8 @@ import time
 from dataclasses import replace
 
 import torch
-from lightning_fabric import Fabric
 
+from dvae_lib.distributed import make_fabric
 from dvae_lib.evaluation import errors
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.runs import Run
@@ -29,7 +29,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     """Trains stage after stage, each until its error is as low as its goal, or its seconds or, with a rate that decays,
     its steps are over."""
     run = Run(e, "laptop")
-    fabric = Fabric(accelerator="auto", devices=1, precision=e.precision)
+    fabric = make_fabric("auto", precision=e.precision)
     model = run.build()
     engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
     held_out = run.batches("test", SAMPLES).at(0)

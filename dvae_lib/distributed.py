@@ -35,6 +35,8 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     device: auto, cpu, cuda or mps. precision: "bf16-mixed" is taken as "32-true" where the device has no such
     arithmetic and would imitate it slowly.
     """
+    if precision == "bf16-mixed" and not has_bfloat16(device):
+        precision = "32-true"
     # Which parameters learn changes from step to step; their statistics are the same everywhere.
     many = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     strategy = many if devices * nodes > 1 else "auto"
@@ -43,13 +45,13 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     return fabric
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 itself."""
-    if device.type == "cuda":
+def has_bfloat16(device: str) -> bool:
+    """Whether a device, or the one that “auto” takes, multiplies in bfloat16 itself."""
+    if device in ("auto", "cuda") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return False
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class _Sum(torch.autograd.Function):

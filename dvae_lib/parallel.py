@@ -21,7 +21,7 @@ from dvae_lib.runs import Run
 
 Launcher = Literal["local", "ray"]
 _MOST = 4  # at a time on this machine, for the memory's sake: each takes more than a GiB
-_SECONDS = 1.0  # between two looks at how far they are
+_SECONDS = 5.0  # between two looks at how far they are, which read a file of each
 _RETRIES = 3  # of a run whose worker, or its machine, has died; it goes on from its checkpoint
 
 
@@ -46,18 +46,19 @@ def train_all(
         return
     for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
         run.parts("train")
-    total, before = sum(_pixels(run) for run in todo), sum(_pixels(run, _step(run)) for run in todo)
+    total, before, done = sum(map(_pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
         running = {submit(run, device): run for run in todo}
         while running:
             finished, _ = wait(running, _SECONDS, "FIRST_COMPLETED")
-            progress.n = round(sum(_pixels(run) if run.trained else _pixels(run, _step(run)) for run in todo))
-            progress.refresh()
             for future in finished:
                 if error := future.result():
                     raise error
+                done += _pixels(running[future])
                 yield running.pop(future)
+            progress.n = round(done + sum(map(_pixels_so_far, running.values())))
+            progress.refresh()
 
 
 def _train(run: Run, device: str) -> UserError | None:
@@ -110,11 +111,6 @@ def _on_ray() -> Iterator[_Submit]:
             ray.shutdown()
 
 
-def _step(run: Run) -> int:
-    lines = read_metrics(run.folder)
-    return int(lines[-1]["step"]) + 1 if lines else 0
-
-
 def _pixels(run: Run, step: int | None = None) -> float:
     """How many pixels a run sees up to a step, or in all: about what its time is proportional to."""
     e, seen = run.experiment, 0.0
@@ -123,3 +119,8 @@ def _pixels(run: Run, step: int | None = None) -> float:
         seen += steps * e.batch * (e.size**2 if e.images(stage.name) else e.size)
         step = None if step is None else step - steps
     return seen
+
+
+def _pixels_so_far(run: Run) -> float:
+    lines = read_metrics(run.folder)
+    return _pixels(run, int(lines[-1]["step"]) + 1 if lines else 0)

@@ -126,3 +126,28 @@ def test_damaged_evaluation_is_named(runs_root):
     (run.folder / EVALUATION).write_text("{")
     with pytest.raises(UserError, match=r"evaluation\.json is damaged"):
         _ = run.evaluation
+
+
+def test_another_value_is_another_run(runs_root):
+    e = find("cross-modal", "smoke", "synthetic")
+    other = e.changed(["beta=1", "steps=7", 'weights={"pose": 2.0}', "precision=32-true", "decay=true"])
+    values = {"beta": 1.0, "steps": 7, "weights": {"pose": 2.0}, "precision": "32-true", "decay": True}
+    assert other == replace(e, **values) and type(other.beta) is float
+    assert Run(other, "smoke").folder != Run(e, "smoke").folder
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("betta=1", "sets nothing of an experiment"),
+        ("purpose=pose", "sets nothing of an experiment"),
+        ("name=mine", "sets nothing of an experiment"),
+        ("beta", "is of another kind"),
+        ("steps=7.5", "is of another kind than the value that it replaces, 4"),
+        ("decay=1", "is of another kind"),
+        ("lr=true", "is of another kind"),
+    ],
+)
+def test_what_cannot_be_set_is_said(assignment, said):
+    with pytest.raises(UserError, match=said):
+        find("cross-modal", "smoke", "synthetic").changed([assignment])

@@ -1,9 +1,14 @@
 """Runs trained several at a time."""
 
+import functools
+import os
+import signal
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from dvae_lib import parallel, settings
 from dvae_lib.checkpoints import CHECKPOINT, WEIGHTS
 from dvae_lib.experiments import find
 from dvae_lib.files import UserError
@@ -43,3 +48,55 @@ def test_the_pixels_of_a_run_are_those_of_its_batches():
     run = Run(find("dvae-pose", "smoke", "synthetic"), "smoke")  # 4 steps without images, 2 with; 8 of 32 pixels square
     assert _pixels(run) == 4 * 8 * 32 + 2 * 8 * 32**2
     assert _pixels(run, 3) == 3 * 8 * 32 and _pixels(run, 5) == 4 * 8 * 32 + 8 * 32**2
+
+
+def _killed_once(flag, run, device):
+    """Trains, but the first worker that comes here is killed in the middle of it, as when its machine fails."""
+    if not flag.exists():
+        flag.touch()
+        run.folder.mkdir(parents=True)
+        (run.folder / "left behind").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return parallel._train(run, device)
+
+
+def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="A training was killed.*--jobs 1"):
+        patch.setattr(parallel, "_train", functools.partial(_killed_once, tmp_path / "killed"))
+        list(train_all(_runs(), "cpu", 2))
+    assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)
+
+
+def test_over_a_cluster_a_killed_worker_s_run_is_taken_up_again(tmp_path, monkeypatch):
+    """Two workers of a local cluster: what they train is what is trained here, though one of them dies."""
+    import ray
+
+    weights = {}
+    for launcher in ("local", "ray"):
+        monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / launcher))
+        if launcher == "ray":
+            monkeypatch.setattr(parallel, "_train", lambda run, device: _killed_once(tmp_path / "killed", run, device))
+            monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+            variables = {name: value for name, value in os.environ.items() if name.startswith("DVAE_")}
+            here = {"env_vars": variables | {"PYTHONPATH": str(settings.ROOT)}}
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=here)
+        try:
+            done = list(train_all(_runs(), "cpu", 1, launcher))
+        finally:
+            ray.shutdown()
+        assert sorted(run.experiment.name for run in done) == sorted(NAMES)
+        weights[launcher] = [load_file(run.folder / WEIGHTS) for run in _runs()]
+    assert (tmp_path / "killed").exists() and list((tmp_path / "ray").glob("smoke/*/left behind"))
+    for here, there in zip(weights["local"], weights["ray"], strict=True):
+        for name, values in here.items():
+            torch.testing.assert_close(there[name], values, atol=2e-2, rtol=2e-2)  # bfloat16, other threads
+
+
+def test_a_cluster_s_error_is_said_as_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    first = _runs()[0]
+    first.folder.mkdir(parents=True)
+    (first.folder / CHECKPOINT).write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="is damaged"):
+        list(train_all(_runs(), "cpu", launcher="ray"))

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from dvae_lib.settings import ROOT
 
-EXTRAS = ("book", "test", "bench")
+EXTRAS = ("book", "test")
 
 
 def load(path: Path):
@@ -48,7 +48,7 @@ def required(name: str, extras: tuple[str, ...]) -> list[Requirement]:
 
 
 def needed_here() -> set[str]:
-    """Every package that installing the project with all extras brings, by following what each asks for."""
+    """Every package that installing the project as `make` does brings, by following what each asks for."""
     seen, waiting = set(), [("dvae-lib", EXTRAS)]
     while waiting:
         node = waiting.pop()

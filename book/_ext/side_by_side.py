@@ -1,4 +1,4 @@
-"""Executes the chapters side by side, into the cache where MyST-NB then finds them.
+"""Executes chapters side by side, into the cache where MyST-NB finds them.
 
 MyST-NB runs one chapter at a time, and most of what a chapter does keeps one
 core busy.
@@ -20,7 +20,7 @@ MOST = 4  # at a time, for the memory's sake: each takes more than a GiB
 
 
 def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Of the pages that will be read, the chapters that are not in the cache."""
+    """The chapters not in the cache, of the pages that will be read."""
     if app.config.nb_execution_mode != "cache":
         return
     cache, todo = get_cache(app.config.nb_execution_cache_path), []
@@ -46,9 +46,8 @@ def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         results = tqdm(pool.map(run, todo), "Chapters", len(todo), leave=False)
         for (path, chapter), result in zip(todo, results, strict=True):
-            if (
-                result.err is None
-            ):  # else MyST-NB runs it once more, and says why
+            # What fails is run again by MyST-NB, which says why.
+            if result.err is None:
                 data = {"execution_seconds": result.time}
                 bundle = CacheBundleIn(chapter, str(path), data=data)
                 cache.cache_notebook_bundle(

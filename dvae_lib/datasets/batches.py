@@ -38,12 +38,13 @@ def make_batch(
     augmentation: Augmentation | None = None,
     draws: Draws | None = None,
     root: Root = "palm",
+    hand: bool = True,
 ) -> dict[str, Tensor]:
     """Turns a block of stored samples (the schema of `dvae_lib.datasets`), crops of `size` pixels, into a batch.
 
     Returns what the schema has, as floats, and for the model:
     image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop; hand (B, 1, S, S), true
-    where the mask shows a hand;
+    where the mask shows a hand, unless `hand` is false;
     pose (B, 21, 3) relative to the root, in bone scales, and what it is composed of, cpose (B, 21, 3) and viewpoint
     (B, 3, 3); keypoints (B, 21, 2), the crop spanning [−1, 1];
     and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3), visible (B, 21); the palm counts as visible if the
@@ -82,9 +83,9 @@ def make_batch(
         if augmentation.colour:
             image = jitter_colour(image, augmentation.colour, draws)
         batch["image"] = warp(image, A) if moved else image
-    if "mask" in raw:
-        hand = (raw["mask"] > PERSON).float()[:, None]
-        batch["hand"] = (warp(hand, A, mode="nearest") if moved else hand) > 0.5
+    if hand and "mask" in raw:
+        shown = (raw["mask"] > PERSON).float()[:, None]
+        batch["hand"] = (warp(shown, A, mode="nearest") if moved else shown) > 0.5
     if "depth" in raw:
         depth = normalise_depth(raw["depth"], origin[:, 2], scale)
         batch["depth"] = warp(depth, A, outside=1.0, mode="nearest") if moved else depth
@@ -190,7 +191,7 @@ class Batches:
 
     def _make(self, raw: Mapping[str, Tensor], *augmented) -> dict[str, Tensor]:
         size = self.parts[0].dataset.size
-        batch = make_batch(raw, size, *augmented, root=self.root)
+        batch = make_batch(raw, size, *augmented, root=self.root, hand=self.hand)
         if self.hand and "hand" not in batch:
             joints = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
             batch["hand"] = silhouette(joints, batch["K"], size)

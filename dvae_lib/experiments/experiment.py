@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
+
+
+_FIXED = ("name", "about", "root", "options", "augmentation")  # what `Experiment.changed` leaves alone
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Experiment:
         values = {}
         for assignment in assignments:
             name, _, text = assignment.partition("=")
-            present = getattr(self, name, None)
-            if not isinstance(present, int | float | str | dict) or name in ("name", "about", "root", "options"):
+            present = asdict(self).get(name)
+            if not isinstance(present, int | float | str | dict) or name in _FIXED:
                 raise UserError(
                     f"“{assignment}” sets nothing of an experiment: try beta=1, d=32, steps=500 or lr=0.001."
                 )

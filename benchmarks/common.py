@@ -1,0 +1,44 @@
+"""What several benchmarks train: the cross-modal VAE of chapter 03 on rendered hands."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dvae_lib.datasets.augmentation import Augmentation
+from dvae_lib.experiments import Experiment, find
+from dvae_lib.runs import Run
+
+PROFILE = os.environ.get("DVAE_PROFILE", "laptop")
+
+
+TWO = "image-and-pose"  # the cross-modal VAE of these alone, of images as they are
+
+
+def experiment(name: str) -> Experiment:
+    """An experiment on few rendered hands, so that `full` needs no long preparation."""
+    few = {"synth-stb": {"frames_per_sequence": 64}}
+    if name == TWO:
+        two = {"weights": {"image": 1.0, "pose": 1.0}, "encoded": ("image", "pose"), "augmentation": Augmentation()}
+        return replace(experiment("cross-modal"), **two)
+    return replace(find(name, PROFILE, "synthetic"), options=few)
+
+
+def run_of(e: Experiment) -> Run:
+    return Run(e, PROFILE)
+
+
+@contextlib.contextmanager
+def scratch_runs() -> Iterator[None]:
+    """Runs made within are of no use to anybody else."""
+    before = os.environ.get("DVAE_RUNS_ROOT")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DVAE_RUNS_ROOT"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["DVAE_RUNS_ROOT"]
+            else:
+                os.environ["DVAE_RUNS_ROOT"] = before

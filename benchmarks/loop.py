@@ -1,0 +1,139 @@
+"""Our loop against the bare networks: forward, backward and optimiser step on one batch that stays where it is.
+
+The loop makes its batches, draws its noise, logs and shows its progress; what it cannot have is more speed than the
+networks. Two experiments: one draws three images a step, the other none.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.common import experiment, run_of
+from benchmarks.subjects import measure, ratio
+from dvae_lib.checkpoints import save_checkpoint
+from dvae_lib.distributed import make_fabric
+from dvae_lib.training import train, update
+
+STEPS, WARM_UP = 25, 5
+SAVED_EVERY = 200  # steps, as `train` does
+MATRIX = 4096  # rows of the square matrices that say how fast the device multiplies
+
+
+def _prepared(name: str):
+    e = experiment(name)
+    fabric, run = make_fabric("auto", precision=e.precision), run_of(e)
+    stage = e.stages[-1]  # a dVAE's embedding step reads images, as all steps of the other do
+    return e, fabric, run.build(), stage, run.training_batches(stage.name, fabric.device)
+
+
+def _bare(name: str):
+    """What one step of the bare networks is, and what it is done to."""
+    e, fabric, model, stage, batches = _prepared(name)
+    engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
+    batch = batches.at(0)
+    update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
+
+    def step() -> None:
+        loss, _ = engine(batch, stage.ask(0))
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimizer.step()
+
+    return step, fabric, model, optimizer
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _seconds(step, device: torch.device, times: int = STEPS) -> float:
+    start = _clock(device)
+    for _ in range(times):
+        step()
+    return (_clock(device) - start) / times
+
+
+class _Watched:
+    """Batches that note when they are asked for."""
+
+    def __init__(self, batches, device: torch.device):
+        self.batches, self.device, self.asked = batches, device, []
+
+    def at(self, step: int) -> dict:
+        if step in (WARM_UP, STEPS - 1):  # a clock that waits for a GPU would slow the steps between
+            self.asked.append(_clock(self.device))
+        return self.batches.at(step)
+
+
+def loop(name: str) -> Iterator[float]:
+    """Seconds of a step of `train`."""
+    e, fabric, model, stage, batches = _prepared(name)
+    while True:
+        watched = _Watched(batches, fabric.device)
+        with tempfile.TemporaryDirectory() as folder:
+            train(model, [(replace(stage, steps=STEPS), watched)], Path(folder), fabric, lr=e.lr, description=name)
+        start, end = watched.asked
+        yield (end - start) / (STEPS - 1 - WARM_UP)
+
+
+def bare(name: str) -> Iterator[float]:
+    """Seconds of a step of the bare networks."""
+    step, fabric, _, _ = _bare(name)
+    while True:
+        yield _seconds(step, fabric.device)
+
+
+def batch(name: str) -> Iterator[float]:
+    """Seconds of making a batch."""
+    _, fabric, _, _, batches = _prepared(name)
+    while True:
+        yield _seconds(lambda: batches.at(0), fabric.device)
+
+
+def checkpoint(name: str) -> Iterator[float]:
+    """Seconds of saving a checkpoint."""
+    _, fabric, model, optimizer = _bare(name)
+    while True:
+        with tempfile.TemporaryDirectory() as folder:
+            yield _seconds(lambda: save_checkpoint(Path(folder), model, optimizer.optimizer, 1), fabric.device, 1)
+
+
+def work(name: str) -> Iterator[float]:
+    """Floating point operations of a step, the convolutions' and matrices'."""
+    step, *_ = _bare(name)
+    while True:
+        with FlopCounterMode(display=False) as counter:
+            step()
+        yield float(counter.get_total_flops())
+
+
+def matrices() -> Iterator[float]:
+    """Floating point operations a second that the device reaches in bfloat16, multiplying large matrices."""
+    device = make_fabric("auto").device
+    a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.bfloat16) for _ in range(2))
+    while True:
+        yield 2 * MATRIX**3 / _seconds(lambda: a @ b, device, 5)
+
+
+def run() -> dict[str, float]:
+    found, matrices = {}, []
+    for name in ("cross-modal", "dvae-pose"):
+        kinds = ("loop", "bare", "batch", "checkpoint", "work")
+        seconds = measure("loop", [*(f"{kind} {name}" for kind in kinds), "matrices"], rounds=5)
+        of = {kind: seconds[f"{kind} {name}"] for kind in kinds}
+        found[f"{name}: speed of the loop, of the bare networks'"] = ratio(of["bare"], of["loop"])
+        found[f"{name}: share of a step that makes the batch"] = ratio(of["batch"], of["loop"])
+        found[f"{name}: share that saves checkpoints"] = round(ratio(of["checkpoint"], of["loop"]) / SAVED_EVERY, 4)
+        reached = [flops / s for flops, s in zip(of["work"], of["loop"], strict=True)]
+        found[f"{name}: operations a second, of large bf16 matrices'"] = ratio(reached, seconds["matrices"])
+        found[f"{name}: steps a second"] = round(1 / median(of["loop"]), 2)
+        matrices += seconds["matrices"]
+    return found | {"large bf16 matrices, operations a second": median(matrices)}

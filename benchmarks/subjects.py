@@ -1,0 +1,60 @@
+"""What is compared, each in a process of its own, in turn, so that a machine whose speed drifts slows all alike.
+
+A subject is a generator: all that it does before its first `yield` is preparation, and every value is one measurement.
+It is named as in "loop dvae-pose": the function, and what it is given.
+"""
+
+import contextlib
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_MARK = "measured: "  # what else a subject prints is left alone
+
+
+class _Process:
+    def __init__(self, module: str, subject: str):
+        command = [sys.executable, "-m", "benchmarks.subjects", module, subject]
+        root = Path(__file__).parents[1]
+        self.name = subject
+        self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def measure(self) -> float:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith(_MARK):
+                return json.loads(line.removeprefix(_MARK))
+        raise RuntimeError(f"the subject {self.name} ended without an answer; its error is above")
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(module: str, subjects: Sequence[str], rounds: int = 7) -> dict[str, list[float]]:
+    """Of each subject `rounds` measurements, taken in turn, after one that does not count."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(contextlib.closing(_Process(module, name))) for name in subjects]
+        measured = [{process.name: process.measure() for process in processes} for _ in range(rounds + 1)][1:]
+    return {name: [values[name] for values in measured] for name in subjects}
+
+
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """The median of the ratios of measurements that were taken one after the other."""
+    return round(statistics.median(a / b for a, b in zip(numerator, denominator, strict=True)), 3)
+
+
+def main(module: str, subject: str) -> None:
+    function, *arguments = subject.split()
+    values: Iterator[float] = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*arguments)
+    for _ in sys.stdin:
+        print(f"{_MARK}{json.dumps(next(values))}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
