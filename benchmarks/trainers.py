@@ -88,7 +88,7 @@ def telbo(epoch: str) -> Iterator[float]:
 
 
 def run() -> dict[str, float]:
-    seconds = measure("trainers", [f"ours {TWO}", "mvae", "telbo 1", "telbo 2"])
+    seconds = measure("trainers", [f"ours {TWO}", "mvae", "telbo 1", "telbo 2"], rounds=5)
     own = seconds.pop(f"ours {TWO}")
     both = [(first + second) / 2 for first, second in zip(seconds["telbo 1"], seconds["telbo 2"], strict=True)]
     return {

@@ -6,6 +6,7 @@ are functions of the seed and the step alone.
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def train(
     seed: int = 0,
     log_every: int = 10,
     save_every: int = 200,
+    save_seconds: float = 60.0,
     description: str = "training",
     quiet: bool = False,
 ) -> None:
@@ -117,7 +119,8 @@ def train(
 
     Writes metrics.jsonl (one JSON object a line: step, counted over all stages, the stage's number, loss, the terms
     of the bound) and, at the end, weights.safetensors. Where Fabric has several processes, a batch is this process's
-    share, and the first of them writes. Ctrl-C, or the SIGTERM of a scheduler, ends the step and saves it.
+    share, and the first of them writes. A checkpoint is saved every so many steps if the last is so many seconds old;
+    Ctrl-C, or the SIGTERM of a scheduler, ends the step and saves it.
 
     Raises UserError if the loss or a weight is not finite, keeping the last good checkpoint, if memory runs out or a
     file cannot be written, and if the checkpoint is damaged.
@@ -129,6 +132,8 @@ def train(
     start = load_checkpoint(folder, model, optimizer.optimizer, fabric.device)
     metrics = Metrics(folder, start) if fabric.is_global_zero else None
     total, before, checked = sum(stage.steps for stage, _ in stages), 0, start
+
+    saved = time.monotonic()
 
     def save(done: int) -> None:
         _require_finite(model.state_dict().values(), "A weight", done, folder)
@@ -166,8 +171,9 @@ def train(
                     save(done)
                     progress.write(f"Stopped after step {done}, kept in {folder}; the same command goes on from there.")
                     interruption.stop()
-                if done % save_every == 0 and done < total:
+                if done % save_every == 0 and done < total and time.monotonic() - saved >= save_seconds:
                     save(done)
+                    saved = time.monotonic()
             before += stage.steps
 
     _require_finite(model.state_dict().values(), "A weight", total, folder)

@@ -129,3 +129,10 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="3 processes cannot share batches of 8"):
         Run(find("vae-pose", "smoke", "synthetic"), "smoke").training_batches("joint", rank=0, world=3)
+
+
+@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_taken_only_where_the_device_has_it(monkeypatch, has, dtype):
+    monkeypatch.setattr(distributed, "has_bfloat16", lambda device: has)
+    with distributed.make_fabric("cpu", precision="bf16-mixed").autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

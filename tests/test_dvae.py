@@ -278,7 +278,7 @@ def fit(folder, stages, make=labelled, network=None, **options):
     network, dataset = network or make(), Tagged()
     names = ["image", "tag"] if "tag" in network.factors else ["image"]
     batches = Batches([(dataset, np.arange(48))], 6, names, seed=3)
-    settings = {"lr": 1e-3, "decay": True, "save_every": 2, "log_every": 1, "seed": 3} | options
+    settings = {"lr": 1e-3, "decay": True, "save_every": 2, "save_seconds": 0, "log_every": 1, "seed": 3} | options
     train(network, [(stage, batches) for stage in stages], folder, Fabric(accelerator="cpu", devices=1), **settings)
     return network
 

@@ -41,7 +41,7 @@ def train_hands(folder: Path) -> None:
     batches = Batches([(data, np.arange(len(data)))], 8, ["image"], Augmentation(rotation=30.0, colour=0.2), seed=3)
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     stages = [(stage, batches) for stage in algorithm_2(60, 1, 30)]
-    train(model, stages, folder, fabric, lr=1e-3, decay=True, seed=3, save_every=5, log_every=1)
+    train(model, stages, folder, fabric, lr=1e-3, decay=True, seed=3, save_every=5, save_seconds=0, log_every=1)
 
 
 def _start(folder: Path) -> subprocess.Popen:

@@ -32,6 +32,7 @@ def fit(folder, steps=12, network=None, dataset=None, schedule="joint", **option
         "lr": 1e-3,
         "decay": True,
         "save_every": 4,
+        "save_seconds": 0,
         "log_every": 2,
         "seed": 3,
     } | options

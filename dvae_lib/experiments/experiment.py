@@ -9,7 +9,6 @@ from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
 
-
 _FIXED = ("name", "about", "root", "options", "augmentation")  # what `Experiment.changed` leaves alone
 
 
