@@ -12,20 +12,24 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import experiment, run_of
 from benchmarks.subjects import measure, ratio
 from dvae_lib.checkpoints import save_checkpoint
 from dvae_lib.distributed import make_fabric
-from dvae_lib.training import train, update
+from dvae_lib.experiments import Experiment
+from dvae_lib.training import Stage, Supply, train, update
 
 STEPS, WARM_UP = 25, 5
 SAVED_EVERY = 60  # seconds, as `train` does
 MATRIX = 4096  # rows of the square matrices that say how fast the device multiplies
 
 
-def _prepared(name: str):
+def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, Supply]:
+    """All that the last stage of an experiment takes."""
     e = experiment(name)
     fabric, run = make_fabric("auto", precision=e.precision), run_of(e)
     stage = e.stages[-1]  # a dVAE's embedding step reads images, as all steps of the other do
@@ -34,7 +38,7 @@ def _prepared(name: str):
 
 def _bare(name: str):
     """What one step of the bare networks is, and what it is done to."""
-    e, fabric, model, stage, batches = _prepared(name)
+    e, fabric, model, stage, batches = prepared(name)
     engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
     batch = batches.at(0)
     update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
@@ -73,15 +77,20 @@ class _Watched:
         return self.batches.at(step)
 
 
-def loop(name: str) -> Iterator[float]:
+def trained(model: nn.Module, stage: Stage, batches: Supply, fabric: Fabric, lr: float) -> Iterator[float]:
     """Seconds of a step of `train`."""
-    e, fabric, model, stage, batches = _prepared(name)
     while True:
         watched = _Watched(batches, fabric.device)
         with tempfile.TemporaryDirectory() as folder:
-            train(model, [(replace(stage, steps=STEPS), watched)], Path(folder), fabric, lr=e.lr, description=name)
+            train(model, [(replace(stage, steps=STEPS), watched)], Path(folder), fabric, lr=lr)
         start, end = watched.asked
         yield (end - start) / (STEPS - 1 - WARM_UP)
+
+
+def loop(name: str) -> Iterator[float]:
+    """Seconds of a step of an experiment's training."""
+    e, fabric, model, stage, batches = prepared(name)
+    return trained(model, stage, batches, fabric, e.lr)
 
 
 def bare(name: str) -> Iterator[float]:
@@ -93,7 +102,7 @@ def bare(name: str) -> Iterator[float]:
 
 def batch(name: str) -> Iterator[float]:
     """Seconds of making a batch."""
-    _, fabric, _, _, batches = _prepared(name)
+    _, fabric, _, _, batches = prepared(name)
     while True:
         yield _seconds(lambda: batches.at(0), fabric.device)
 

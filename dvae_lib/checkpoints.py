@@ -2,6 +2,7 @@
 every few steps; and in the end the weights.
 """
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -46,9 +47,11 @@ def read_metrics(folder: Path) -> list[dict[str, int | float]]:
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    # Through Python's own files, which say why they cannot be written.
-    with atomic_write(folder / CHECKPOINT) as temporary, open(temporary, "wb") as stream:
-        torch.save(state, stream)
+    # By way of memory: writing a file itself, torch.save would not say that the disk is full.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_write(folder / CHECKPOINT) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> int:

@@ -21,7 +21,9 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
-            self.before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+            # What is ignored, as Ctrl-C by a job in the background, stays ignored.
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self._hear) for number in heeded}
         return self
 
     def __exit__(self, *_) -> None:

@@ -97,7 +97,7 @@ def _on_ray() -> Iterator[_Submit]:
     try:
         import ray
     except ImportError:
-        raise UserError('Ray is not installed: pip install "ray[default]".') from None
+        raise UserError("Ray is not installed: pip install ray.") from None
     here = {name: value for name, value in os.environ.items() if name.startswith("DVAE_")}
     mine = not ray.is_initialized()
     if mine:

@@ -135,8 +135,12 @@ def train(
 
     saved = time.monotonic()
 
+    def require_finite(tensors: Iterable[Tensor], what: str, done: int) -> None:
+        if not all(torch.isfinite(tensor).all() for tensor in tensors):
+            raise _not_finite(what, done - 1, folder, ((s, batches.at(s)) for s in range(max(checked, before), done)))
+
     def save(done: int) -> None:
-        _require_finite(model.state_dict().values(), "A weight", done, folder)
+        require_finite(model.state_dict().values(), "A weight", done)
         if fabric.is_global_zero:
             save_checkpoint(folder, model, optimizer.optimizer, done)
 
@@ -160,9 +164,7 @@ def train(
                 logged, done = step % log_every == 0 or step + 1 == total, step + 1
                 if logged:
                     loss, terms = fabric.all_reduce((loss.detach(), terms), reduce_op="mean")
-                    if not torch.isfinite(loss):
-                        suspects = ((s, batches.at(s)) for s in range(max(checked, before), done))
-                        raise _not_finite("The loss", step, folder, suspects)
+                    require_finite([loss], "The loss", done)
                     checked = done
                     if metrics:
                         metrics.write(step, number, loss, terms)
@@ -176,7 +178,7 @@ def train(
                     saved = time.monotonic()
             before += stage.steps
 
-    _require_finite(model.state_dict().values(), "A weight", total, folder)
+    require_finite(model.state_dict().values(), "A weight", total)
     if fabric.is_global_zero:
         save_weights(model, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -217,17 +219,12 @@ def _memory(step: int) -> Iterator[None]:
         ) from error
 
 
-def _require_finite(tensors: Iterable[Tensor], what: str, step: int, folder: Path) -> None:
-    if not all(torch.isfinite(tensor).all() for tensor in tensors):
-        raise _not_finite(what, step, folder)
-
-
-def _not_finite(what: str, step: int, folder: Path, batches: Iterable[tuple[int, dict]] = ()) -> UserError:
+def _not_finite(what: str, step: int, folder: Path, batches: Iterable[tuple[int, dict]]) -> UserError:
     """The error to raise, naming what in the data is to blame if one of the batches, by step, has it."""
     blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
     for of, batch in batches:
         for name, values in batch.items():
-            bad = ~torch.isfinite(values).flatten(1).all(1)
+            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
             if bad.any():
                 which = f"In the batch of step {of}, {int(bad.sum())} of {len(bad)} samples"
                 blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
