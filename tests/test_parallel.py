@@ -35,13 +35,14 @@ def test_runs_trained_side_by_side_are_those_trained_alone(tmp_path, monkeypatch
     assert [run.experiment.name for run in train_all(_runs(), "cpu", 2)] == list(NAMES)  # nothing left to do
 
 
-def test_a_run_that_fails_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("launcher", ["local", "ray"])
+def test_a_run_that_fails_says_so(tmp_path, monkeypatch, launcher):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
     first = _runs()[0]
     first.folder.mkdir(parents=True)
     (first.folder / CHECKPOINT).write_bytes(b"no checkpoint")
     with pytest.raises(UserError, match="is damaged"):
-        list(train_all(_runs(), "cpu", 2))
+        list(train_all(_runs(), "cpu", 2, launcher))
 
 
 def test_the_pixels_of_a_run_are_those_of_its_batches():
@@ -91,12 +92,3 @@ def test_over_a_cluster_a_killed_worker_s_run_is_taken_up_again(tmp_path, monkey
     for here, there in zip(weights["local"], weights["ray"], strict=True):
         for name, values in here.items():
             torch.testing.assert_close(there[name], values, atol=2e-2, rtol=2e-2)  # bfloat16, other threads
-
-
-def test_a_cluster_s_error_is_said_as_ours(tmp_path, monkeypatch):
-    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
-    first = _runs()[0]
-    first.folder.mkdir(parents=True)
-    (first.folder / CHECKPOINT).write_bytes(b"no checkpoint")
-    with pytest.raises(UserError, match="is damaged"):
-        list(train_all(_runs(), "cpu", launcher="ray"))
