@@ -21,7 +21,7 @@ from benchmarks.subjects import measure, ratio
 from dvae_lib.checkpoints import save_checkpoint
 from dvae_lib.distributed import make_fabric
 from dvae_lib.experiments import Experiment
-from dvae_lib.training import Stage, Supply, train, update
+from dvae_lib.training import Adam, Stage, Supply, train, update
 
 STEPS, WARM_UP = 25, 5
 SAVED_EVERY = 60  # seconds, as `train` does
@@ -39,7 +39,7 @@ def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, Supply]:
 def _bare(name: str):
     """What one step of the bare networks is, and what it is done to."""
     e, fabric, model, stage, batches = prepared(name)
-    engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
+    engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
     batch = batches.at(0)
     update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
 

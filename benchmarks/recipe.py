@@ -17,7 +17,7 @@ from dvae_lib.distributed import make_fabric
 from dvae_lib.evaluation import errors
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.runs import Run
-from dvae_lib.training import learning_rate, update
+from dvae_lib.training import Adam, learning_rate, update
 
 SOURCE = {"disentangling": "factors", "embedding": "image"}
 EVERY, SAMPLES, WITHIN = {"disentangling": 500, "embedding": 100}, 512, 1.1
@@ -31,7 +31,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     run = Run(e, "laptop")
     fabric = make_fabric("auto", precision=e.precision)
     model = run.build()
-    engine, optimizer = fabric.setup(model, torch.optim.Adam(model.parameters(), lr=e.lr, fused=True))
+    engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
     held_out = run.batches("test", SAMPLES).at(0)
     found: dict[str, Curve] = {stage.name: [] for stage in e.stages}
     for stage in e.stages:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dvae_lib import codes, transfer
 from dvae_lib.disentanglement import beta_vae_score
-from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED
+from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, with_seeds
 from dvae_lib.files import UserError
 from dvae_lib.intervals import comparable, improvement, interval, together
 from dvae_lib.objectives import elbo
@@ -44,7 +44,8 @@ def claim(number: int, runs: Runs, train: bool = False) -> Claim:
     text, printed, needs, twins, measured = _CLAIMS[number]
     if not set(needs) <= set(runs):
         return Claim(number, text, printed, ())
-    for name in (*needs, *(f"{name}-rhd" for name in needs if twins and f"{name}-rhd" in runs)):
+    wanted = [other for name in needs for other in with_seeds(name, runs)]
+    for name in (*wanted, *(f"{name}-rhd" for name in needs if twins and f"{name}-rhd" in runs)):
         if train:
             runs[name].train()
         elif not runs[name].trained:
@@ -231,6 +232,13 @@ def _walks(runs: Runs) -> Iterator[Measure]:
         yield Measure(f"drift of the {what}, times that of two true images", found, 1.0, digits=2)
 
 
+def over_seeds(runs: Runs, name: str) -> dict[str, Tensor]:
+    """Each test sample's squared error (N,) of the image and KL of both factors, means over an experiment's seeds."""
+    errors = [runs[other].errors["factors"] for other in with_seeds(name, runs)]
+    images, kls = ([of[what] for of in errors] for what in ("image", "kl"))
+    return {"image": torch.stack(images).square().mean(0), "kl": torch.stack(kls).mean(0)}
+
+
 @_claim(
     8,
     "β up: the reconstruction error grows and the KL falls. d up: both grow.",
@@ -238,8 +246,9 @@ def _walks(runs: Runs) -> Iterator[Measure]:
     *(f"ablation-{b}-{d}" for b in BETAS for d in DIMENSIONS),
 )
 def _beta_and_d(runs: Runs) -> Iterator[Measure]:
-    grid = {(b, d): runs[f"ablation-{b}-{d}"].errors["factors"] for b in BETAS for d in DIMENSIONS}
-    each = together(runs["ablation-100-64"].experiment.data[0], len(grid[100, 64]["kl"]))
+    first = runs["ablation-100-64"]
+    grid = {(b, d): over_seeds(runs, f"ablation-{b}-{d}") for b in BETAS for d in DIMENSIONS}
+    each = together(first.experiment.data[0], len(grid[100, 64]["kl"]))
 
     lines = [("β", d, (BETAS[0], d), (BETAS[-1], d)) for d in DIMENSIONS]
     lines += [("d", b, (b, DIMENSIONS[0]), (b, DIMENSIONS[-1])) for b in BETAS]

@@ -33,6 +33,26 @@ class GaussianHead(nn.Module):
         return Normal(mean, nn.functional.softplus(raw) + 1e-4, validate_args=False)
 
 
+class SmallMapConv2d(nn.Conv2d):
+    """A 3×3 convolution that multiplies matrices, twice as fast on a CPU, where what it returns has at most 2×2 pixels."""
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> "SmallMapConv2d":
+        """The same with the same weights."""
+        c = convolution
+        own = cls(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.padding, bias=False, device="meta")
+        own.weight = c.weight
+        return own
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = self.stride[0]
+        if x.device.type != "cpu" or x.shape[-1] > 2 * step:
+            return super().forward(x)
+        x = nn.functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))  # as it lies in memory, channels last
+        windows = x.unfold(1, 3, step).unfold(2, 3, step).permute(0, 1, 2, 4, 5, 3).flatten(3)
+        return nn.functional.linear(windows, self.weight.permute(0, 2, 3, 1).flatten(1)).permute(0, 3, 1, 2)
+
+
 class ImageEncoder(nn.Module):
     """Image (B, C, S, S) in [−1, 1] → N over (B, d). ResNet-18 (Table 1, left).
 
@@ -49,6 +69,8 @@ class ImageEncoder(nn.Module):
             if trained:
                 with torch.no_grad():
                     self.resnet.conv1.weight.copy_(rgb.weight.sum(1, keepdim=True).expand(-1, channels, -1, -1))
+        for block in self.resnet.layer4:  # 2×2 pixels, of a crop of 64
+            block.conv1, block.conv2 = SmallMapConv2d.of(block.conv1), SmallMapConv2d.of(block.conv2)
         features = self.resnet.fc.in_features
         self.resnet.fc = nn.Identity()
         self.head = GaussianHead(features, d)

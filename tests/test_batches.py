@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import affine_grid, grid_sample
 
 from dvae_lib.datasets.augmentation import Augmentation, Draws, warp
 from dvae_lib.datasets.batches import Batches, make_batch
@@ -159,6 +160,15 @@ def test_warp_by_the_identity_and_by_a_whole_pixel():
     moved = warp(image, A, outside=0.5)
     torch.testing.assert_close(moved[..., 1:], image[..., :-1])
     torch.testing.assert_close(moved[..., 0], torch.full((1, 1, 8), 0.5))
+
+
+def test_warp_samples_where_affine_grid_says():
+    torch.manual_seed(0)
+    A = torch.eye(3).repeat(4, 1, 1)
+    A[:, :2] += torch.cat([0.3 * torch.randn(4, 2, 2), 5 * torch.randn(4, 2, 1)], 2)
+    images, scale = torch.randn(4, 3, 16, 16), torch.tensor([[8, 0, 8], [0, 8, 8], [0, 0, 1.0]])
+    grid = affine_grid((scale.inverse() @ A.inverse() @ scale)[:, :2], list(images.shape), align_corners=False)
+    torch.testing.assert_close(warp(images, A), grid_sample(images, grid, align_corners=False), atol=1e-5, rtol=1e-5)
 
 
 def test_depth_is_relative_to_the_root_and_far_where_unknown():

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from dvae_lib import cli, report
-from dvae_lib.claims import claim, late
+from dvae_lib.claims import claim, late, over_seeds
 from dvae_lib.experiments import experiments, find
 from dvae_lib.files import UserError
 from dvae_lib.runs import Run, every_run
@@ -85,11 +85,17 @@ def test_claim_8_compares_the_ends_of_the_grid():
     found = claim(8, grid(lambda b, d: b + d, lambda b, d: d / b))
     by = {m.what: m.found[0] for m in found.measures}
     assert len(by) == 12
-    assert by["d = 8, β 10 → 1000, the image's error grows by"] == pytest.approx(100 * (1008 / 18 - 1), rel=1e-4)
+    assert by["d = 8, β 10 → 1000, the image's error grows by"] == pytest.approx(100 * ((1008 / 18) ** 2 - 1), rel=1e-4)
     assert by["β = 100, d 8 → 256, the KL grows by"] == pytest.approx(100 * (256 / 8 - 1), rel=1e-4)
     assert by["d = 64, β 10 → 1000, the KL grows by"] == pytest.approx(-99, rel=1e-4)
     assert found.holds
     assert not claim(8, grid(lambda b, d: b - d / 1000, lambda b, d: d / b)).holds
+
+
+def test_other_seeds_are_averaged_sample_by_sample():
+    one, other = (known("ablation-10-8", image=image, kl=kl) for image, kl in ((1.0, 2.0), (3.0, 4.0)))
+    found = over_seeds({"a": one, "a-seed-1": other, "b": None}, "a")
+    assert found["image"].unique().tolist() == [5.0] and found["kl"].unique().tolist() == [3.0]
 
 
 def test_a_verdict_says_what_the_interval_leaves_open():

@@ -10,7 +10,7 @@ import torch
 from dvae_lib import runs as module
 from dvae_lib import settings
 from dvae_lib.checkpoints import WEIGHTS
-from dvae_lib.experiments import experiments, find
+from dvae_lib.experiments import experiments, find, with_seeds
 from dvae_lib.files import UserError
 from dvae_lib.runs import CONFIG, EVALUATION, Run, load_or_train
 
@@ -23,14 +23,22 @@ def runs_root(tmp_path, monkeypatch):
 
 def test_every_experiment_exists_in_every_profile():
     for data in settings.DATASETS:
-        names = [list(experiments(profile, data)) for profile in settings.PROFILES]
-        assert names[0] == names[1] == names[2] and "cross-modal" in names[0]
+        smoke, laptop, full = (list(experiments(profile, data)) for profile in ("smoke", "laptop", "full"))
+        assert smoke == laptop == [name for name in full if "-seed-" not in name] and "cross-modal" in smoke
 
 
 def test_the_full_profile_is_the_papers():
     e = find("cross-modal", "full", "synthetic")
     assert (e.size, e.d, e.batch, e.lr, e.decay) == (256, 64, 32, 1e-4, False)
     assert (e.augmentation.rotation, e.augmentation.flip) == (180.0, True)
+
+
+def test_only_full_repeats_the_ablation_with_other_seeds():
+    for profile, seeds in (("full", [0, 1, 2]), ("laptop", [0]), ("smoke", [0])):
+        known = experiments(profile, "synthetic")
+        found = [known[name] for name in with_seeds("ablation-10-8", known)]
+        assert [e.seed for e in found] == seeds
+        assert all(replace(e, name="", seed=0) == replace(found[0], name="") for e in found)
 
 
 def test_only_the_schedule_differs_between_joint_and_alternating():

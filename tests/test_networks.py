@@ -12,6 +12,7 @@ from dvae_lib.networks import (
     PoseDecoder,
     PoseEncoder,
     SharedDecoder,
+    SmallMapConv2d,
     count_parameters,
 )
 
@@ -73,6 +74,19 @@ def test_image_encoder_is_resnet_18(channels):
     trunk = count_parameters(resnet18()) - (512 * 1000 + 1000) - (3 - channels) * 64 * 49
     assert count_parameters(encoder) == trunk + 512 * 2 * D + 2 * D
     assert encoder(torch.randn(2, channels, 64, 64)).loc.shape == (2, D)
+
+
+@pytest.mark.parametrize(("pixels", "stride"), [(1, 1), (2, 1), (2, 2), (4, 2), (4, 1)])
+def test_a_small_maps_convolution_is_the_convolution(pixels, stride):
+    torch.manual_seed(0)
+    usual = nn.Conv2d(6, 4, 3, stride, padding=1, bias=False).double()
+    own = SmallMapConv2d.of(usual)
+    x = torch.randn(5, 6, pixels, pixels, dtype=torch.double, requires_grad=True)
+    expected, found = usual(x), own(x)
+    torch.testing.assert_close(found, expected)
+    there = torch.randn_like(expected)
+    for a, b in zip(*(torch.autograd.grad(y, (x, usual.weight), there) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_scale_stays_finite_and_positive_for_extreme_features():

@@ -14,7 +14,7 @@ from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError
 from dvae_lib.modalities import modality
 from dvae_lib.models import CrossModalVAE
-from dvae_lib.training import cross_modal, learning_rate, train
+from dvae_lib.training import Adam, cross_modal, learning_rate, train
 from tests.test_batches import FakeDataset
 
 
@@ -163,6 +163,23 @@ def test_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_metrics_line_cut_short_is_dropped(tmp_path):
     (tmp_path / METRICS).write_text('{"step": 0, "loss": 1.0}\n{"step": 2, "lo')
     assert read_metrics(tmp_path) == [{"step": 0, "loss": 1.0}]
+
+
+def test_adam_is_torchs_whatever_the_memorys_layout():
+    torch.manual_seed(0)
+    networks = [torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(32, 2)) for _ in "ab"]
+    networks[1].load_state_dict(networks[0].state_dict())
+    networks[1].to(memory_format=torch.channels_last)
+    optimizers = [torch.optim.Adam(networks[0].parameters(), lr=0.01), Adam(networks[1].parameters(), lr=0.01)]
+    for _ in range(5):
+        x = torch.randn(4, 3, 4, 4)
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            optimizer.zero_grad()
+            network(x).square().sum().backward()
+            optimizer.step()
+    for a, b in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(a, b)
+    assert networks[1][0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_learning_rate():

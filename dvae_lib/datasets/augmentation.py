@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def warp(images: Tensor, A: Tensor, outside: float = 0.0, mode: str = "bilinear"
     size = images.shape[-1]
     to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]], device=A.device)
     sampling = torch.linalg.inv(to_pixels) @ torch.linalg.inv(A) @ to_pixels
-    grid = affine_grid(sampling[:, :2], list(images.shape), align_corners=False)
+    places = (torch.arange(size, device=A.device) + 0.5) * 2 / size - 1
+    # `affine_grid` multiplies a (B, S², 3) by matrices; this is the same, several times as fast.
+    along, across, start = sampling[:, None, None, :2].unbind(-1)
+    grid = along * places[:, None] + across * places[:, None, None] + start
     return grid_sample(images - outside, grid, mode=mode, padding_mode="zeros", align_corners=False) + outside
 
 
@@ -99,10 +102,13 @@ def replace_background(image: Tensor, mask: Tensor, share: float, draws: Draws) 
     colours exchanged.
     """
     n, _, size, _ = image.shape
-    coarse, fine = (interpolate(draws.uniform((n, 3, cells, cells), image), size, mode="bilinear") for cells in (3, 16))
-    colours = coarse + draws.uniform((n, 1, 1, 1), image) * fine
-    elsewhere = image.roll((1, size // 2, size // 2), dims=(0, 2, 3))[:, draws.permutation(3)]
+    coarse, fine = (draws.uniform((n, 3, cells, cells), image) for cells in (3, 16))
+    fineness, channels = draws.uniform((n, 1, 1, 1), image), draws.permutation(3)
     amount = (draws.uniform((n, 1, 1, 1), image) + 1) / 2
-    behind = torch.lerp(colours, elsewhere, amount).clamp(-1, 1)
-    replaced = draws.uniform((n, 1, 1, 1), image) < 2 * share - 1
-    return torch.where(replaced & (mask == 0)[:, None], behind, image)
+    chosen = torch.nonzero(draws.uniform((n,), image) < 2 * share - 1).flatten()
+
+    coarse, fine = (interpolate(cells[chosen], size, mode="bilinear") for cells in (coarse, fine))
+    colours = coarse + fineness[chosen] * fine
+    elsewhere = image[(chosen - 1) % n].roll((size // 2, size // 2), dims=(2, 3))[:, channels]
+    behind = torch.lerp(colours, elsewhere, amount[chosen]).clamp(-1, 1)
+    return image.index_copy(0, chosen, torch.where((mask[chosen] == 0)[:, None], behind, image[chosen]))

@@ -65,18 +65,20 @@ _LABELLED_CONTENT = [
     ),
 ]
 # Supplement, Sec. C: d is split in halves. Its text does not say which values; the paper's choices are in the middle.
-BETAS, DIMENSIONS = (10, 100, 1000), (8, 64, 256)
+BETAS, DIMENSIONS, SEEDS = (10, 100, 1000), (8, 64, 256), 3
 ABLATION = [
     replace(
         _DVAE_IMAGE,
-        name=f"ablation-{beta}-{d}",
+        name=f"ablation-{beta}-{d}" + (f"-seed-{seed}" if seed else ""),
         about=f"image from pose and content with β = {beta}, d = {d}",
         factors={"pose": d // 2, "tag": d // 2},
         embeddings=(),
         beta=float(beta),
+        seed=seed,
     )
     for beta in BETAS
     for d in DIMENSIONS
+    for seed in range(SEEDS)
 ]
 _UNLABELLED_CONTENT = [
     _DVAE_ZU,
