@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PAGE := _build/html/intro.html
 
-.PHONY: book test bench lint sync clean
+.PHONY: environment book test bench screens lint sync clean
+
+environment: .venv/.installed
 
 # Training first, with progress bars; the pages then only load the runs.
 book: .venv/.installed
@@ -17,6 +19,11 @@ test: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks --json _build/benchmarks.json
+
+# The built book in the Chromium that is installed, with a screenshot of every page: _build/screens.
+screens: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	DVAE_BROWSER=required $(BIN)/python -m pytest tests/browser
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

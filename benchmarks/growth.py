@@ -80,10 +80,10 @@ def run() -> dict[str, float]:
         peaks = measure("growth", [f"memory {count} {folder}" for count in COUNTS])
     first = f"{COUNTS[0]} {folder}"
     for count in COUNTS[1:]:
-        found[f"speed at {count} images, of that at {COUNTS[0]}"] = ratio(
+        found[f"{count} images ÷ {COUNTS[0]}, batches a second"] = ratio(
             speeds[f"speed {count} {folder}"], speeds[f"speed {first}"]
         )
-        found[f"memory at {count} images, of that at {COUNTS[0]}"] = ratio(
+        found[f"{count} images ÷ {COUNTS[0]}, peak memory"] = ratio(
             peaks[f"memory {count} {folder}"], peaks[f"memory {first}"]
         )
-    return found | {f"memory at {COUNTS[-1]} images, MB": round(max(peaks[f"memory {COUNTS[-1]} {folder}"]))}
+    return found | {f"{COUNTS[-1]} images: peak memory, MB": round(max(peaks[f"memory {COUNTS[-1]} {folder}"]))}

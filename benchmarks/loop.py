@@ -138,11 +138,11 @@ def run() -> dict[str, float]:
         kinds = ("loop", "bare", "batch", "checkpoint", "work")
         seconds = measure("loop", [*(f"{kind} {name}" for kind in kinds), "matrices"], rounds=5)
         of = {kind: seconds[f"{kind} {name}"] for kind in kinds}
-        found[f"{name}: speed of the loop, of the bare networks'"] = ratio(of["bare"], of["loop"])
-        found[f"{name}: share of a step that makes the batch"] = ratio(of["batch"], of["loop"])
-        found[f"{name}: share of the time that saves checkpoints"] = round(median(of["checkpoint"]) / SAVED_EVERY, 4)
+        found[f"{name}: our loop ÷ the bare networks, speed"] = ratio(of["bare"], of["loop"])
+        found[f"{name}: making the batch ÷ a step, time"] = ratio(of["batch"], of["loop"])
+        found[f"{name}: saving checkpoints ÷ training, time"] = round(median(of["checkpoint"]) / SAVED_EVERY, 4)
         reached = [flops / s for flops, s in zip(of["work"], of["loop"], strict=True)]
-        found[f"{name}: operations a second, of large bf16 matrices'"] = ratio(reached, seconds["matrices"])
+        found[f"{name}: a step ÷ large bf16 matrices, operations a second"] = ratio(reached, seconds["matrices"])
         found[f"{name}: steps a second"] = round(1 / median(of["loop"]), 2)
         matrices += seconds["matrices"]
     return found | {"large bf16 matrices, operations a second": median(matrices)}

@@ -54,6 +54,6 @@ def run() -> dict[str, float]:
     for count in (1, MANY):
         seconds = measure("predict", [f"photographs {count}", f"networks {count}"])
         whole, bare = seconds.values()
-        found[f"{count} at a time, ms a photograph"] = round(1e3 * sorted(whole)[len(whole) // 2], 1)
-        found[f"{count} at a time, of the networks' time"] = ratio(whole, bare)
+        found[f"{count} at a time: ms a photograph"] = round(1e3 * sorted(whole)[len(whole) // 2], 1)
+        found[f"{count} at a time ÷ the networks alone, time"] = ratio(whole, bare)
     return found

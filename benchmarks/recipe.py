@@ -70,9 +70,9 @@ def run(name: str = "dvae-pose") -> dict[str, float | str]:
     for stage, curve in slow.items():
         seconds = reached(curve, goals[stage])
         total["paper's"] += min(seconds, curve[-1][0])
-        result[f"{stage}, EPE from {SOURCE[stage]}, mm"] = round(goals[stage], 2)
-        result[f"{stage}, our recipe, s"] = round(took[stage], 1)
-        result[f"{stage}, the paper's, s"] = (
+        result[f"{stage}: EPE from {SOURCE[stage]} to reach, mm"] = round(goals[stage], 2)
+        result[f"{stage}: our recipe, s"] = round(took[stage], 1)
+        result[f"{stage}: the paper's, s"] = (
             round(seconds, 1) if math.isfinite(seconds) else f"over {curve[-1][0]:.0f}, at {curve[-1][1]:.2f} mm"
         )
-    return result | {"times as fast, at least": round(total["paper's"] / total["ours"], 1)}
+    return result | {"the paper's ÷ ours, time, at least": round(total["paper's"] / total["ours"], 1)}

@@ -132,7 +132,7 @@ def run() -> dict[str, float]:
     names = ("MVAE", "TELBO's joint encoder", "TELBO's other encoders")
     found = {}
     for name, by_theirs, by_ours in zip(names, theirs, ours, strict=True):
-        found[f"{name} by our loop, of its speed by theirs"] = ratio(seconds[by_theirs], seconds[by_ours])
+        found[f"{name}: our loop ÷ MultiVae's trainer, speed"] = ratio(seconds[by_theirs], seconds[by_ours])
     for name, by_theirs in zip(names, theirs, strict=True):
-        found[f"our own model, of the speed of {name}"] = ratio(seconds[by_theirs], seconds[f"own {TWO}"])
+        found[f"our own model ÷ {name} by MultiVae's trainer, speed"] = ratio(seconds[by_theirs], seconds[f"own {TWO}"])
     return found

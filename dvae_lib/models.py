@@ -151,14 +151,14 @@ class DVAE(nn.Module):
         self.embedders = nn.ModuleDict({m.name: make_encoder(m, self.d, weights) for m in embeddings})
         self.shared = networks.SharedDecoder(self.d, decoded["image"].shape[-1], width) if shared else None
         apart = {name: m for name, m in decoded.items() if not (shared and name in ("image", "pose"))}
-        read = {name: self._reads(name) for name in decoded}
+        read = {name: self.reads(name) for name in decoded}
         self.decoders = nn.ModuleDict(
             {name: make_decoder(m, len(range(self.d)[read[name]]), width) for name, m in apart.items()}
         )
         self.weights, size = scaled_weights(decoded.values())
         self.beta = at_size(beta, size)
 
-    def _reads(self, name: str) -> slice:
+    def reads(self, name: str) -> slice:
         """What of z the decoder of a modality sees."""
         own = name in self.factors and not self.unlabelled
         return self.parts[name] if own else slice(0, self.d)
@@ -211,7 +211,7 @@ class DVAE(nn.Module):
         means = {}
         if self.shared and {"image", "pose"} & set(names):
             means["image"], means["pose"] = self.shared(z)
-        return {name: means[name] if name in means else self.decoders[name](z[:, self._reads(name)]) for name in names}
+        return {name: means[name] if name in means else self.decoders[name](z[:, self.reads(name)]) for name in names}
 
     def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""

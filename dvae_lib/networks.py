@@ -34,7 +34,7 @@ class GaussianHead(nn.Module):
 
 
 class SmallMapConv2d(nn.Conv2d):
-    """A 3×3 convolution that multiplies matrices, twice as fast on a CPU, where what it returns has at most 2×2 pixels."""
+    """A 3×3 convolution; where what it returns has at most 2×2 pixels a product of matrices, on a CPU twice as fast."""
 
     @classmethod
     def of(cls, convolution: nn.Conv2d) -> "SmallMapConv2d":

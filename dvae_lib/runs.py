@@ -226,8 +226,9 @@ def every_run(profile: str | None = None, data: str | None = None, root: Root | 
     return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root).items()}
 
 
-def load_or_train(name: str, profile: str | None = None, data: str | None = None) -> Run:
-    """The run of this name, trained now if it is not yet."""
-    run = Run(find(name, profile, data), profile or settings.profile())
+def load_or_train(name: str, profile: str | None = None, data: str | None = None, **changes: float | str | dict) -> Run:
+    """The run of this name, trained now if it is not yet. With changes, as beta=1.0, a run of its own."""
+    assignments = [f"{what}={json.dumps(value)}" for what, value in changes.items()]
+    run = Run(find(name, profile, data).changed(assignments), profile or settings.profile())
     run.train()
     return run

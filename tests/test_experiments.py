@@ -144,6 +144,12 @@ def test_another_value_is_another_run(runs_root):
     assert Run(other, "smoke").folder != Run(e, "smoke").folder
 
 
+def test_a_chapter_asks_for_another_value_by_its_name(runs_root):
+    run = load_or_train("vae-pose", beta=1.0, steps=2)
+    assert run.trained and run.experiment == find("vae-pose").changed(["beta=1.0", "steps=2"])
+    assert run.folder != Run(find("vae-pose"), "smoke").folder
+
+
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import dvae_lib
 from dvae_lib.settings import ROOT
 
 EXTRAS = ("book", "test")
@@ -96,6 +98,9 @@ def test_citation_names_both_papers():
 def test_table_of_contents_names_files_that_exist():
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
     chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert {path.stem for path in (ROOT / "book" / "api").glob("*.md")} == {
+        module.name for module in pkgutil.iter_modules(dvae_lib.__path__) if module.name != "__main__"
+    }
     for name in [toc["root"], *chapters]:
         # A chapter's text lies beside its notebook, so the notebook is named with its suffix.
         path = ROOT / "book" / name

@@ -25,6 +25,7 @@ def fingerprint() -> str:
     shown = (
         (package, "**/*.py"),
         (package, "*.json"),
+        (package, "explorer/explorer.*"),
         (settings.ROOT / "results", "*.json"),
         (runs, "*/evaluation.json"),
     )

@@ -1,6 +1,7 @@
 """What every figure is made of: one style, images, and skeletons that read at a glance."""
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
@@ -16,13 +17,20 @@ from dvae_lib.hand import BONES, FINGERS
 # Okabe & Ito's colours, told apart by colour-blind readers too; one for each finger from the thumb.
 FINGER_COLOURS = dict(zip(FINGERS, ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7"), strict=True))
 INK, TRUTH, OURS, MUTED = "#1a1a1a", "#D55E00", "#0072B2", "#8c8c8c"
-_BONE_COLOURS = [
+BONE_COLOURS = [
     next(colour for finger, colour in FINGER_COLOURS.items() if child in FINGERS[finger]) for _, child in BONES
 ]
 
 
 def use_book_style() -> None:
-    """One look for the whole book; figures are opaque white, so that they are sound in the dark theme too."""
+    """One look for the whole book; figures are opaque white, so that they are sound in the dark theme too.
+
+    In a notebook they are vector graphics.
+    """
+    if "ipykernel" in sys.modules:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg")
     plt.rcParams.update(
         {
             "figure.facecolor": "white",
@@ -72,7 +80,7 @@ def draw_skeleton(
     order = np.argsort(-middle, kind="stable")
     spread = np.ptp(middle)
     nearness = (middle.max() - middle) / spread if spread > 0 else np.full(len(BONES), 0.5)
-    colours = np.array(_BONE_COLOURS if colour is None else [colour] * len(BONES), dtype=object)
+    colours = np.array(BONE_COLOURS if colour is None else [colour] * len(BONES), dtype=object)
     widths = width * (0.7 + 0.8 * nearness)
     for bone in order:
         if halo:

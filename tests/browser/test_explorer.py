@@ -1,0 +1,124 @@
+"""The explorer in a browser: torch's pixels on its canvas, and every way of moving it."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dvae_lib.explorer import Explorer, export, join
+from tests.test_explorer import labelled, somewhere
+
+STILL = io.BytesIO()
+Image.new("RGB", (8, 8), "grey").save(STILL, "PNG")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return labelled()
+
+
+@pytest.fixture(scope="module")
+def parts(model):
+    return somewhere(model)
+
+
+@pytest.fixture
+def page(browser, parts, tmp_path):
+    """From a file, as readers open it."""
+    file = tmp_path / "page.html"
+    explorer = Explorer(export(labelled(), parts), STILL.getvalue(), "Hands.")
+    file.write_text(f"<!doctype html><meta charset=utf-8>{explorer._repr_html_()}", "utf-8")
+    page = browser.new_page(viewport={"width": 800, "height": 900}, reduced_motion="reduce")
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
+    page.goto(file.as_uri())
+    page.wait_for_selector(".dvae-explorer.live")
+    yield page
+    assert page.errors == []
+    page.close()
+
+
+def coordinates(page):
+    page.wait_for_timeout(100)  # two frames
+    return page.evaluate("document.querySelector('.dvae-explorer').coordinates")
+
+
+def canvas(page):
+    """The pixels on the first canvas, (S, S, 3)."""
+    read = """canvas => [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]"""
+    pixels = np.array(page.locator(".stage canvas").first.evaluate(read))
+    return pixels.reshape(-1, 4)[:, :3].reshape(32, 32, 3)
+
+
+def decoded(model, parts, at):
+    with torch.no_grad():
+        return model.decode(join(parts, torch.tensor([at])))
+
+
+def test_the_browser_decodes_as_torch(page, model, parts):
+    at = torch.randn(13, generator=torch.manual_seed(1)).tolist()
+    ask = "([name, at]) => [...document.querySelector('.dvae-explorer').decoder[name](at)]"
+    expected = decoded(model, parts, at)
+    image = torch.tensor(page.evaluate(ask, ["image", at])).unflatten(0, (32, 32, 3)).permute(2, 0, 1)
+    torch.testing.assert_close(image, expected["image"][0], atol=1e-3, rtol=0)
+    pose = torch.tensor(page.evaluate(ask, ["pose", at])).unflatten(0, (21, 3))
+    torch.testing.assert_close(pose, expected["pose"][0], atol=1e-3, rtol=0)
+
+
+def test_a_picked_sample_is_on_the_canvas(page, model, parts):
+    fields = page.locator("fieldset")
+    fields.nth(0).locator(".samples button").nth(2).click()
+    fields.nth(1).locator(".samples button").nth(4).click()
+    at = coordinates(page)
+    pose, content = parts["pose"].samples[2].tolist(), parts["tag"].samples[4].tolist()
+    np.testing.assert_allclose(at, pose + content, atol=1e-5)
+    expected = 127.5 * (decoded(model, parts, at)["image"][0].permute(1, 2, 0).numpy() + 1)
+    assert np.abs(canvas(page) - expected).max() < 0.5 + 127.5e-3
+
+
+def test_the_keyboard_moves_a_slider_and_turns_the_skeleton(page):
+    before = canvas(page)
+    slider = page.locator("fieldset").nth(0).locator("input").nth(1)
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    at = coordinates(page)
+    assert at[1] == pytest.approx(0.5) and at[0] == 0 and np.abs(canvas(page) - before).max() > 1
+
+    skeleton = page.locator(".turnable")
+    looked = skeleton.screenshot()
+    skeleton.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(100)
+    assert skeleton.screenshot() != looked and coordinates(page) == at
+
+
+def test_a_finger_on_the_skeleton_turns_it(page):
+    skeleton = page.locator(".turnable")
+    looked, box = skeleton.screenshot(), skeleton.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    assert skeleton.screenshot() != looked
+
+
+def test_mean_takes_everything_back(page):
+    page.locator("fieldset").nth(0).locator(".samples button").nth(0).click()
+    page.locator("fieldset").nth(0).locator(".reset").click()
+    assert coordinates(page) == [0] * 13
+
+
+def test_the_still_stands_in_on_paper_and_without_scripts(page, browser):
+    still, stage = page.locator(".still"), page.locator(".stage")
+    assert not still.is_visible() and stage.is_visible()
+    page.emulate_media(media="print")
+    assert still.is_visible() and not stage.is_visible()
+    without = browser.new_page(java_script_enabled=False)
+    without.goto(page.url)
+    assert without.locator(".still").is_visible()
+    without.close()
