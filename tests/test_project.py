@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 import dvae_lib
+from dvae_lib import settings
 from dvae_lib.settings import ROOT
 
 EXTRAS = ("book", "test")
@@ -178,6 +180,31 @@ def test_fingerprint_follows_library_runs_and_profile(tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_PROFILE", "full")
     seen.append(fresh.fingerprint())
     assert len(set(seen)) == 5
+
+
+def test_what_chapters_make_leaves_their_cache_fresh(tmp_path, monkeypatch):
+    fresh = load(ROOT / "book" / "_ext" / "fresh.py")
+    package = tmp_path / "dvae_lib"
+    package.mkdir()
+    monkeypatch.setattr(fresh.dvae_lib, "__file__", str(package / "__init__.py"))
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "runs"))
+    monkeypatch.setenv("DVAE_CACHE_ROOT", str(tmp_path / "cache"))
+    config = SimpleNamespace()
+    app = SimpleNamespace(outdir=str(tmp_path / "_build" / "html"), config=config)
+
+    def built(change):
+        """Whether what was executed by a build, during which something changes, serves the next one."""
+        fresh.choose_cache(app, config)
+        (used := Path(config.nb_execution_cache_path)).mkdir(parents=True, exist_ok=True)
+        change.parent.mkdir(parents=True, exist_ok=True)
+        change.write_text("{}")
+        fresh.keep_cache(app, None)
+        fresh.choose_cache(app, config)
+        return Path(config.nb_execution_cache_path).exists() and not used.exists()
+
+    assert built(tmp_path / "cache" / "synth-stb-256px-0" / "manifest.json")
+    assert built(tmp_path / "runs" / settings.profile() / "mine-1" / "evaluation.json")
+    assert not built(package / "new.py")
 
 
 def test_bare_build_shows_what_the_library_says_now(tmp_path):

@@ -104,7 +104,7 @@
   };
 
   // Near bones over far ones, and thicker. Turned about the vertical, then the horizontal axis.
-  const drawSkeleton = (canvas, pose, { bones, colours }, [yaw, pitch] = [0, 0]) => {
+  const drawSkeleton = (canvas, pose, { bones, colours }, [yaw, pitch] = [0, 0], thickness = 1) => {
     const size = 320, unit = size / 4.6, context = canvas.getContext("2d");
     canvas.width = canvas.height = size;
     const middle = [0, 1, 2].map((axis) => {
@@ -123,8 +123,8 @@
     context.fillRect(0, 0, size, size);
     context.lineCap = "round";
     for (const i of order) {
-      const width = 4 + 5 * (1 - (depth(bones[i]) - nearest) / spread);
-      for (const [stroke, thick] of [["#fff", width + 4], [colours[i], width]]) {
+      const width = thickness * (4 + 5 * (1 - (depth(bones[i]) - nearest) / spread));
+      for (const [stroke, thick] of [["#fff", 1.6 * width], [colours[i], width]]) {
         context.beginPath();
         for (const joint of bones[i]) context.lineTo(size / 2 + unit * joints[joint][0], size / 2 + unit * joints[joint][1]);
         Object.assign(context, { strokeStyle: stroke, lineWidth: thick }).stroke();
@@ -135,7 +135,7 @@
   const build = (root) => {
     const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     const decoder = new Decoder(data), still = matchMedia("(prefers-reduced-motion: reduce)");
-    const coordinates = new Array(data.parts.reduce((sum, part) => sum + part.directions, 0)).fill(0);
+    const coordinates = data.parts.flatMap((part) => part.samples[0]);
     const view = [0, 0], outputs = {};
     let frame = 0;
 
@@ -172,9 +172,11 @@
 
   // A part of the latent: samples to choose from, and sliders along its first principal directions.
   const chooser = (part, first, { data, decoder, coordinates, redraw, still }) => {
-    const last = first + part.directions, sliders = [];
+    const last = first + part.directions, sliders = [], buttons = [];
     const show = () => sliders.forEach((slider, i) => (slider.value = coordinates[first + i]));
-    const go = (goal) => {
+    const mark = (chosen) => buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
+    const go = (goal, button) => {
+      mark(button);
       const start = coordinates.slice(first, last), begun = performance.now();
       const step = (now) => {
         const t = still.matches ? 1 : Math.min(1, Math.max(0, (now - begun) / GLIDE));
@@ -188,30 +190,32 @@
 
     const samples = element("div", { className: "samples" });
     part.samples.forEach((sample, number) => {
-      const canvas = element("canvas"), button = element("button", { type: "button", onclick: () => go(sample) }, canvas);
+      const canvas = element("canvas"), button = element("button", { type: "button" }, canvas);
+      button.onclick = () => go(sample, button);
       button.setAttribute("aria-label", `${part.label} of sample ${number + 1}`);
+      buttons.push(button);
       samples.append(button);
-      const there = coordinates.map((_, i) => (i >= first && i < last ? sample[i - first] : 0));
+      const there = coordinates.map((c, i) => (i >= first && i < last ? sample[i - first] : c));
       setTimeout(() => {
         if (data.image) drawImage(canvas, decoder.image(there), data.image.size);
-        else drawSkeleton(canvas, decoder.pose(there), data);
+        else drawSkeleton(canvas, decoder.pose(there), data, [0, 0], 2.5);
       });
     });
 
     const list = element("div", { className: "sliders" });
     for (let i = 0; i < Math.min(SHOWN, part.directions); i++) {
-      const slider = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05, value: 0 });
+      const slider = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05 });
       slider.oninput = () => {
+        mark(null);
         coordinates[first + i] = Number(slider.value);
         redraw();
       };
       sliders.push(slider);
       list.append(element("label", {}, `direction ${i + 1}`, slider));
     }
-    const reset = element("button", { type: "button", className: "reset", textContent: "mean", onclick: () => go(part.samples[0].map(() => 0)) });
-    const fields = element("fieldset", {}, element("legend", { textContent: part.label }), samples, list);
-    list.append(reset);
-    return fields;
+    mark(buttons[0]);
+    show();
+    return element("fieldset", {}, element("legend", { textContent: part.label }), samples, list);
   };
 
   const turnable = (canvas, view, redraw) => {
