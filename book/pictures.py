@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dvae_lib import transfer
 from dvae_lib.datasets.synthetic import SyntheticSource
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import grid, show_image, show_pose, use_book_style
@@ -56,34 +57,21 @@ def transfers() -> None:
 def moving() -> None:
     """One gesture after another, made by the hands of six rooms at once."""
     run = load_or_train("dvae-image")
-    model, batch = run.load(), run.batches("test", 256).at(0)
-    rooms = np.asarray(run.parts("test")[0][0]["content"])
-    rooms = rooms[run.parts("test")[0][1][:256]]
-    contents = [int(np.argmax(rooms == room)) for room in np.unique(rooms)]
-    with torch.inference_mode():
-        parts = {name: q.mean for name, q in model.encode(batch).items()}
-        stops = parts["pose"][list(range(0, 256, 43))]
-        ways = zip(stops, stops.roll(-1, 0), strict=True)
-        times = torch.linspace(0, 1, 12)[:-1, None]
-        poses = torch.cat([torch.lerp(a, b, times) for a, b in ways])
+    model, (dataset, test) = run.load(), run.parts("test")[0]
+    rooms = np.asarray(dataset["content"])[test]
+    contents = [test[rooms == room][0] for room in np.unique(rooms)]
+    stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]
+    asked = {"pose": next(transfer.samples_at(run, stops).in_order())["pose"]}
+    asked["tag"] = transfer.images(run, np.array(contents))
     frames = []
-    for pose in poses:
-        z = model.join(
-            {
-                "pose": pose.expand(len(contents), -1),
-                "tag": parts["tag"][contents],
-            }
-        )
-        with torch.inference_mode():
-            decoded = model.decode(z, ["image", "pose"])
-        figure, (axes,) = grid(1, 1 + len(contents), cell=1.2)
-        show_pose(axes[0], decoded["pose"][0])
-        for ax, image in zip(axes[1:], decoded["image"], strict=True):
-            show_image(ax, image)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=90, bbox_inches=None)
-        plt.close(figure)
-        frames.append(Image.open(file).convert("RGB"))
+    with torch.inference_mode():
+        parts = {name: q.mean for name, q in model.encode(asked).items()}
+        times = torch.linspace(0, 1, 12)[:-1, None]
+        ways = zip(parts["pose"], parts["pose"].roll(-1, 0), strict=True)
+        for pose in torch.cat([torch.lerp(a, b, times) for a, b in ways]):
+            poses = pose.expand(len(contents), -1)
+            z = model.join({"pose": poses, "tag": parts["tag"]})
+            frames.append(frame(model.decode(z, ["image", "pose"])))
     frames[0].save(
         STATIC / "readme-moving.webp",
         save_all=True,
@@ -92,6 +80,20 @@ def moving() -> None:
         loop=0,
         quality=70,
     )
+
+
+def frame(decoded: dict[str, torch.Tensor]) -> Image.Image:
+    """A skeleton, and the images that are drawn with its pose."""
+    figure, (axes,) = grid(1, 1 + len(decoded["image"]), cell=1.2)
+    show_pose(axes[0], decoded["pose"][0])
+    for ax, image in zip(axes[1:], decoded["image"], strict=True):
+        show_image(ax, image)
+    figure.subplots_adjust(0, 0, 1, 1)
+    file = io.BytesIO()
+    with plt.rc_context({"savefig.bbox": "standard"}):
+        figure.savefig(file, format="png", dpi=90)
+    plt.close(figure)
+    return Image.open(file).convert("RGB")
 
 
 if __name__ == "__main__":
