@@ -8,41 +8,41 @@ import re
 
 from sphinx.application import Sphinx
 
-MARKED = re.compile(r"(`[^`]+`|\$[^$]+\$)")
+MARKED = re.compile(r"(`[^`]+`|\$\$?[^$]+\$\$?)")
 NAMED = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>.*)")
 
 
 def as_rst(text: str) -> str:
     """Marks up code and mathematics, and takes nothing else for markup."""
     parts = MARKED.split(text)
-    parts[::2] = [re.sub(r"([\\*_|])", r"\\\1", plain) for plain in parts[::2]]
-    parts[1::2] = [
-        f"``{marked[1:-1]}``" if marked[0] == "`" else f":math:`{marked[1:-1]}`"
-        for marked in parts[1::2]
-    ]
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            parts[i] = re.sub(r"([\\*_|])", r"\\\1", part)
+        elif part[0] == "`":
+            parts[i] = f"\\ ``{part[1:-1]}``\\ "
+        else:
+            parts[i] = f"\\ :math:`{part.strip('$')}`\\ "
     return "".join(parts)
 
 
 def paragraph(lines: list[str]) -> list[str]:
-    """One with names becomes a list, a list stays one."""
-    if NAMED.match(lines[0]):
-        items: list[str] = []
-        for line in lines:
-            if named := NAMED.match(line):
-                text = as_rst(named["text"])
-                items.append(f"* **{as_rst(named['names'])}**: {text}")
-            else:
-                items[-1] += " " + as_rst(line.strip())
-        return items
-    if lines[0].lstrip().startswith("- "):
-        items = []
-        for line in lines:
-            if line.lstrip().startswith("- "):
-                items.append("* " + as_rst(line.lstrip()[2:]))
-            else:
-                items[-1] += " " + as_rst(line.strip())
-        return items
-    return [as_rst(" ".join(line.strip() for line in lines))]
+    """One with names becomes a list, a list stays one, a table too."""
+    if lines[0].startswith("|"):
+        return ["::", "", *(f"    {line}" for line in lines)]
+    lines = [line.strip() for line in lines]
+    starts = NAMED if NAMED.match(lines[0]) else re.compile("- ")
+    items = [lines[0]]
+    for line in lines[1:]:
+        if starts.match(line):
+            items.append(line)
+        else:
+            items[-1] += " " + line
+    if not starts.match(lines[0]):
+        return [as_rst(" ".join(lines))]
+    if starts is not NAMED:
+        return ["* " + as_rst(item[2:]) for item in items]
+    named = (NAMED.match(item) for item in items)
+    return [f"* **{as_rst(n['names'])}**: {as_rst(n['text'])}" for n in named]
 
 
 def convert(app: Sphinx, what, name, of, options, lines: list[str]) -> None:
