@@ -4,6 +4,7 @@ Screenshots of all, with a contact sheet, are left in screens/ beside the pages.
 """
 
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -42,7 +43,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(book):
-    found = {path.name: Page(path.read_text("utf-8")) for path in sorted(book.glob("*.html"))}
+    paths = [path for path in sorted(book.rglob("*.html")) if "_static" not in path.parts]
+    found = {path.relative_to(book).as_posix(): Page(path.read_text("utf-8")) for path in paths}
     assert {"intro.html", "04-disentangled.html", "bibliography.html"} <= set(found)
     return found
 
@@ -54,9 +56,10 @@ def test_links_lead_somewhere(book, pages):
             url = urlsplit(target)
             if url.scheme or url.netloc:
                 continue
-            path = unquote(url.path) or name
-            anchors = pages[path].ids if path in pages else {url.fragment}
-            if not (book / path).exists() or (url.fragment and unquote(url.fragment) not in anchors):
+            path = ((book / name).parent / unquote(url.path)).resolve() if url.path else book / name
+            page_there = pages.get(path.relative_to(book.resolve()).as_posix()) if url.path else page
+            anchors = page_there.ids if page_there else {unquote(url.fragment)}
+            if not path.exists() or (url.fragment and unquote(url.fragment) not in anchors):
                 broken.append(f"{name}: {target}")
     assert broken == []
 
@@ -69,6 +72,11 @@ def test_every_label_of_the_papers_is_there(pages):
 def test_every_picture_says_what_it_shows(pages):
     missing = [(name, i.get("src")) for name, page in pages.items() for i in page.images if not i.get("alt")]
     assert missing == []
+
+
+def shown(pages):
+    """Those that are looked at: of the library's, one."""
+    return [name for name in pages if not name.startswith("api/") or name == "api/models.html"]
 
 
 def visit(browser, path, view, theme):
@@ -96,7 +104,7 @@ def visit(browser, path, view, theme):
 def test_pages_open_without_an_error(browser, book, pages, view, theme):
     (screens := book.parent / "screens").mkdir(exist_ok=True)
     found = {}
-    for name in pages:
+    for name in shown(pages):
         page, wrong = visit(browser, book / name, view, theme)
         page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
         page.wait_for_function("[...document.images].every(image => image.complete)")
@@ -106,7 +114,7 @@ def test_pages_open_without_an_error(browser, book, pages, view, theme):
             wrong.append(f"scrolls sideways by {wide} pixels")
         if not page.evaluate("[...document.querySelectorAll('.dvae-explorer')].every(e => e.matches('.live'))"):
             wrong.append("an explorer does not run")
-        page.screenshot(path=screens / f"{name.removesuffix('.html')}-{view}-{theme}.png", full_page=True)
+        page.screenshot(path=screens / f"{Path(name).stem}-{view}-{theme}.png", full_page=True)
         page.close()
         found[name] = wrong
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
@@ -116,10 +124,10 @@ def test_contact_sheet(book, pages):
     """Each page's beginning in every view and theme, side by side, for the human eye."""
     views = [f"{view}-{theme}" for view in VIEWS for theme in THEMES]
     cell = (320, 400)
-    sheet = Image.new("RGB", (cell[0] * len(views), cell[1] * len(pages)), "white")
-    for row, name in enumerate(pages):
+    sheet = Image.new("RGB", (cell[0] * len(views), cell[1] * len(shown(pages))), "white")
+    for row, name in enumerate(shown(pages)):
         for column, view in enumerate(views):
-            with Image.open(book.parent / "screens" / f"{name.removesuffix('.html')}-{view}.png") as screen:
+            with Image.open(book.parent / "screens" / f"{Path(name).stem}-{view}.png") as screen:
                 part = screen.convert("RGB").crop((0, 0, screen.width, screen.width * cell[1] // cell[0]))
             sheet.paste(part.resize((cell[0] - 8, cell[1] - 8)), (cell[0] * column + 4, cell[1] * row + 4))
     sheet.save(book.parent / "screens" / "contact-sheet.jpg", quality=85)
