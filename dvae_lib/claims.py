@@ -246,9 +246,8 @@ def over_seeds(runs: Runs, name: str) -> dict[str, Tensor]:
     *(f"ablation-{b}-{d}" for b in BETAS for d in DIMENSIONS),
 )
 def _beta_and_d(runs: Runs) -> Iterator[Measure]:
-    first = runs["ablation-100-64"]
     grid = {(b, d): over_seeds(runs, f"ablation-{b}-{d}") for b in BETAS for d in DIMENSIONS}
-    each = together(first.experiment.data[0], len(grid[100, 64]["kl"]))
+    each = together(runs["ablation-100-64"].experiment.data[0], len(grid[100, 64]["kl"]))
 
     lines = [("β", d, (BETAS[0], d), (BETAS[-1], d)) for d in DIMENSIONS]
     lines += [("d", b, (b, DIMENSIONS[0]), (b, DIMENSIONS[-1])) for b in BETAS]

@@ -12,8 +12,10 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 import yaml
+from IPython.core.interactiveshell import InteractiveShell
 from packaging.requirements import Requirement
 
 import dvae_lib
@@ -180,6 +182,22 @@ def test_fingerprint_follows_library_runs_and_profile(tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_PROFILE", "full")
     seen.append(fresh.fingerprint())
     assert len(set(seen)) == 5
+
+
+def test_a_notebook_to_launch_installs_the_library_first(tmp_path):
+    pairs, launch = load(ROOT / "book" / "pairs.py"), load(ROOT / "book" / "launch.py")
+    (tmp_path / "01-a.md").write_text(CHAPTER)
+    pairs.sync(tmp_path / "01-a.md")
+    launch.main("https://example.org/book", tmp_path)
+    notebook = nbformat.read(tmp_path / "01-a.ipynb", 4)
+    nbformat.validate(notebook)
+    title, install, first = notebook.cells
+    assert title.source == "# Title" and first.source == "1 + 1"
+    # Where the library is, the cell does nothing: it would fail here, where no such repository is.
+    shell = InteractiveShell.instance()
+    assert "git clone --quiet --depth 1 https://example.org/book dvae" in install.source
+    assert shell.run_cell(install.source).success and not (Path.cwd() / "dvae").exists()
+    InteractiveShell.clear_instance()
 
 
 def test_what_chapters_make_leaves_their_cache_fresh(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """A trained dVAE that a reader drives in the page: its decoders run in the browser, without a server (explorer.js).
 
 What one moves are the principal directions of the codes of the test set's labels, part by part. Along them a decoder's
-layers down to its first ReLU are one affine map, so that most of its weights need not be in the page; what is there is
-rounded to 16 bits, and nothing else is lost.
+layers down to its first ReLU are one affine map, so that most of its weights need not be in the page. What lies off them
+is lost, and the page prints how little that is; what is there is rounded to 16 bits.
 """
 
 import base64
@@ -113,7 +113,12 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
     basis = torch.block_diag(*(of.basis for of in parts.values())).double()
     found: dict = {
         "parts": [
-            {"label": LABELS.get(name, name), "directions": len(of.basis), "samples": of.samples.tolist()}
+            {
+                "label": LABELS.get(name, name),
+                "directions": len(of.basis),
+                "kept": of.kept,
+                "samples": of.samples.tolist(),
+            }
             for name, of in parts.items()
         ],
         "bones": BONES,

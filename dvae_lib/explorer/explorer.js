@@ -215,7 +215,8 @@
     }
     mark(buttons[0]);
     show();
-    return element("fieldset", {}, element("legend", { textContent: part.label }), samples, list);
+    const share = `${part.directions} directions, ${(100 * part.kept).toFixed(1)} % of the variance`;
+    return element("fieldset", {}, element("legend", { textContent: part.label }), samples, list, element("small", {}, share));
   };
 
   const turnable = (canvas, view, redraw) => {

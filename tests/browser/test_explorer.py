@@ -69,6 +69,7 @@ def test_the_browser_decodes_as_torch(page, model, parts):
 
 
 def test_a_picked_sample_is_on_the_canvas(page, model, parts):
+    assert page.locator("fieldset small").first.inner_text() == "8 directions, 100.0 % of the variance"
     assert coordinates(page) == pytest.approx([c for of in parts.values() for c in of.samples[0].tolist()])
     fields = page.locator("fieldset")
     fields.nth(0).locator(".samples button").nth(2).click()
