@@ -1,8 +1,8 @@
 """A trained dVAE that a reader drives in the page: its decoders run in the browser, without a server (explorer.js).
 
 What one moves are the principal directions of the codes of the test set's labels, part by part. Along them a decoder's
-layers down to its first ReLU are one affine map, so that most of its weights need not be in the page. What lies off them
-is lost, and the page prints how little that is; what is there is rounded to 16 bits.
+layers down to its first ReLU are one affine map, so that most of its weights need not be in the page. What lies off
+them is lost, and the page prints how little that is; what is there is rounded to 16 bits.
 """
 
 import base64
