@@ -39,7 +39,10 @@ def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     def run(item):
         path, chapter = item
         timeout = app.config.nb_execution_timeout
-        return single_nb_execution(chapter, str(path.parent), timeout, False)
+        # A kernel warns that it talks over TCP; between the bar's lines.
+        quiet = {"extra_arguments": ["--log-level=ERROR"]}
+        where = str(path.parent)
+        return single_nb_execution(chapter, where, timeout, False, **quiet)
 
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(cores // jobs)

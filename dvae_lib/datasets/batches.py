@@ -77,7 +77,7 @@ def make_batch(
     }
     moved = not torch.equal(A, torch.eye(3, device=A.device).expand_as(A))
     if "image" in raw:
-        image = raw["image"].float() / 127.5 - 1
+        image = (raw["image"] / 127.5).sub_(1)
         if augmentation.background and "mask" in raw:
             image = replace_background(image, raw["mask"], augmentation.background, draws)
         if augmentation.colour:
