@@ -1,6 +1,7 @@
 """From prepared arrays to the batches that models see: mirrored to left hands, augmented, normalised."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,12 @@ def make_batch(
     return batch
 
 
+@lru_cache(maxsize=8)
+def _shuffled(count: int, *seed: int) -> np.ndarray:
+    """An order of `count` samples. Kept: each batch of an epoch asks for it, and to shuffle many takes a while."""
+    return np.random.default_rng(seed).permutation(count)
+
+
 LABELS = ("pose", "cpose", "viewpoint")
 
 
@@ -153,11 +160,8 @@ class Batches:
         for part, (_, indices, _) in enumerate(self.parts):
             positions = np.arange(step * share, (step + 1) * share)
             epochs, places = positions // len(indices), positions % len(indices)
-            orders = {
-                epoch: np.random.default_rng([self.seed, part, epoch]).permutation(len(indices))
-                for epoch in np.unique(epochs)
-            }
-            chosen.append(indices[[orders[e][p] for e, p in zip(epochs, places, strict=True)]])
+            order = [_shuffled(len(indices), self.seed, part, e)[p] for e, p in zip(epochs, places, strict=True)]
+            chosen.append(indices[order])
         return chosen
 
     def at(self, step: int) -> dict[str, Tensor]:
