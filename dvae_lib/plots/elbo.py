@@ -18,13 +18,11 @@ def pose_rows(rows: Mapping[str, Tensor], cell: float = 1.4) -> Figure:
     """Normalised poses side by side, one named row for each entry (n, 21, 3), all to the same scale."""
     columns = max(len(poses) for poses in rows.values())
     figure, axes = grid(len(rows), columns, list(rows), cell=cell)
-    joints = torch.cat(list(rows.values()))[..., :2].flatten(0, 1)
-    low, high = joints.quantile(0.002, dim=0), joints.quantile(0.998, dim=0)
-    (x, y), half = ((low + high) / 2).tolist(), 0.53 * (high - low).max().item()
+    joints = torch.cat(list(rows.values()))[..., :2]
+    reach = 0.53 * (joints.amax(1) - joints.amin(1)).max().item()
     for row, poses in zip(axes, rows.values(), strict=True):
         for ax, pose in zip(row, poses, strict=False):
-            show_pose(ax, pose)
-            ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+            show_pose(ax, pose, reach=reach)
     return figure
 
 
