@@ -159,8 +159,8 @@ class Batches:
         chosen = []
         for part, (_, indices, _) in enumerate(self.parts):
             positions = np.arange(step * share, (step + 1) * share)
-            epochs, places = positions // len(indices), positions % len(indices)
-            order = [_shuffled(len(indices), self.seed, part, e)[p] for e, p in zip(epochs, places, strict=True)]
+            places = zip((positions // len(indices)).tolist(), positions % len(indices), strict=True)
+            order = [_shuffled(len(indices), self.seed, part, epoch)[place] for epoch, place in places]
             chosen.append(indices[order])
         return chosen
 
