@@ -6,10 +6,13 @@ On a CPU one training of a small network keeps one core busy, and many cores bad
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
 from typing import Literal
 
 import torch
@@ -71,13 +74,25 @@ def _train(run: Run, device: str) -> UserError | None:
     return None
 
 
+def _stop_with_parent() -> None:
+    """In a worker: who kills the process that started it means it, too. Training then saves where it is, and stops."""
+    wait_for([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _begin(threads: int) -> None:
+    """In a worker, before its first run."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+
+
 _Submit = Callable[[Run, str], "Future[UserError | None]"]
 
 
 @contextmanager
 def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
     context, threads = multiprocessing.get_context("spawn"), max(1, cores // jobs)
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as workers:
+    with ProcessPoolExecutor(jobs, context, _begin, (threads,)) as workers:
         try:
             yield lambda run, device: workers.submit(_train, run, device)
         except BrokenProcessPool as error:

@@ -3,13 +3,16 @@
 import functools
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from dvae_lib import parallel, settings
-from dvae_lib.checkpoints import CHECKPOINT, WEIGHTS
+from dvae_lib.checkpoints import CHECKPOINT, WEIGHTS, read_metrics
 from dvae_lib.experiments import find
 from dvae_lib.files import UserError
 from dvae_lib.parallel import _pixels, train_all
@@ -69,6 +72,33 @@ def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeyp
         patch.setattr(parallel, "_train", functools.partial(_killed_once, tmp_path / "killed"))
         list(train_all(_runs(), "cpu", 2))
     assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)
+
+
+def _two_long_runs():
+    """As long as it takes to be killed: 100 000 steps."""
+    e = find("vae-pose", "smoke", "synthetic").changed(["steps=100000"])
+    return [Run(e.changed([f"beta={beta}"]), "smoke") for beta in (0.1, 0.2)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_stop_with_the_process_that_started_them(tmp_path, monkeypatch, how):
+    monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
+    runs = _two_long_runs()
+    program = (
+        "from tests.test_parallel import _two_long_runs, train_all\n"
+        "if __name__ == '__main__': list(train_all(_two_long_runs(), 'cpu', 2))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=settings.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    while not all(read_metrics(run.folder) for run in runs):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.communicate(timeout=300)  # until the last process that could write to its output has ended
+    for run in runs:  # and their last step is kept
+        kept = torch.load(run.folder / CHECKPOINT, weights_only=True)["step"]
+        assert int(read_metrics(run.folder)[-1]["step"]) < kept < 100_000
 
 
 def test_over_a_cluster_a_killed_worker_s_run_is_taken_up_again(tmp_path, monkeypatch):
