@@ -170,7 +170,7 @@ def _crop(photograph: np.ndarray, box: Box, size: int) -> Tensor:
 
 def draw(prediction: Prediction) -> Figure:
     """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
-    figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4))
+    figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
     photo.imshow(prediction.photograph)
     draw_skeleton(photo, prediction.keypoints, width=2.5)
     box = prediction.box

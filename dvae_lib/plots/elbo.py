@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from torch import Tensor
 
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, grid, show_pose
@@ -71,14 +72,22 @@ def decomposition(
     left.legend()
 
     right.axhline(evidence, color=INK, linestyle="--")
-    right.text(len(candidates) - 0.5, evidence, r"evidence $\log p(x)$", va="bottom", ha="right")
+    right.annotate(
+        r"evidence $\log p(x)$",
+        (1, evidence),
+        (0, 3),
+        right.get_yaxis_transform(),
+        "offset points",
+        va="bottom",
+        ha="right",
+    )
     bounds = np.array([bound for _, bound in candidates.values()])
     low = bounds.min() - 0.35 * (evidence - bounds.min())
     for i, bound in enumerate(bounds):
         right.bar(i, bound - low, bottom=low, width=0.6, color=OURS, label="ELBO" if i == 0 else None)
         label = r"$D_{KL}(q\,\Vert\,$posterior)" if i == 0 else None
         right.bar(i, evidence - bound, bottom=bound, width=0.6, color="#E69F00", label=label)
-        right.text(i, low + 0.04 * (evidence - low), f"{bound:.2f}", ha="center", color="white")
+        right.text(i, low + 0.04 * (evidence - low), f"{bound:.2f}".replace("-", "−"), ha="center", color="white")
     right.set(ylabel="nats", ylim=(low, evidence + 0.15 * (evidence - low)))
     right.set_xticks(range(len(candidates)), list(candidates))
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
@@ -130,6 +139,8 @@ def gradient_estimates(
     right.set(xscale="log", yscale="log", xlabel="dimensions of the latent, $d$", ylabel="standard deviation")
     right.set_xticks(d, [str(n) for n in d])
     right.minorticks_off()
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     right.legend()
     return figure
 
