@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from dvae_lib.datasets.augmentation import Augmentation, Draws, warp
+from dvae_lib.datasets.augmentation import Augmentation, Draws, _enlarge, jitter_colour, warp
 from dvae_lib.datasets.batches import Batches, make_batch
 from dvae_lib.datasets.cache import Dataset
 from dvae_lib.hand import bone_scale, project, with_root
@@ -169,6 +169,22 @@ def test_warp_samples_where_affine_grid_says():
     images, scale = torch.randn(4, 3, 16, 16), torch.tensor([[8, 0, 8], [0, 8, 8], [0, 0, 1.0]])
     grid = affine_grid((scale.inverse() @ A.inverse() @ scale)[:, :2], list(images.shape), align_corners=False)
     torch.testing.assert_close(warp(images, A), grid_sample(images, grid, align_corners=False), atol=1e-5, rtol=1e-5)
+
+
+def test_coarse_colours_are_enlarged_bilinearly():
+    cells = torch.randn(4, 3, 5, 5, dtype=torch.float64)
+    expected = interpolate(cells, 64, mode="bilinear")
+    torch.testing.assert_close(_enlarge(cells.float(), 64).double(), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_colours_are_jittered_by_contrast_about_the_mean_then_by_a_gain_and_a_shift():
+    image = torch.rand(4, 3, 8, 8) * 2 - 1
+    draws = Draws(5)
+    gain, contrast, shift = (0.3 * draws.uniform(shape, image) for shape in ((4, 3, 1, 1), (4, 1, 1, 1), (4, 1, 1, 1)))
+    grey = image.mean((1, 2, 3), keepdim=True)
+    expected = ((grey + (1 + contrast) * (image - grey) + 1) * (1 + gain) - 1 + shift).clamp(-1, 1)
+    torch.testing.assert_close(jitter_colour(image, 0.3, Draws(5)), expected, atol=1e-6, rtol=0)
+    assert not torch.equal(expected, image)
 
 
 def test_depth_is_relative_to_the_root_and_far_where_unknown():
