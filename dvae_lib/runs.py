@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -175,7 +176,7 @@ class Run:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                tqdm.write(f"Another process is training {self.experiment.name}: waiting for it.")
+                tqdm.write(f"Another process is training {self.experiment.name}: waiting for it.", file=sys.stderr)
                 lock.acquire()
         try:
             yield

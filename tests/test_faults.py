@@ -142,7 +142,10 @@ def test_who_comes_second_waits_and_says_so(tmp_path, monkeypatch):
     run.folder.mkdir(parents=True)
     with filelock.FileLock(run.folder / ".lock"):
         command = [sys.executable, "-m", "dvae_lib", "train", "vae-pose", "--device", "cpu"]
-        second = subprocess.Popen(command, cwd=settings.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        plain = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        second = subprocess.Popen(
+            command, cwd=settings.ROOT, env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         assert any(b"Another process is training vae-pose: waiting for it." in line for line in second.stdout)
         assert not run.trained
     second.communicate()

@@ -26,6 +26,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -178,7 +179,7 @@ def _lock(folder: Path, progress: bool) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         if progress:
-            tqdm.write(f"Waiting for another process that prepares {folder} …")
+            tqdm.write(f"Waiting for another process that prepares {folder} …", file=sys.stderr)
         lock.acquire()
     try:
         yield

@@ -5,6 +5,7 @@ import http
 import http.client
 import os
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -95,7 +96,7 @@ def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) ->
             final = isinstance(error, urllib.error.HTTPError) or _disk_is_full(error)
             if final or failures > len(pauses):
                 raise
-            tqdm.write(f"{url} broke off ({error}): trying again in {pauses[failures - 1]} seconds.")
+            tqdm.write(f"{url} broke off ({error}): trying again in {pauses[failures - 1]} seconds.", file=sys.stderr)
             time.sleep(pauses[failures - 1])
 
 
