@@ -1,9 +1,6 @@
 """What several benchmarks train: the cross-modal VAE of chapter 03 on rendered hands."""
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 
 from dvae_lib.datasets.augmentation import Augmentation
@@ -27,18 +24,3 @@ def experiment(name: str) -> Experiment:
 
 def run_of(e: Experiment) -> Run:
     return Run(e, PROFILE)
-
-
-@contextlib.contextmanager
-def scratch_runs() -> Iterator[None]:
-    """Runs made within are of no use to anybody else."""
-    before = os.environ.get("DVAE_RUNS_ROOT")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["DVAE_RUNS_ROOT"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["DVAE_RUNS_ROOT"]
-            else:
-                os.environ["DVAE_RUNS_ROOT"] = before

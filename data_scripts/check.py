@@ -19,6 +19,7 @@ from dvae_lib.datasets.fetch import read_hashes, verify
 from dvae_lib.datasets.rhd_labels import read_labels as read_rhd_labels
 from dvae_lib.files import UserError, atomic_write, read_image, sha256
 from dvae_lib.plots.samples import contact_sheet
+from dvae_lib.settings import DOWNLOAD
 
 HASHES = Path(__file__).with_name("realhand.sha256")
 # Of the label files only this one's hash is known: no list of them was ever published.
@@ -28,9 +29,9 @@ THREADS = 8
 EXPECTED: dict[str, Callable[[Path], list[Path]]] = {"rhd": rhd.expected, "stb": stb.expected}
 STEREO = ("BB_left", "BB_right")
 ADVICE = {
-    "realhand": "Run `python -m data_scripts.download realhand` to fetch what is wanting.",
-    "rhd": "Run `python -m data_scripts.download rhd --accept-licence`: it goes on from what is there.",
-    "stb": "`python -m data_scripts.download stb` says where its archives are to be had, and unpacks what is wanting.",
+    "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is wanting.",
+    "rhd": f"Delete what is damaged, and run `{DOWNLOAD['rhd']}`: it goes on from what is there.",
+    "stb": f"`{DOWNLOAD['stb']}` says where its archives are to be had, and unpacks what is wanting.",
 }
 
 

@@ -74,7 +74,7 @@ def _errors(found: list[Run], name: str, each: int) -> list[Tensor]:
 
 @_claim(
     1,
-    "The dVAE's 3D error is within 10 % of the cross-modal VAE's.",
+    "The dVAE's 3D error is at most 10 % above the cross-modal VAE's.",
     "19.95 against 19.73 mm on RHD, 8.66 against 8.56 mm on STB",
     "dvae-pose",
     "cross-modal",
@@ -175,8 +175,8 @@ def _better_than_two_streams(runs: Runs) -> Iterator[Measure]:
 )
 def _other_labels_help(runs: Runs) -> Iterator[Measure]:
     def pooled(kind: str) -> Tensor:  # a hand's errors after one another, so that they are drawn as one
-        columns = [runs[f"{kind}-{m}"].errors["image"]["pose"] for m in LABELLED]
-        return torch.stack(columns, 1).flatten()
+        columns = torch.stack([runs[f"{kind}-{m}"].errors["image"]["pose"] for m in LABELLED], 1)
+        return columns[~columns.isnan().any(1)].flatten()  # without hands that show no joint
 
     for kind, other in (("semi", "labelled"), ("weak", "labelled"), ("weak", "semi")):
         found = improvement(pooled(kind), pooled(other), len(LABELLED))

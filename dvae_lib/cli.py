@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +79,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Trains NAME with another value, as in --set beta=1: a run of its own."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help=f"{', '.join(settings.DEVICES)}.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many devices of a node share the batches of NAME.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes do.")] = 1,
     jobs: Annotated[
@@ -90,6 +91,7 @@ def train(
     if everything == (name is not None):
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
     _check(launcher, ("local", "ray"), "launcher")
+    _check(device, settings.DEVICES, "device")
     from dvae_lib.distributed import rank_and_world
     from dvae_lib.parallel import train_all
 
@@ -127,10 +129,18 @@ def predict(
     data: Data = None,
     root: RootJoint = None,
 ) -> None:
-    """Reads the 3D pose of the hand in photographs: a drawing beside each, and JSON on standard output."""
+    """Reads the 3D pose of the hand in photographs: a drawing of each, and JSON on standard output."""
+    stems = Counter(path.stem for path in set(images))
+    if alike := [str(path) for path in images if stems[path.stem] > 1]:
+        raise UserError(
+            f"{' and '.join(alike)} would be drawn into one file: read them one after another, each with an --out of "
+            "its own, or rename one."
+        )
     chosen = _pick(_runs(profile, data, root), run)
     if not chosen.trained:
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
+    import matplotlib.pyplot as plt
+
     from dvae_lib import predict as photographs
     from dvae_lib.regressors import Regressor
 
@@ -139,13 +149,15 @@ def predict(
         raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
     box = photographs.Box(*crop) if crop else None
     answers = []
-    usual, size = errors["image"].get("contradiction"), chosen.experiment.size
-    for prediction in photographs.predict(model, images, size, box, right, bone, usual):
+    usual, e = errors["image"].get("contradiction"), chosen.experiment
+    read = photographs.predict(model, images, e.size, box, right, bone, usual, e.root)
+    for prediction in read:
         if prediction.warning:
             typer.secho(prediction.warning, err=True, fg="yellow")
-        drawing = out / f"{prediction.path.stem}-pose.png"
+        figure, drawing = photographs.draw(prediction), out / f"{prediction.path.stem}-pose.png"
         with atomic_write(drawing) as temporary:
-            photographs.draw(prediction).savefig(temporary)
+            figure.savefig(temporary)
+        plt.close(figure)
         answers.append(prediction.as_dict() | {"drawing": str(drawing)})
     typer.echo(json.dumps(answers, indent=1))
 

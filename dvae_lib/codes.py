@@ -86,11 +86,11 @@ def of_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tenso
 
 
 SYMBOLS = {
-    "cpose from image": r"$\mathbf z_{\mathbf y_1} \mid \mathbf x$",
+    "cpose from image": r"$\mathbf z_{\mathbf y_1} \mid \hat{\mathbf x}$",
     "cpose from labels": r"$\mathbf z_{\mathbf y_1} \mid \mathbf y_1$",
-    "viewpoint from image": r"$\mathbf z_{\mathbf y_2} \mid \mathbf x$",
+    "viewpoint from image": r"$\mathbf z_{\mathbf y_2} \mid \hat{\mathbf x}$",
     "viewpoint from labels": r"$\mathbf z_{\mathbf y_2} \mid \mathbf y_2$",
-    "z_cross": r"$\mathbf z_{cross} \mid \mathbf x$",
+    "z_cross": r"$\mathbf z_{cross} \mid \hat{\mathbf x}$",
     "noise": "noise",
 }
 # Supplement, Table 4: the AUC of CPose, and the squared error of the viewpoint.
@@ -101,10 +101,11 @@ PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMB
 def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[str, Tensor]]:
     """The supplement's Table 4, of a dVAE of CPose and viewpoint: what regression finds of either in parts of z.
 
-    A column for each of `SYMBOLS`, and in each the errors of test samples spread evenly: “cpose” in mm (N, 21),
-    “viewpoint” squared and summed over its nine numbers (N,).
+    A column for each of `SYMBOLS`, and in each the errors of test samples spread evenly over those that show a joint:
+    “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
     (dataset, test), model, upper = run.parts("test")[0], run.load(), cross_modal.load()
+    test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
     batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from dvae_lib.files import UserError
 from dvae_lib.objectives import at_least_single
 
 
@@ -34,13 +35,18 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
 
     device: auto, cpu, cuda or mps. precision: "bf16-mixed" is taken as "32-true" where the device has no such
     arithmetic and would imitate it slowly.
+
+    Raises UserError if this machine has no such device, or not so many.
     """
     if precision == "bf16-mixed" and not has_bfloat16(device):
         precision = "32-true"
     # Which parameters learn changes from step to step; their statistics are the same everywhere.
     many = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     strategy = many if devices * nodes > 1 else "auto"
-    fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+    try:
+        fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+    except (RuntimeError, ValueError) as error:  # Lightning's: no such device here, or not so many of them
+        raise UserError(f"{devices} × “{device}” cannot be had here: {error}") from error
     fabric.launch()
     return fabric
 
@@ -51,7 +57,8 @@ def has_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
         return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # which not every torch can answer
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
 
 
 class _Sum(torch.autograd.Function):

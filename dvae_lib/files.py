@@ -62,7 +62,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.close(handle)
         try:
             yield Path(name)
-            with open(name, "rb") as written:
+            with open(name, "r+b") as written:  # Windows brings to disk only what may be written
                 os.fsync(written.fileno())
             umask = os.umask(0)
             os.umask(umask)

@@ -10,7 +10,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within it, the first signal only asks: training ends its step, saves it, and stops. A second one does not wait.
+    """Within it, the first signal only asks: training ends its step, saves it, and stops.
+
+    A second Ctrl-C does not wait. A second SIGTERM does: what started several processes hands on to them what they have
+    heard themselves.
 
     Several processes may hear of it a step apart, and could not go on one without the other: they agree at the steps
     where they exchange numbers anyhow.
@@ -32,9 +35,9 @@ class Interruption:
         self.before = {}
 
     def _hear(self, number: int, _) -> None:
-        if self.heard:
+        if self.heard and number == signal.SIGINT:
             self.stop()
-        self.heard = number
+        self.heard = self.heard or number
 
     def asked(self, agreeing: bool) -> bool:
         """Whether to stop now. agreeing: whether all processes ask this at this step."""

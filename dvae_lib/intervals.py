@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from torch import Tensor
 
 Interval = tuple[float, float, float]  # the mean, and the ends of its 95 % interval
-_VIDEOS = ("stb", "synth-stb")
+_VIDEOS = {"stb": 25, "synth-stb": 25, "realhand": 15}  # frames that are drawn as one
 
 
 def interval(values: Tensor, each: int = 1, share_of: Tensor | None = None) -> Interval:
@@ -35,7 +35,8 @@ def together(data: str, samples: int) -> int:
 
     Frames of a video are all good or all bad for a while. Where there are too few for two groups, one by one.
     """
-    return 25 if data in _VIDEOS and samples >= 50 else 1
+    frames = _VIDEOS.get(data, 1)
+    return frames if samples >= 2 * frames else 1
 
 
 def comparable(errors: Mapping[object, Tensor], each: int = 1) -> dict[object, Tensor]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dvae_lib.canonical import project_to_rotation
-from dvae_lib.files import UserError, atomic_write, write_json
+from dvae_lib.files import UserError, atomic_write
 from dvae_lib.hand import JOINTS, Root
 
 # The thresholds in mm of the public evaluation code. Its “AUC 20–50 mm” is over the last 12, from 21.05 mm on.
@@ -119,9 +119,6 @@ class PoseScores:
     def as_json(self) -> dict:
         """Every field, as strict JSON has it: null in place of what is not finite."""
         return {name: _finite(value) for name, value in asdict(self).items()}
-
-    def to_json(self, path: Path) -> None:
-        write_json(path, self.as_json())
 
     def to_csv(self, path: Path) -> None:
         """The PCK curve, one threshold a line."""

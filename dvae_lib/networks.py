@@ -118,12 +118,12 @@ def _upsample(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 class ImageDecoder(nn.Sequential):
     """Latent (B, d) → image (B, C, S, S) in [−1, 1] (Table 1, right; DCGAN).
 
-    size: 256, 128 or 64 (32 for tests). width: multiplies the number of kernels; 1 is the table's.
+    size: 256, 128, 64 or 32. width: multiplies the number of kernels; 1 is the table's.
     """
 
     def __init__(self, d: int, size: int = 256, channels: int = 3, width: int = 1):
         stages = int(math.log2(size / 8))
-        if size != 8 * 2**stages or not 1 <= stages <= 5:
+        if size != 8 * 2**stages or not 2 <= stages <= 5:
             raise ValueError(f"an image decoder of {size} pixels: choose 256, 128, 64 or 32.")
         kernels = [128 * width, *(width * n for n in (64, 32, 16, 8)[: stages - 1])]
         layers = [

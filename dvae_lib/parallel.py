@@ -35,11 +35,11 @@ def train_all(
 
     jobs: how many at a time here; by default one where there is a GPU, else one a core, up to four. How many threads a
     run then has may change its last digits. launcher: "ray" has as many at a time as its cluster has GPUs, or cores if
-    it has none; all its machines must see DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a run fails, its error is raised; the
-    others can be continued.
+    it has none; all its machines must see DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a run fails, or this process is
+    interrupted, the others save where they are and stop; all can be continued.
     """
     cores = os.cpu_count() or 1
-    jobs = jobs or (1 if device != "cpu" and torch.cuda.is_available() else min(cores, _MOST))
+    jobs = jobs or (1 if device != "cpu" and _has_gpu() else min(cores, _MOST))
     todo = [run for run in runs if not run.trained]
     yield from (run for run in runs if run.trained)
     if launcher == "local" and (jobs == 1 or len(todo) < 2):
@@ -52,8 +52,12 @@ def train_all(
     total, before, done = sum(map(_pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
-        running = {submit(run, device): run for run in todo}
-        while running:
+        running = {}
+        while todo or running:
+            # A pool of processes would have one more begin what it was given, after it was told to stop.
+            while todo and (launcher == "ray" or len(running) < jobs):
+                run = todo.pop(0)
+                running[submit(run, device)] = run
             finished, _ = wait(running, _SECONDS, "FIRST_COMPLETED")
             for future in finished:
                 if error := future.result():
@@ -86,12 +90,17 @@ def _begin(threads: int) -> None:
     threading.Thread(target=_stop_with_parent, daemon=True).start()
 
 
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 _Submit = Callable[[Run, str], "Future[UserError | None]"]
 
 
 @contextmanager
 def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
     context, threads = multiprocessing.get_context("spawn"), max(1, cores // jobs)
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(jobs, context, _begin, (threads,)) as workers:
         try:
             yield lambda run, device: workers.submit(_train, run, device)
@@ -101,7 +110,8 @@ def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
                 "start again, with fewer at a time (--jobs 1) if memory is short."
             ) from error
         except BaseException:
-            workers.shutdown(cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - set(others):
+                process.terminate()  # a training then saves where it is
             raise
 
 

@@ -14,7 +14,7 @@ from dvae_lib.canonical import project_to_rotation
 from dvae_lib.datasets.crop import crop
 from dvae_lib.evaluation import contradiction
 from dvae_lib.files import UserError, read_image
-from dvae_lib.hand import MIDDLE_MCP, mirror
+from dvae_lib.hand import MIDDLE_MCP, Root, mirror
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.plots.hands import draw_skeleton
 
@@ -40,13 +40,14 @@ class Prediction:
     path: Path
     photograph: np.ndarray  # (H, W, 3) uint8
     box: Box
-    pose: Tensor  # (21, 3) mm, relative to the palm
+    pose: Tensor  # (21, 3) mm, relative to its root
     spread: Tensor  # (21,) mm, root mean square distance of the joints of poses drawn from q(z | x) from their mean
     keypoints: Tensor  # (21, 2) pixels of the photograph
     cpose: Tensor | None = None  # (21, 3) mm, as a left hand's
     viewpoint: Tensor | None = None  # (3, 3), the rotation that leads from it to the pose: see `canonical.compose`
     apart: float | None = None  # mm, mean distance of the joints of that product from those of the pose
     doubt: float | None = None  # share of the test images that are read with less of it
+    root: Root = "palm"  # what joint 0 is
 
     @property
     def warning(self) -> str | None:
@@ -71,8 +72,8 @@ class Prediction:
         return {
             "image": str(self.path),
             "crop": [self.box.left, self.box.top, self.box.side],
-            "joint order": "OpenPose: palm, then thumb to little finger, each from base to tip",
-            "pose, mm from the palm, x right, y down, z away": self.pose.tolist(),
+            "joint order": f"OpenPose: {self.root}, then thumb to little finger, each from base to tip",
+            f"pose, mm from the {self.root}, x right, y down, z away": self.pose.tolist(),
             "spread of each joint, mm": self.spread.tolist(),
             **factors,
             "keypoints, pixels": self.keypoints.tolist(),
@@ -116,6 +117,7 @@ def predict(
     right: bool = False,
     bone: float = 40.0,
     usual: Tensor | None = None,
+    root: Root = "palm",
 ) -> list[Prediction]:
     """Reads photographs of a hand each, all in one batch.
 
@@ -125,6 +127,7 @@ def predict(
     bone: the length in mm of the proximal phalanx of the middle finger, which no photograph tells; 40 is an adult's.
     usual: (N,) the `evaluation.contradiction` of test images (`Run.errors`). The latent of an image without
         a hand was never decoded in training, and there the decoders contradict each other (chapter 12).
+    root: the joint that the model's poses are relative to.
 
     Raises UserError if an image cannot be read or no square around the hand is known.
     """
@@ -141,7 +144,7 @@ def predict(
     found = []
     for i, (path, photograph, own) in enumerate(zip(paths, photographs, boxes, strict=True)):
         pose = mirror(means["pose"][i], right)
-        answer = Prediction(Path(path), photograph, own, bone * pose, spread[i], _placed(pose, own))
+        answer = Prediction(Path(path), photograph, own, bone * pose, spread[i], _placed(pose, own), root=root)
         if "keypoints" in means:
             keypoints = means["keypoints"][i] * torch.tensor([-1.0 if right else 1.0, 1.0])
             pixels = (keypoints + 1) / 2 * own.side + torch.tensor([own.left, own.top])

@@ -3,7 +3,7 @@
 | variable | meaning | default |
 |---|---|---|
 | `DVAE_PROFILE` | size of every run: `smoke` (seconds), `laptop` (two cores), `full` (GPU) | `laptop` |
-| `DVAE_DATA` | data of the experiments: `synthetic`, `stb`, `rhd` or `realhand` | `synthetic` |
+| `DVAE_DATA` | data of the experiments: `synthetic`, `stb` or `rhd`; for commands `realhand` too | `synthetic` |
 | `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
 | `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data/` |
 | `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache/` |
@@ -20,6 +20,12 @@ from dvae_lib.files import UserError
 PROFILES = ("smoke", "laptop", "full")
 DATASETS = ("synthetic", "stb", "rhd", "realhand")
 ROOT_JOINTS = ("palm", "wrist")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DOWNLOAD = {  # what fetches data that are not here, or not whole
+    "realhand": "python -m data_scripts.download realhand --accept-licence",
+    "rhd": "python -m data_scripts.download rhd --accept-licence",
+    "stb": "python -m data_scripts.download stb",
+}
 
 _checkout = Path(__file__).resolve().parents[1]
 ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()

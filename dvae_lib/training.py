@@ -6,6 +6,7 @@ are functions of the seed and the step alone.
 
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -190,7 +191,10 @@ def train(
                     progress.set_postfix(stage=stage.name, loss=f"{loss.item():.3g}", refresh=False)
                 if interruption.asked(logged) and done < total:
                     save(done)
-                    progress.write(f"Stopped after step {done}, kept in {folder}; the same command goes on from there.")
+                    if fabric.is_global_zero:
+                        kept = f"Stopped after step {done}, kept in {folder}; the same command goes on from there."
+                        progress.write(kept)
+                    fabric.barrier()  # who left now would have the one that still writes killed, by what started them
                     interruption.stop()
                 if done % save_every == 0 and done < total and time.monotonic() - saved >= save_seconds:
                     save(done)
@@ -202,6 +206,8 @@ def train(
         save_weights(model, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     fabric.barrier()
+    if interruption.heard:  # in the last step
+        interruption.stop()
 
 
 def update(engine, optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int) -> tuple[Tensor, dict]:
@@ -224,13 +230,17 @@ def _only(model: nn.Module, learning: Sequence[nn.Module]) -> None:
         module.train().requires_grad_(True)
 
 
+# Of a GPU, of a CPU, and of one under Windows. Other errors name memory, too, as an illegal access to it.
+_NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
+
+
 @contextmanager
 def _memory(step: int) -> Iterator[None]:
     """Says in a sentence that memory ran out; torch has no error of its own for it on a CPU."""
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if isinstance(error, RuntimeError) and not _NO_MEMORY.search(str(error)):
             raise
         raise UserError(
             f"Memory ran out at step {step} ({first_line(error)}). Make the batches smaller (--set batch=16), train "
@@ -240,13 +250,13 @@ def _memory(step: int) -> Iterator[None]:
 
 def _not_finite(what: str, step: int, folder: Path, batches: Iterable[tuple[int, dict]]) -> UserError:
     """The error to raise, naming what in the data is to blame if one of the batches, by step, has it."""
+    fields = ((of, name, values) for of, batch in batches for name, values in batch.items())
     blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
-    for of, batch in batches:
-        for name, values in batch.items():
-            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
-            if bad.any():
-                which = f"In the batch of step {of}, {int(bad.sum())} of {len(bad)} samples"
-                blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
-                break
-    kept = f"The last good state is kept in {folder / CHECKPOINT}."
-    return UserError(f"{what} was no finite number at step {step}. {kept} {blame}")
+    for of, name, values in fields:
+        bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+        if bad.any():
+            which = f"In the batch of step {of}, {int(bad.sum())} of {len(bad)} samples"
+            blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
+            break
+    kept = f" The last good state is kept in {folder / CHECKPOINT}." if (folder / CHECKPOINT).exists() else ""
+    return UserError(f"{what} was no finite number at step {step}.{kept} {blame}")

@@ -40,6 +40,8 @@ class Numbered:
 
     def read(self, indices, size):
         if self.die_at in indices:
+            # A process that dies has written no more than this.
+            self.left = [path.read_text() for path in self.log.parent.glob(f"cache/*/{cache.PROGRESS}")]
             raise KeyboardInterrupt
         with open(self.log, "a") as log:
             log.write(f"{indices[0]}\n")
@@ -105,6 +107,14 @@ def test_killed_preparation_goes_on_at_the_last_finished_block(tmp_path, blocks_
     assert_whole(prepare(tmp_path))
     assert reads(tmp_path) == [0, 4, 8]
     assert not partial.exists()
+
+
+def test_a_second_kill_loses_nothing_of_what_the_first_left(tmp_path, blocks_of_4):
+    for die_at in (9, 8):
+        source = Numbered(tmp_path / "reads", die_at=die_at)
+        with pytest.raises(KeyboardInterrupt):
+            cache.prepare(source, 8, tmp_path / "cache", progress=False)
+    assert source.left == ["8\n"]
 
 
 def test_folder_without_manifest_is_not_taken_for_whole(tmp_path):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from dvae_lib import distributed, settings
-from dvae_lib.checkpoints import read_metrics
+from dvae_lib.checkpoints import CHECKPOINT, read_metrics
 from dvae_lib.files import UserError
 
 
@@ -129,6 +131,37 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="3 processes cannot share batches of 8"):
         Run(find("vae-pose", "smoke", "synthetic"), "smoke").training_batches("joint", rank=0, world=3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is one")
+def test_a_device_that_is_not_here_is_said():
+    with pytest.raises(UserError, match="1 × “cuda” cannot be had here"):
+        distributed.make_fabric("cuda")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_processes_that_are_stopped_together_lose_nothing(tmp_path, how):
+    """The terminal's Ctrl-C goes to all of them, as does the SIGTERM of a scheduler."""
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in background jobs
+    arguments = ["dvae", "train", "vae-pose", "--device", "cpu", "--devices", "2", "--set", "steps=100000"]
+    program = f"{heed}; import sys; sys.argv = {arguments}; from dvae_lib.cli import app; app()"
+    environment = os.environ | {"DVAE_RUNS_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1", "DVAE_PROFILE": "smoke"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=settings.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not (logs := [*tmp_path.glob("smoke/*/metrics.jsonl")]) or len(read_metrics(logs[0].parent)) < 3:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    os.killpg(process.pid, how)
+    said = process.communicate(timeout=300)[0]  # until the last of them has ended
+    kept = torch.load(logs[0].parent / CHECKPOINT, weights_only=True)["step"]
+    assert kept == int(read_metrics(logs[0].parent)[-1]["step"]) + 1 and said.count(f"Stopped after step {kept}") == 1
 
 
 @pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

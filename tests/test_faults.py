@@ -23,6 +23,7 @@ from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.experiments import find
 from dvae_lib.files import UserError, write_json
+from dvae_lib.interruption import Interruption
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE
 from dvae_lib.runs import EVALUATION, Run, load_or_train
@@ -179,8 +180,9 @@ def test_nan_in_the_data_is_traced_to_its_batch(tmp_path):
 
 
 def test_a_weight_that_is_no_number_is_not_kept(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="The loss.*lower the learning rate|A weight was no finite number"):
+    with pytest.raises(UserError, match="The loss.*lower the learning rate|A weight was no finite number") as found:
         fit(tmp_path, lr=1e30, decay=False)
+    assert "good state" not in str(found.value)  # there is none
     assert not (tmp_path / WEIGHTS).exists() and not (tmp_path / CHECKPOINT).exists()
 
 
@@ -191,6 +193,45 @@ def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(Batches, "at", greedy)
     with pytest.raises(UserError, match=r"Memory ran out at step 0 .*--set batch=16"):
         fit(tmp_path)
+
+
+def test_what_only_names_memory_is_another_error(tmp_path, monkeypatch):
+    def broken(self, step):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Batches, "at", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        fit(tmp_path)
+
+
+def test_ctrl_c_in_the_last_step_is_heeded(tmp_path, monkeypatch):
+    original = Batches.at
+
+    def at(self, step):
+        if step == 11:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, step)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    monkeypatch.setattr(Batches, "at", at)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, steps=12)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / WEIGHTS).exists() and not (tmp_path / CHECKPOINT).exists()
+
+
+def test_only_a_second_ctrl_c_does_not_wait():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Interruption(Fabric(accelerator="cpu", devices=1)) as interruption:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.heard == signal.SIGINT and interruption.asked(True)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_notebook_s_stop_button_loses_nothing(tmp_path):

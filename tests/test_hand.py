@@ -153,15 +153,6 @@ HANDS = st.builds(
 )
 
 
-@pytest.mark.parametrize("name", sorted(ORDERS))
-@given(pose=HANDS)
-def test_orders_only_reorder(name, pose):
-    order = ORDERS[name]
-    back = torch.empty_like(pose)
-    back[order] = pose[order]
-    assert sorted(order) == list(range(21)) and torch.equal(back, pose)
-
-
 def _is_a_hand(pose):
     """The palm's triangle must have an area: without one there is no canonical frame."""
     middle, little = pose[9] - pose[0], pose[17] - pose[0]

@@ -31,6 +31,7 @@ def test_a_share_is_the_ratio_of_means_with_both_drawn_together():
 
 def test_frames_of_a_video_are_drawn_together_where_there_are_enough():
     assert [together("stb", n) for n in (1, 49, 50, 1500)] == [1, 1, 25, 25]
+    assert [together("realhand", n) for n in (29, 30, 120)] == [1, 15, 15]
     assert together("synth-stb", 1500) == 25 and together("synth-rhd", 1500) == together("rhd", 2728) == 1
 
 

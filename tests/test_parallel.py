@@ -74,19 +74,22 @@ def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeyp
     assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)
 
 
-def _two_long_runs():
+def _long_runs():
     """As long as it takes to be killed: 100 000 steps."""
     e = find("vae-pose", "smoke", "synthetic").changed(["steps=100000"])
-    return [Run(e.changed([f"beta={beta}"]), "smoke") for beta in (0.1, 0.2)]
+    return [Run(e.changed([f"beta={beta}"]), "smoke") for beta in (0.1, 0.2, 0.3, 0.4)]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_stop_with_the_process_that_started_them(tmp_path, monkeypatch, how):
+    """… and begin none of the runs that wait for them."""
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
-    runs = _two_long_runs()
+    runs, waiting = _long_runs()[:2], _long_runs()[2:]
     program = (
-        "from tests.test_parallel import _two_long_runs, train_all\n"
-        "if __name__ == '__main__': list(train_all(_two_long_runs(), 'cpu', 2))"
+        "import signal\n"
+        "from tests.test_parallel import _long_runs, train_all\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in background jobs
+        "if __name__ == '__main__': list(train_all(_long_runs(), 'cpu', 2))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=settings.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -99,6 +102,7 @@ def test_workers_stop_with_the_process_that_started_them(tmp_path, monkeypatch, 
     for run in runs:  # and their last step is kept
         kept = torch.load(run.folder / CHECKPOINT, weights_only=True)["step"]
         assert int(read_metrics(run.folder)[-1]["step"]) < kept < 100_000
+    assert not any(run.folder.exists() for run in waiting)
 
 
 def test_over_a_cluster_a_killed_worker_s_run_is_taken_up_again(tmp_path, monkeypatch):

@@ -194,6 +194,24 @@ def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
     assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
     assert 0 <= answers[0]["share of test images that are less so"] <= 1
     assert Image.open(answers[0]["drawing"]).size[0] > 600
+    assert "pose, mm from the palm, x right, y down, z away" in answers[0]
+
+
+def test_drawings_of_one_name_are_refused(photograph, tmp_path):
+    load_or_train("dvae-pose")
+    other = tmp_path / "other" / photograph.name
+    other.parent.mkdir()
+    other.write_bytes(photograph.read_bytes())
+    result = run("predict", photograph, other, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and f"{photograph} and {other} would be drawn into one file" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prediction_names_its_root(photograph):
+    model = Echo()
+    answer = predict(model, [photograph], 32, root="wrist")[0].as_dict()
+    assert "pose, mm from the wrist, x right, y down, z away" in answer
+    assert answer["joint order"].startswith("OpenPose: wrist, then thumb")
 
 
 @pytest.mark.parametrize("name", ["vae-pose", "resnet"])
@@ -219,6 +237,8 @@ def test_list_shows_what_is_trained(tmp_path, monkeypatch):
         (["train", "typo"], "no experiment “typo”"),
         (["train", "vae-pose", "--profile", "huge"], "no profile “huge”"),
         (["list", "--data", "moon"], "no data “moon”"),
+        (["train", "vae-pose", "--device", "gpu0"], "no device “gpu0”: choose one of auto, cpu, cuda, mps"),
+        (["train", "dvae-pose", "--set", "d=32"], "a dVAE's d is the sum of its parts"),
         (["predict", "photo.png", "--run", "typo"], "no experiment “typo”"),
     ],
 )

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 import dvae_lib
 from dvae_lib import settings
+from dvae_lib.experiments import experiments
 from dvae_lib.settings import ROOT
 
 EXTRAS = ("book", "test")
@@ -118,6 +119,14 @@ def test_chapters_are_in_step_with_their_texts_and_hold_no_outputs():
     assert [sentence for text in pairs.chapters() if (sentence := pairs.problem(text))] == []
 
 
+@pytest.mark.parametrize("data", ["synthetic", "stb", "rhd"])
+def test_what_a_chapter_loads_whatever_the_data_exists_on_all(data):
+    """Indented calls have a condition above them, others name their data."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("[01]*.md")]
+    asked = {name for text in texts for name in re.findall(r'^\w+ = load_or_train\("([\w-]+)"\)', text, re.MULTILINE)}
+    assert "vae-pose" in asked and asked <= experiments("laptop", data).keys()
+
+
 CHAPTER = """\
 ---
 jupytext:
@@ -157,7 +166,7 @@ def test_pairs_are_made_checked_and_stripped(tmp_path):
     assert pairs.problem(text) is None
 
 
-def test_fingerprint_follows_library_runs_and_profile(tmp_path, monkeypatch):
+def test_fingerprint_follows_library_runs_and_what_is_chosen(tmp_path, monkeypatch):
     fresh = load(ROOT / "book" / "_ext" / "fresh.py")
     package = tmp_path / "dvae_lib"
     package.mkdir()
@@ -179,9 +188,10 @@ def test_fingerprint_follows_library_runs_and_profile(tmp_path, monkeypatch):
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
     seen.append(fresh.fingerprint())
-    monkeypatch.setenv("DVAE_PROFILE", "full")
-    seen.append(fresh.fingerprint())
-    assert len(set(seen)) == 5
+    for variable, value in (("DVAE_PROFILE", "full"), ("DVAE_ROOT_JOINT", "wrist"), ("DVAE_DATA", "stb")):
+        monkeypatch.setenv(variable, value)
+        seen.append(fresh.fingerprint())
+    assert len(set(seen)) == 7
 
 
 def test_a_notebook_to_launch_installs_the_library_first(tmp_path):

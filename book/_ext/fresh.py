@@ -41,7 +41,8 @@ def fingerprint() -> str:
     of_data = _digest(
         (runs, "*/evaluation.json"), (settings.cache_root(), "*/manifest.json")
     )
-    return f"{settings.profile()}-{settings.data()}-{of_library}-{of_data}"
+    chosen = settings.profile(), settings.data(), settings.root_joint()
+    return "-".join((*chosen, of_library, of_data))
 
 
 def choose_cache(app: Sphinx, config: Config) -> None:

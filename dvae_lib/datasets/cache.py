@@ -204,6 +204,7 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
             headers = {name: file.tell() for name, file in files.items()}
             log = stack.enter_context(open(partial / PROGRESS, "w", encoding="ascii"))
             log.write(f"{done}\n")
+            log.flush()
             bar = stack.enter_context(
                 tqdm(
                     total=count,

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dvae_lib import settings
 from dvae_lib.datasets.unpickle import load
 from dvae_lib.files import UserError
 from dvae_lib.hand import ORDERS
 
 PIXELS = 320  # on each side of an image
-ADVICE = "Run `python -m data_scripts.download rhd` to fetch what is missing or damaged."
+ADVICE = f"Delete what is damaged, and run `{settings.DOWNLOAD['rhd']}` to fetch what is missing."
 _SHAPES = {"xyz": (42, 3), "uv_vis": (42, 3), "K": (3, 3)}  # of an entry
 
 

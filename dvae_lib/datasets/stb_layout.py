@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from dvae_lib import settings
 from dvae_lib.files import UserError
 
 SEQUENCES = [f"B{background}{kind}" for background in range(1, 7) for kind in ("Counting", "Random")]
-ADVICE = "`python -m data_scripts.download stb` says how to get what is missing or damaged."
+ADVICE = f"`{settings.DOWNLOAD['stb']}` says how to get what is missing or damaged."
 _LEVELS = 4  # how deep folders are searched: root/STB/images/B4Counting/B4Counting
 
 _Folders = dict[tuple[str, str], Path]

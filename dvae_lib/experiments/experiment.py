@@ -33,7 +33,7 @@ class Experiment:
     options: dict[str, dict] = field(default_factory=dict)  # of each data set
     root: Root = "palm"  # what poses are relative to: not said in the paper, and the protocol's that it follows
     size: int = 256  # pixels of the crop (supplement, Sec. B)
-    d: int = 64  # dimensions of z (Sec. 4.1); of a dVAE the parts add up to it
+    d: int = 64  # dimensions of z (Sec. 4.1); a dVAE has those of its parts
     beta: float = 0.01  # Sec. 4.1, for pose; like the λ of poses given for 256 pixels and rescaled to `size`
     width: int = 1  # kernels of the image decoder, times the supplement's
     resnet: str = "random"  # start of ResNet-18, or "imagenet"
@@ -51,12 +51,16 @@ class Experiment:
     def changed(self, assignments: Sequence[str]) -> "Experiment":
         """This with other values, each as "name=value", the value in JSON.
 
-        Raises UserError if there is no such name, or the value is of another kind than the one it replaces.
+        Raises UserError if there is no such name, if it is another value's sum, or if the value is of another kind than
+        the one it replaces.
         """
         values = {}
         for assignment in assignments:
             name, _, text = assignment.partition("=")
             present = asdict(self).get(name)
+            if name == "d" and self.factors:
+                parts = f"factors='{json.dumps(self.factors)}'"
+                raise UserError(f"“{assignment}”: a dVAE's d is the sum of its parts. Set these, as in {parts}.")
             if not isinstance(present, int | float | str | dict) or name in _FIXED:
                 raise UserError(
                     f"“{assignment}” sets nothing of an experiment: try beta=1, d=32, steps=500 or lr=0.001."

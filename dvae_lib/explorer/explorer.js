@@ -173,12 +173,14 @@
   // A part of the latent: samples to choose from, and sliders along its first principal directions.
   const chooser = (part, first, { data, decoder, coordinates, redraw, still }) => {
     const last = first + part.directions, sliders = [], buttons = [];
+    let glide = 0; // counts what has moved this part; a glide ends when something else has
     const show = () => sliders.forEach((slider, i) => (slider.value = coordinates[first + i]));
     const mark = (chosen) => buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
     const go = (goal, button) => {
       mark(button);
-      const start = coordinates.slice(first, last), begun = performance.now();
+      const start = coordinates.slice(first, last), begun = performance.now(), own = ++glide;
       const step = (now) => {
+        if (own !== glide) return;
         const t = still.matches ? 1 : Math.min(1, Math.max(0, (now - begun) / GLIDE));
         for (let i = first; i < last; i++) coordinates[i] = (1 - t) * start[i - first] + t * goal[i - first];
         show();
@@ -207,6 +209,7 @@
       const slider = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05 });
       slider.oninput = () => {
         mark(null);
+        glide++;
         coordinates[first + i] = Number(slider.value);
         redraw();
       };

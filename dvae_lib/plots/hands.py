@@ -134,12 +134,7 @@ def grid(
     return figure, axes
 
 
-_DOWNLOAD = {
-    "realhand": "python -m data_scripts.download realhand --accept-licence",
-    "rhd": "python -m data_scripts.download rhd --accept-licence",
-    "stb": "python -m data_scripts.download stb",
-}
-PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{_DOWNLOAD['realhand']}\nand build the book again."
+PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{settings.DOWNLOAD['realhand']}\nand build the book again."
 
 
 def sentence(text: str) -> Figure:
@@ -153,7 +148,7 @@ def sentence(text: str) -> Figure:
 
 def missing(name: str, how: str = "here") -> Figure:
     """In place of a figure of data that are not here, or not whole: how to get them."""
-    return sentence(f"{name} is not {how}. Run\n{_DOWNLOAD[name]}\nand build the book again.")
+    return sentence(f"{name} is not {how}. Run\n{settings.DOWNLOAD[name]}\nand build the book again.")
 
 
 def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:

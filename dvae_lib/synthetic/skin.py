@@ -15,7 +15,6 @@ from scipy.ndimage import gaussian_filter
 from dvae_lib.synthetic.distance import HALF, JIT, ONE, ZERO, f4
 from dvae_lib.synthetic.solid import laid_flat
 
-TONE, RED, NAIL, SLOPE_X, SLOPE_Y = range(5)
 X0, Y0, X1, Y1 = -70.0, -80.0, 114.0, 208.0  # what the map covers (mm in the flat hand's plane)
 TEXEL = 0.5  # mm
 LEVELS = 4  # each half as fine as the one before

@@ -20,7 +20,6 @@ COLUMNS = 16
 
 PALM, SLEEVE = 0, 6  # groups; 1 … 5 are the fingers, thumb first
 PERSON_ID, PALM_ID, RIGHT_OFFSET = 1, 17, 16  # ids of the mask, as in RHD
-SLEEVE_MM = 15.0  # how far a sleeve stands off the arm
 
 
 class _Cone(NamedTuple):

@@ -81,6 +81,17 @@ def test_a_picked_sample_is_on_the_canvas(page, model, parts):
     assert np.abs(canvas(page) - expected).max() < 0.5 + 127.5e-3
 
 
+def test_a_slider_ends_the_glide_to_a_sample(page, parts):
+    page.emulate_media(reduced_motion="no-preference")
+    page.locator("fieldset").nth(0).locator(".samples button").nth(2).click()
+    page.evaluate("document.querySelectorAll('fieldset input')[1].stepUp(20)")
+    page.evaluate("document.querySelectorAll('fieldset input')[1].dispatchEvent(new Event('input'))")
+    begun = coordinates(page)
+    page.wait_for_timeout(600)  # a glide takes 450 ms
+    assert coordinates(page) == begun
+    assert begun[0] != pytest.approx(parts["pose"].samples[2].tolist()[0])
+
+
 def test_the_keyboard_moves_a_slider_and_turns_the_skeleton(page):
     start, before = coordinates(page), canvas(page)
     slider = page.locator("fieldset").nth(0).locator("input").nth(1)
