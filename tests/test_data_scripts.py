@@ -169,7 +169,7 @@ def test_check_says_what_is_wanting(server, hashes, tmp_path):
     assert result.exit_code == 1
     assert str(result.exception) == (
         f"realhand in {folder} is not complete: 1 file is missing (LICENSE) and 1 file is not as published "
-        "(pose_gt.mat). Run `python -m data_scripts.download realhand` to fetch what is wanting."
+        "(pose_gt.mat). Run `python -m data_scripts.download realhand --accept-licence` to fetch what is wanting."
     )
 
 
@@ -469,7 +469,8 @@ def test_check_says_what_of_rhd_is_missing(small, tmp_path):
     assert complaint("rhd", tmp_path) == (
         f"rhd in {tmp_path} is not complete: 2 of its 17 files are missing: "
         "RHD_published_v2/training/anno_training.pickle, 1 of 2 RHD_published_v2/evaluation/mask/*.png (00001.png). "
-        "Run `python -m data_scripts.download rhd --accept-licence`: it goes on from what is there."
+        "Delete what is damaged, and run `python -m data_scripts.download rhd --accept-licence`: it goes on from what "
+        "is there."
     )
     assert "none of its 17 files is there" in complaint("rhd", tmp_path / "nothing")
 

@@ -142,18 +142,17 @@ def test_a_device_that_is_not_here_is_said():
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_processes_that_are_stopped_together_lose_nothing(tmp_path, how):
     """The terminal's Ctrl-C goes to all of them, as does the SIGTERM of a scheduler."""
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in background jobs
-    arguments = ["dvae", "train", "vae-pose", "--device", "cpu", "--devices", "2", "--set", "steps=100000"]
-    program = f"{heed}; import sys; sys.argv = {arguments}; from dvae_lib.cli import app; app()"
+    arguments = ["train", "vae-pose", "--device", "cpu", "--devices", "2", "--set", "steps=100000"]
     environment = os.environ | {"DVAE_RUNS_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1", "DVAE_PROFILE": "smoke"}
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-m", "dvae_lib", *arguments],
         env=environment,
         cwd=settings.ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a background job ignores
     )
     while not (logs := [*tmp_path.glob("smoke/*/metrics.jsonl")]) or len(read_metrics(logs[0].parent)) < 3:
         assert process.poll() is None, process.communicate()[0]

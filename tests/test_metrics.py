@@ -183,7 +183,7 @@ def test_scores_as_json_and_the_curve_as_csv(tmp_path):
         header, *rows = csv.reader(stream)
     assert header == ["threshold_mm", "pck"]
     np.testing.assert_array_equal(np.array(rows, dtype=float), np.stack([scores.thresholds, scores.pck], axis=1))
-    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"scores.json", "pck.csv"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"pck.csv"}
 
 
 # Errors in mm, some of joints that are not visible, of which at least one is.
