@@ -27,7 +27,10 @@ COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
 # over all pairs 64. After 5 frames a neighbour says little, after 10 nothing. Five frames either side of 30 then
 # part the blocks at the price of 40 photographs, leaving 423 to train and 120 to test.
 BLOCK, GAP = 30, 5
-_ADVICE = f"Run `{settings.DOWNLOAD['realhand']}` to fetch what is missing or damaged."
+_ADVICE = (
+    f"Run `{settings.DOWNLOAD['realhand']}` to fetch what is missing or damaged, or delete the folder: the book does "
+    "without."
+)
 
 
 class RealHandSource:
