@@ -1,10 +1,12 @@
 """Figures of chapter 01: whole hands, wherever their root lies."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.collections import LineCollection
 
 from dvae_lib.plots.elbo import pose_rows
+from dvae_lib.plots.hands import show_pose
 
 
 def test_every_hand_is_whole_and_all_are_to_one_scale():
@@ -20,4 +22,13 @@ def test_every_hand_is_whole_and_all_are_to_one_scale():
             seen += 1
     assert seen == 5 * 20 * 2  # each bone and its halo
     assert len({ax.get_xlim() for ax in figure.axes if ax.collections}) == 1
+    plt.close(figure)
+
+
+def test_a_hand_larger_than_usual_is_whole():
+    figure, ax = plt.subplots()
+    show_pose(ax, 10 * torch.randn(21, 3, generator=torch.manual_seed(0)))
+    points = np.concatenate([bone.get_segments()[0] for bone in ax.collections])
+    limits = np.sort([ax.get_xlim(), ax.get_ylim()])
+    assert (limits[:, 0] < points.min(0)).all() and (points.max(0) < limits[:, 1]).all()
     plt.close(figure)

@@ -100,10 +100,11 @@ def show_keypoints(ax: Axes, keypoints: Tensor, image: Tensor | None = None, col
 def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.3) -> None:
     """A normalised 3D pose (21, 3) as the camera sees it, without perspective, in the middle of the picture.
 
-    reach: half the width shown, in bone scales.
+    reach: half the width shown, in bone scales; more for a hand that is larger, as a latent drawn at random may have.
     """
     pose = pose.detach().cpu()
-    middle = (pose.amin(0) + pose.amax(0)) / 2
+    low, high = pose.amin(0), pose.amax(0)
+    middle, reach = (low + high) / 2, max(reach, 0.53 * (high - low)[:2].max().item())
     draw_skeleton(ax, (pose - middle)[:, :2], colour, depth=pose[:, 2])
     show_image(ax)
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal")
