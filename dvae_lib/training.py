@@ -7,6 +7,7 @@ are functions of the seed and the step alone.
 import dataclasses
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -193,7 +194,7 @@ def train(
                     save(done)
                     if fabric.is_global_zero:
                         kept = f"Stopped after step {done}, kept in {folder}; the same command goes on from there."
-                        progress.write(kept)
+                        progress.write(kept, file=sys.stderr)  # who dies of SIGTERM leaves stdout's buffer unwritten
                     fabric.barrier()  # who left now would have the one that still writes killed, by what started them
                     interruption.stop()
                 if done % save_every == 0 and done < total and time.monotonic() - saved >= save_seconds:
