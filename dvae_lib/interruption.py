@@ -45,7 +45,9 @@ class Interruption:
             if not agreeing:
                 return False
             heard = torch.tensor(float(self.heard), device=self.fabric.device)
-            self.heard = int(self.fabric.all_reduce(heard, reduce_op="max"))
+            agreed = int(self.fabric.all_reduce(heard, reduce_op="max"))
+            self.heard = agreed or self.heard  # what came meanwhile is agreed upon the next time
+            return bool(agreed)
         return bool(self.heard)
 
     def stop(self) -> None:

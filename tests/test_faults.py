@@ -234,6 +234,18 @@ def test_only_a_second_ctrl_c_does_not_wait():
         signal.signal(signal.SIGINT, before)
 
 
+def test_what_is_heard_while_processes_agree_is_not_forgotten():
+    class Two(Fabric):
+        world_size = 2
+
+        def all_reduce(self, data, **_):
+            signal.raise_signal(signal.SIGTERM)  # after this process has said that it heard nothing
+            return data
+
+    with Interruption(Two(accelerator="cpu", devices=1)) as interruption:
+        assert not interruption.asked(True) and interruption.asked(True)
+
+
 def test_a_notebook_s_stop_button_loses_nothing(tmp_path):
     folder = str(tmp_path)
     manager, client = start_new_kernel(cwd=str(settings.ROOT))
