@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -36,7 +37,7 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     device: auto, cpu, cuda or mps. precision: "bf16-mixed" is taken as "32-true" where the device has no such
     arithmetic and would imitate it slowly.
 
-    Raises UserError if this machine has no such device, or not so many.
+    Raises UserError if this machine has no such device, or not so many, or if there is no such precision.
     """
     if precision == "bf16-mixed" and not has_bfloat16(device):
         precision = "32-true"
@@ -45,8 +46,8 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = 
     strategy = many if devices * nodes > 1 else "auto"
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
-    except (RuntimeError, ValueError) as error:  # Lightning's: no such device here, or not so many of them
-        raise UserError(f"{devices} × “{device}” cannot be had here: {error}") from error
+    except (MisconfigurationException, RuntimeError, ValueError) as error:  # no such device here, or not so many
+        raise UserError(f"Training on {devices} × “{device}” in {precision} is not possible here: {error}") from error
     fabric.launch()
     return fabric
 

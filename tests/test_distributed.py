@@ -133,10 +133,11 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
         Run(find("vae-pose", "smoke", "synthetic"), "smoke").training_batches("joint", rank=0, world=3)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here is one")
-def test_a_device_that_is_not_here_is_said():
-    with pytest.raises(UserError, match="1 × “cuda” cannot be had here"):
-        distributed.make_fabric("cuda")
+def test_devices_that_are_not_here_are_said():
+    with pytest.raises(UserError, match="Training on 1000 × “cuda” in 32-true is not possible here"):
+        distributed.make_fabric("cuda", 1000)
+    with pytest.raises(UserError, match="Training on 1 × “cpu” in 7-bit is not possible here"):
+        distributed.make_fabric("cpu", precision="7-bit")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
