@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dvae_lib.canonical import compose, project_to_rotation
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.hand import Root
+from dvae_lib.hand.canonical import compose, project_to_rotation
 from dvae_lib.metrics import PoseScores, epe, joint_errors, score_pose, viewpoint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.regressors import Regressor

@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dvae_lib.canonical import project_to_rotation
 from dvae_lib.files import UserError, atomic_write
 from dvae_lib.hand import JOINTS, Root
+from dvae_lib.hand.canonical import project_to_rotation
 
 # The thresholds in mm of the public evaluation code. Its “AUC 20–50 mm” is over the last 12, from 21.05 mm on.
 THRESHOLDS = np.linspace(0, 50, 20)

@@ -10,11 +10,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.canonical import project_to_rotation
 from dvae_lib.datasets.crop import crop
 from dvae_lib.evaluation import contradiction
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, mirror
+from dvae_lib.hand.canonical import project_to_rotation
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.plots.hands import draw_skeleton
 

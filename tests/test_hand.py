@@ -10,8 +10,8 @@ from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
 from dvae_lib import settings
-from dvae_lib.canonical import canonicalise, compose, project_to_rotation
 from dvae_lib.hand import BONES, JOINTS, ORDERS, PARENTS, bone_scale, mirror, project, silhouette, with_root
+from dvae_lib.hand.canonical import canonicalise, compose, project_to_rotation
 
 # B1Counting, frame 0, left camera, as the public evaluation code prints it: RHD order, units of the bone scale.
 VIEWPOINT = [[0.88411, -0.45983, -0.08303], [0.44913, 0.88530, -0.12053], [0.12893, 0.06927, 0.98923]]

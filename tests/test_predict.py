@@ -9,10 +9,10 @@ from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 from dvae_lib import predict as module
-from dvae_lib.canonical import canonicalise, compose
 from dvae_lib.cli import app
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, mirror
+from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.predict import Box, draw, predict

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dvae_lib import hand, settings
-from dvae_lib.canonical import canonicalise
 from dvae_lib.datasets import cache, rhd
 from dvae_lib.datasets.rhd import RHDSource, decode_depth, expected, is_right, window
 from dvae_lib.datasets.rhd_labels import read_labels
 from dvae_lib.files import UserError
+from dvae_lib.hand.canonical import canonicalise
 from tests import rhd_tree
 
 TRAINING, EVALUATION = 4, 2

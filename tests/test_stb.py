@@ -14,12 +14,12 @@ from scipy.ndimage import binary_opening, distance_transform_edt
 
 from dvae_lib import hand
 from dvae_lib import settings as places
-from dvae_lib.canonical import canonicalise
 from dvae_lib.datasets import stb
 from dvae_lib.datasets.cache import prepare
 from dvae_lib.datasets.crop import crop
 from dvae_lib.datasets.stb import STBSource, expected
 from dvae_lib.files import UserError, read_image
+from dvae_lib.hand.canonical import canonicalise
 from dvae_lib.synthetic import scenes
 from tests.stb_tree import BASELINE, CAMERAS, STEREO, WALL, labels_of, scene_of, write_stb
 

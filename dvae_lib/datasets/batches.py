@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dvae_lib.canonical import canonicalise
 from dvae_lib.datasets.augmentation import (
     Augmentation,
     Draws,
@@ -21,6 +20,7 @@ from dvae_lib.datasets.cache import Dataset
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, silhouette, with_root
+from dvae_lib.hand.canonical import canonicalise
 
 # Half the depth that a normalised depth image spans around the root, in bone scales (about 16 cm).
 DEPTH_RANGE = 4.0
