@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dvae_lib.files import UserError
-from dvae_lib.objectives import at_least_single
+from dvae_lib.models.objectives import at_least_single
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dvae_lib import networks
-from dvae_lib.objectives import at_size, log_likelihood
+from dvae_lib.models.objectives import at_size, log_likelihood
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchvision.models import ResNet18_Weights, resnet18
 
-from dvae_lib.objectives import at_least_single
+from dvae_lib.models.objectives import at_least_single
 
 Weights = Literal["random", "imagenet"]
 

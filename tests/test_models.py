@@ -5,7 +5,7 @@ import torch
 
 from dvae_lib.modalities import Modality, modality
 from dvae_lib.models import CrossModalVAE
-from dvae_lib.objectives import at_size
+from dvae_lib.models.objectives import at_size
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from dvae_lib.objectives import at_size, elbo, kl_to_prior, log_likelihood
+from dvae_lib.models.objectives import at_size, elbo, kl_to_prior, log_likelihood
 
 
 def gaussian(batch=5, d=7, seed=0):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dvae_lib.objectives import log_likelihood
+from dvae_lib.models.objectives import log_likelihood
 from dvae_lib.plots.own_factors import learning, picture_table
 from dvae_lib.plots.synthesis import INPUT
 
