@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dvae_lib import networks
+from dvae_lib.models import networks
 from dvae_lib.models.objectives import at_size, log_likelihood
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from dvae_lib.networks import (
+from dvae_lib.models.networks import (
     GaussianHead,
     ImageDecoder,
     ImageEncoder,

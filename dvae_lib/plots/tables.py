@@ -7,7 +7,7 @@ from IPython.display import Markdown
 from torch import Tensor, nn
 
 from dvae_lib.intervals import Interval, interval
-from dvae_lib.networks import count_parameters
+from dvae_lib.models.networks import count_parameters
 
 
 def table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:
