@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from dvae_lib.modalities import Modality
 from dvae_lib.models import networks
+from dvae_lib.models.modalities import Modality
 
 
 def rotation_from_axis_angle(w: Tensor) -> Tensor:

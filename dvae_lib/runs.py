@@ -35,8 +35,8 @@ from dvae_lib.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.files import atomic_write, read_json, write_json, writing
 from dvae_lib.hand import Root
-from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE, CrossModalVAE
+from dvae_lib.models.modalities import modality
 from dvae_lib.regressors import Regressor
 from dvae_lib.training import train
 

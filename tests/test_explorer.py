@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import conv_transpose2d
 
 from dvae_lib.explorer import Directions, Explorer, directions, export, join
-from dvae_lib.modalities import Modality, modality
 from dvae_lib.models import DVAE
+from dvae_lib.models.modalities import Modality, modality
 
 SIZE = 32
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dvae_lib.modalities import Modality, modality
 from dvae_lib.models import CrossModalVAE
+from dvae_lib.models.modalities import Modality, modality
 from dvae_lib.models.objectives import at_size
 
 

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from dvae_lib.modalities import modality
 from dvae_lib.models import DVAE
+from dvae_lib.models.modalities import modality
 from dvae_lib.plots import estimation, hands
 from dvae_lib.plots.estimation import factor_walks, no_run, quintets
 from dvae_lib.plots.synthesis import INPUT

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dvae_lib.distributed import draw
-from dvae_lib.modalities import Modality, make_decoder, make_encoder, scaled_weights
 from dvae_lib.models import networks
+from dvae_lib.models.modalities import Modality, make_decoder, make_encoder, scaled_weights
 from dvae_lib.models.objectives import at_size, elbo, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior
 
 # Of each source, or step: the bound (B,) and its terms (B,) by name.
