@@ -142,7 +142,7 @@ def predict(
     import matplotlib.pyplot as plt
 
     from dvae_lib import predict as photographs
-    from dvae_lib.regressors import Regressor
+    from dvae_lib.models.regressors import Regressor
 
     model, errors = chosen.load(), chosen.errors
     if isinstance(model, Regressor) or "image" not in errors:

@@ -11,7 +11,7 @@ from dvae_lib.hand import Root
 from dvae_lib.hand.canonical import compose, project_to_rotation
 from dvae_lib.metrics import PoseScores, epe, joint_errors, score_pose, viewpoint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
-from dvae_lib.regressors import Regressor
+from dvae_lib.models.regressors import Regressor
 
 Model = CrossModalVAE | DVAE | Regressor
 MEAN_POSE = "mean pose"

@@ -37,7 +37,7 @@ from dvae_lib.files import atomic_write, read_json, write_json, writing
 from dvae_lib.hand import Root
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
-from dvae_lib.regressors import Regressor
+from dvae_lib.models.regressors import Regressor
 from dvae_lib.training import train
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"

@@ -12,7 +12,7 @@ from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
-from dvae_lib.regressors import Regressor, rotation_from_axis_angle
+from dvae_lib.models.regressors import Regressor, rotation_from_axis_angle
 from dvae_lib.runs import Run
 from tests.test_batches import FakeDataset
 
