@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.subjects import measure, ratio
 from dvae_lib.datasets.batches import Batches
-from dvae_lib.datasets.cache import prepare, schema
+from dvae_lib.datasets.dataset import prepare, schema
 
 COUNTS, SIZE, BATCH, STEPS = (1_000, 10_000, 100_000), 64, 64, 200
 FIELDS = ("image", "depth", "pose", "K", "visible", "right")

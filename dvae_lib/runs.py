@@ -29,7 +29,7 @@ from dvae_lib import settings
 from dvae_lib.checkpoints import WEIGHTS, load_weights, read_metrics
 from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
-from dvae_lib.datasets.cache import Dataset
+from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.distributed import make_fabric
 from dvae_lib.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments import Experiment, experiments, find

@@ -7,7 +7,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from dvae_lib.datasets.augmentation import Augmentation, Draws, _enlarge, jitter_colour, warp
 from dvae_lib.datasets.batches import Batches, make_batch
-from dvae_lib.datasets.cache import Dataset
+from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.hand import bone_scale, project, with_root
 
 SIZE = 64

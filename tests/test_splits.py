@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dvae_lib.datasets import open_dataset, open_source, split
-from dvae_lib.datasets.cache import Dataset
+from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.files import UserError
 
 STB = [f"B{b}{kind}" for b in range(1, 7) for kind in ("Counting", "Random")]

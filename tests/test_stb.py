@@ -15,8 +15,8 @@ from scipy.ndimage import binary_opening, distance_transform_edt
 from dvae_lib import hand
 from dvae_lib import settings as places
 from dvae_lib.datasets import stb
-from dvae_lib.datasets.cache import prepare
 from dvae_lib.datasets.crop import crop
+from dvae_lib.datasets.dataset import prepare
 from dvae_lib.datasets.stb import STBSource, expected
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand.canonical import canonicalise

@@ -6,7 +6,7 @@ import numpy as np
 
 from dvae_lib import synthetic
 from dvae_lib.datasets import realhand, rhd, stb
-from dvae_lib.datasets.cache import Dataset, prepare
+from dvae_lib.datasets.dataset import Dataset, prepare
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError
 

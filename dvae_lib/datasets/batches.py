@@ -16,7 +16,7 @@ from dvae_lib.datasets.augmentation import (
     replace_background,
     warp,
 )
-from dvae_lib.datasets.cache import Dataset
+from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, silhouette, with_root

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
-from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import project
@@ -34,7 +34,7 @@ _ADVICE = (
 
 
 class RealHandSource:
-    """The photographs as a `Source` (see `dvae_lib.datasets.cache`), cropped by the evaluation protocol.
+    """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
     root: the folder that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a photograph or a label

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
-from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
+from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.rhd_labels import ADVICE, PIXELS, Labels, read_labels
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, with_root
@@ -31,7 +31,7 @@ _THREADS = min(8, os.cpu_count() or 1)  # PNGs are unpacked without holding Pyth
 
 
 class RHDSource:
-    """The images of RHD as a `Source` (see `dvae_lib.datasets.cache`), cropped by the evaluation protocol.
+    """The images of RHD as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
     root: the folder of the data set, its RHD_published_v2 or the folder around that; by default DVAE_DATA_ROOT/rhd.
     split: “training”, “evaluation”, or “both”, training first.

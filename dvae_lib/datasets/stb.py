@@ -22,8 +22,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dvae_lib import settings
-from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import GREY, PROTOCOL_SIZE, crop, crop_matrix, crop_nearest, crop_window
+from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.datasets.stb_layout import ADVICE, SEQUENCES, Layout
 from dvae_lib.files import UserError, read_image
@@ -80,7 +80,7 @@ VIEWS = {
 
 
 class STBSource:
-    """The frames of STB as a `Source` (see `dvae_lib.datasets.cache`), cropped by the evaluation protocol.
+    """The frames of STB as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
     root: the folder of the data set; by default DVAE_DATA_ROOT/stb.
     views: names in `VIEWS`. By default both images of a stereo pair, each a sample of its own in its own camera's

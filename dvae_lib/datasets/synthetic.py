@@ -9,8 +9,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from dvae_lib.datasets.cache import Fields, schema
 from dvae_lib.datasets.crop import crop_window
+from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.files import UserError
 from dvae_lib.hand import project
@@ -22,7 +22,7 @@ LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions":
 
 
 class SyntheticSource:
-    """The preset `name`, "synth-stb" or "synth-rhd", as a `Source` (see `dvae_lib.datasets.cache`).
+    """The preset `name`, "synth-stb" or "synth-rhd", as a `Source` (see `dvae_lib.datasets.dataset`).
 
     seed: other seeds give other people, motions, lights.
     frames_per_sequence: of synth-stb's 1500, spread evenly; count: of synth-rhd's 43 986, likewise. All by default.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dvae_lib.datasets.cache import Dataset
+from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.files import UserError
 
 
