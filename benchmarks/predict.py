@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.common import experiment, run_of
 from benchmarks.subjects import measure, ratio
-from dvae_lib.datasets.synthetic import SyntheticSource
+from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.predict import predict
 
 MANY = 16

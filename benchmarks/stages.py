@@ -20,7 +20,7 @@ from benchmarks.loop import bare
 from benchmarks.subjects import measure, ratio
 from dvae_lib.datasets.batches import make_batch
 from dvae_lib.datasets.crop import crop
-from dvae_lib.datasets.synthetic import SyntheticSource
+from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.files import read_image
 
 COUNT = 256  # images that are rendered or decoded at a time

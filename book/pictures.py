@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dvae_lib import transfer
-from dvae_lib.datasets.synthetic import SyntheticSource
+from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import grid, show_image, show_pose, use_book_style
 from dvae_lib.runs import load_or_train

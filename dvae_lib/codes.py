@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import Batches
-from dvae_lib.datasets.synthetic import SyntheticSource
+from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.disentanglement import regressed
 from dvae_lib.intervals import Interval, interval
 from dvae_lib.metrics import joint_errors

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dvae_lib.datasets.crop import crop_matrix, crop_window
-from dvae_lib.datasets.synthetic import SyntheticSource, protocol_window
+from dvae_lib.datasets.rendered import SyntheticSource, protocol_window
 from dvae_lib.files import UserError
 from dvae_lib.hand import FINGERS, project
 from dvae_lib.synthetic import presets, scenes, solid

@@ -31,7 +31,7 @@ def open_source(name: str, **options):
     if name in sources:
         return sources[name](**options)
     if name in RECIPES:
-        from dvae_lib.datasets.synthetic import SyntheticSource  # compiles the renderer, so only when needed
+        from dvae_lib.datasets.rendered import SyntheticSource  # compiles the renderer, so only when needed
 
         return SyntheticSource(name, **options)
     raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}.")
@@ -40,7 +40,7 @@ def open_source(name: str, **options):
 def open_dataset(name: str, size: int, **options) -> Dataset:
     """The data set `name` in crops of `size` pixels, prepared now if it is not yet.
 
-    options: of `synthetic.SyntheticSource` for the rendered presets (seed, how many samples), of `stb.STBSource`,
+    options: of `rendered.SyntheticSource` for the rendered presets (seed, how many samples), of `stb.STBSource`,
     `rhd.RHDSource` and `realhand.RealHandSource` for the others (their folder, which samples).
     """
     return prepare(open_source(name, **options), size)
