@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from dvae_lib import settings as places
+from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.files import UserError
-from dvae_lib.matlab import read_mat
 
 ADVICE = "Fetch it anew."
 FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -16,10 +16,10 @@ import torch
 from dvae_lib import settings
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.dataset import Fields, schema
+from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import project
-from dvae_lib.matlab import read_mat
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels

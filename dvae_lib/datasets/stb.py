@@ -24,11 +24,11 @@ from scipy.spatial.transform import Rotation
 from dvae_lib import settings
 from dvae_lib.datasets.crop import GREY, PROTOCOL_SIZE, crop, crop_matrix, crop_nearest, crop_window
 from dvae_lib.datasets.dataset import Fields, schema
+from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.datasets.stb_layout import ADVICE, SEQUENCES, Layout
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, MIDDLE_PIP, ORDERS, project
-from dvae_lib.matlab import read_mat
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 FRAMES = 1500  # of each sequence
