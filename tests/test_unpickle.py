@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvae_lib.datasets import unpickle
+from dvae_lib.datasets.formats import unpickle
 from dvae_lib.files import UserError
 
 ADVICE = "Fetch it again."

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
-from dvae_lib.datasets.unpickle import load
+from dvae_lib.datasets.formats.unpickle import load
 from dvae_lib.files import UserError
 from dvae_lib.hand import ORDERS
 
