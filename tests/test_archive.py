@@ -10,8 +10,8 @@ from collections import namedtuple
 
 import pytest
 
-from dvae_lib.datasets import archive
-from dvae_lib.datasets.archive import unpack
+from dvae_lib.downloads import archive
+from dvae_lib.downloads.archive import unpack
 from dvae_lib.files import UserError
 
 FILES = {f"images/{i}.png": bytes([i]) * (3000 + i) for i in range(5)} | {"labels.mat": b"labels"}

@@ -1,0 +1,1 @@
+"""Data sets from the network to disk."""
