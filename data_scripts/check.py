@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from dvae_lib import settings
 from dvae_lib.datasets import open_source, rhd, stb
-from dvae_lib.datasets.fetch import read_hashes, verify
 from dvae_lib.datasets.rhd_labels import read_labels as read_rhd_labels
+from dvae_lib.downloads.fetch import read_hashes, verify
 from dvae_lib.files import UserError, atomic_write, read_image, sha256
 from dvae_lib.plots.samples import contact_sheet
 from dvae_lib.settings import DOWNLOAD

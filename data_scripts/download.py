@@ -14,9 +14,9 @@ import typer
 from data_scripts import check
 from dvae_lib import settings
 from dvae_lib.datasets import rhd, stb
-from dvae_lib.datasets.fetch import fetch, fetch_all, read_hashes
 from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads.archive import Place, unpack
+from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
 from dvae_lib.files import UserError
 
 REPOSITORY = "3d-hand-shape/hand-graph-cnn"

@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 
 from data_scripts import check, download, make_synthetic, prepare
 from dvae_lib import settings
-from dvae_lib.datasets import fetch, open_source, rhd, stb
+from dvae_lib.datasets import open_source, rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
+from dvae_lib.downloads import fetch
 from dvae_lib.files import UserError
 from tests import rhd_tree
 
