@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from tqdm.auto import tqdm
 
-from dvae_lib.checkpoints import read_metrics
 from dvae_lib.files import UserError
 from dvae_lib.runs import Run
+from dvae_lib.training.checkpoints import read_metrics
 
 Launcher = Literal["local", "ray"]
 _MOST = 4  # at a time on this machine, for the memory's sake: each takes more than a GiB

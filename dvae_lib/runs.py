@@ -26,7 +26,6 @@ from safetensors.torch import save as as_bytes
 from tqdm.auto import tqdm
 
 from dvae_lib import settings
-from dvae_lib.checkpoints import WEIGHTS, load_weights, read_metrics
 from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.dataset import Dataset
@@ -39,6 +38,7 @@ from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor
 from dvae_lib.training import train
+from dvae_lib.training.checkpoints import WEIGHTS, load_weights, read_metrics
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
 FORMAT = 1  # of the evaluation: what has another is evaluated anew, without training

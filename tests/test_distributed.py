@@ -16,8 +16,8 @@ from torch import nn
 from torch.distributions import Normal
 
 from dvae_lib import distributed, settings
-from dvae_lib.checkpoints import CHECKPOINT, read_metrics
 from dvae_lib.files import UserError
+from dvae_lib.training.checkpoints import CHECKPOINT, read_metrics
 
 
 def _free_port() -> int:

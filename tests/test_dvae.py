@@ -8,7 +8,6 @@ import torch
 from lightning_fabric import Fabric
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from dvae_lib.checkpoints import METRICS, read_metrics
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
@@ -16,6 +15,7 @@ from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import Modality, modality
 from dvae_lib.models.objectives import at_size, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
 from dvae_lib.training import algorithm_1, algorithm_2, both_at_once, train
+from dvae_lib.training.checkpoints import METRICS, read_metrics
 from tests.test_batches import FakeDataset
 from tests.test_training import killed_at
 

@@ -9,10 +9,10 @@ import torch
 
 from dvae_lib import runs as module
 from dvae_lib import settings
-from dvae_lib.checkpoints import WEIGHTS
 from dvae_lib.experiments import experiments, find, with_seeds
 from dvae_lib.files import UserError
 from dvae_lib.runs import CONFIG, EVALUATION, Run, load_or_train
+from dvae_lib.training.checkpoints import WEIGHTS
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from dvae_lib.checkpoints import (
+from dvae_lib.distributed import share_statistics
+from dvae_lib.files import UserError
+from dvae_lib.interruption import Interruption
+from dvae_lib.training.checkpoints import (
     CHECKPOINT,
     WEIGHTS,
     Metrics,
@@ -29,9 +32,6 @@ from dvae_lib.checkpoints import (
     save_checkpoint,
     save_weights,
 )
-from dvae_lib.distributed import share_statistics
-from dvae_lib.files import UserError
-from dvae_lib.interruption import Interruption
 
 
 @runtime_checkable
