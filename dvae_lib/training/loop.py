@@ -22,7 +22,6 @@ from tqdm.auto import tqdm
 
 from dvae_lib.distributed import share_statistics
 from dvae_lib.files import UserError
-from dvae_lib.interruption import Interruption
 from dvae_lib.training.checkpoints import (
     CHECKPOINT,
     WEIGHTS,
@@ -32,6 +31,7 @@ from dvae_lib.training.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from dvae_lib.training.interruption import Interruption
 
 
 @runtime_checkable
