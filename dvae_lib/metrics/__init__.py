@@ -1,0 +1,27 @@
+"""What results are worth: poses (`pose`), intervals of means (`intervals`), disentangled codes (`disentanglement`)."""
+
+from dvae_lib.metrics.pose import (
+    THRESHOLDS,
+    PoseScores,
+    auc,
+    epe,
+    exact_auc,
+    geodesic,
+    joint_errors,
+    pck,
+    score_pose,
+    viewpoint_errors,
+)
+
+__all__ = [
+    "THRESHOLDS",
+    "PoseScores",
+    "auc",
+    "epe",
+    "exact_auc",
+    "geodesic",
+    "joint_errors",
+    "pck",
+    "score_pose",
+    "viewpoint_errors",
+]
