@@ -16,8 +16,8 @@ from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.disentanglement import regressed
-from dvae_lib.intervals import Interval, interval
 from dvae_lib.metrics import joint_errors
+from dvae_lib.metrics.intervals import Interval, interval
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.runs import Run
 from dvae_lib.synthetic.scenes import replace

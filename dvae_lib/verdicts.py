@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from dvae_lib.intervals import Interval
+from dvae_lib.metrics.intervals import Interval
 
 
 @dataclass(frozen=True)

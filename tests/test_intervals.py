@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dvae_lib.intervals import answer, comparable, improvement, interval, together
+from dvae_lib.metrics.intervals import answer, comparable, improvement, interval, together
 
 
 def test_intervals_are_those_of_the_mean_and_know_what_belongs_together():

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.intervals import interval
+from dvae_lib.metrics.intervals import interval
 from dvae_lib.plots.hands import MUTED
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.intervals import Interval, improvement, interval
+from dvae_lib.metrics.intervals import Interval, improvement, interval
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH
 
 BASELINE = "labelled"

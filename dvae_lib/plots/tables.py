@@ -6,7 +6,7 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from dvae_lib.intervals import Interval, interval
+from dvae_lib.metrics.intervals import Interval, interval
 from dvae_lib.models.networks import count_parameters
 
 
