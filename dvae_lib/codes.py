@@ -15,8 +15,8 @@ from torch import Tensor
 from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.datasets.rendered import SyntheticSource
-from dvae_lib.disentanglement import regressed
 from dvae_lib.metrics import joint_errors
+from dvae_lib.metrics.disentanglement import regressed
 from dvae_lib.metrics.intervals import Interval, interval
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.runs import Run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from dvae_lib.disentanglement import (
+from dvae_lib.metrics.disentanglement import (
     beta_vae_score,
     dci,
     factor_vae_score,

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dvae_lib.disentanglement import DCI
+from dvae_lib.metrics.disentanglement import DCI
 from dvae_lib.plots.disentanglement import importances
 
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from dvae_lib.disentanglement import DCI
+from dvae_lib.metrics.disentanglement import DCI
 from dvae_lib.plots.hands import MUTED, OURS, TRUTH
 
 
