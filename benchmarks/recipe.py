@@ -14,8 +14,8 @@ from dataclasses import replace
 import torch
 
 from dvae_lib.distributed import make_fabric
-from dvae_lib.evaluation import errors
 from dvae_lib.experiments import Experiment, find
+from dvae_lib.experiments.evaluation import errors
 from dvae_lib.runs import Run
 from dvae_lib.training import Adam, learning_rate, update
 

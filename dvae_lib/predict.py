@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dvae_lib.datasets.crop import crop
-from dvae_lib.evaluation import contradiction
+from dvae_lib.experiments.evaluation import contradiction
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, mirror
 from dvae_lib.hand.canonical import project_to_rotation

@@ -30,8 +30,8 @@ from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.distributed import make_fabric
-from dvae_lib.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments import Experiment, experiments, find
+from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
 from dvae_lib.files import atomic_write, read_json, write_json, writing
 from dvae_lib.hand import Root
 from dvae_lib.models import DVAE, CrossModalVAE

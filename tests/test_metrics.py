@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
-from dvae_lib.evaluation import mean_labels
+from dvae_lib.experiments.evaluation import mean_labels
 from dvae_lib.files import UserError
 from dvae_lib.hand import JOINTS
 from dvae_lib.metrics import (

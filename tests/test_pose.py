@@ -6,8 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dvae_lib.datasets.batches import LABELS, Batches, Part
-from dvae_lib.evaluation import composed, errors, evaluate, mean_labels
 from dvae_lib.experiments import find
+from dvae_lib.experiments.evaluation import composed, errors, evaluate, mean_labels
 from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.models import DVAE
