@@ -1,7 +1,7 @@
 """Several processes that compute what one would: each sees its share of every batch.
 
 The share is every `world`-th sample from the process's rank on. Three things in a step know more than one sample: the
-noise that is drawn (`draw`), batch normalisation (`share_statistics`), and the mean over the batch, which the
+noise that is drawn (`objectives.reparameterize`), batch normalisation (`share_statistics`), and the mean over the batch, which the
 averaging of gradients restores. What takes another sample's image, a background or the z_u of Algorithm 2's inner
 loop, takes that of a sample of its own process; the loss is then the same on average only.
 """
@@ -12,22 +12,9 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.distributions import Normal
 
 from dvae_lib.files import UserError
-from dvae_lib.models.objectives import at_least_single
-
-
-def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are; 0 and 1 if it is alone."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def draw(q: Normal) -> Tensor:
-    """z ~ q by the reparameterisation of chapter 01, (B, d), from this process's part of the whole batch's noise."""
-    rank, world = rank_and_world()
-    noise = torch.randn((world * len(q.loc), *q.loc.shape[1:]), dtype=q.loc.dtype, device=q.loc.device)
-    return q.loc + q.scale * noise[rank::world]
+from dvae_lib.models.objectives import at_least_float32, rank_and_world
 
 
 def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = "32-true") -> Fabric:
@@ -88,7 +75,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         rank, world = rank_and_world()
         if not self.training or world == 1:
             return super().forward(x)
-        values = at_least_single(x)
+        values = at_least_float32(x)
         own = torch.stack(torch.var_mean(values, (0, 2, 3), correction=0))
         # Each in its own place: the sum is then everyone's.
         table = own.new_zeros(world, *own.shape).index_copy(0, torch.tensor([rank], device=x.device), own[None])

@@ -17,6 +17,7 @@ from torch.distributions import Normal
 
 from dvae_lib import distributed, settings
 from dvae_lib.files import UserError
+from dvae_lib.models.objectives import reparameterize
 from dvae_lib.training.checkpoints import CHECKPOINT, read_metrics
 
 
@@ -46,7 +47,7 @@ def _one_of_two(rank: int, port: int, folder: Path) -> None:
         dist.all_reduce(parameter.grad)
         parameter.grad /= 2
     torch.manual_seed(2)
-    z = distributed.draw(Normal(torch.full((4, 3), float(rank)), torch.ones(4, 3)))
+    z = reparameterize(Normal(torch.full((4, 3), float(rank)), torch.ones(4, 3)))
     found = {"state": network.state_dict(), "gradients": [p.grad for p in network.parameters()], "z": z, "loss": loss}
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -71,7 +72,7 @@ def test_shared_statistics_are_those_of_the_whole_batch(two):
 
 def test_the_noise_of_two_is_that_of_one(two):
     torch.manual_seed(2)
-    noise = distributed.draw(Normal(torch.zeros(8, 3), torch.ones(8, 3)))
+    noise = reparameterize(Normal(torch.zeros(8, 3), torch.ones(8, 3)))
     for rank, one in enumerate(two):
         torch.testing.assert_close(one["z"], noise[rank::2] + rank)
 
@@ -82,7 +83,7 @@ def test_alone_nothing_changes():
     torch.manual_seed(4)
     expected = q.rsample()
     torch.manual_seed(4)
-    assert torch.equal(distributed.draw(q), expected)
+    assert torch.equal(reparameterize(q), expected)
     images, network = _images(), _network()
     assert torch.equal(distributed.share_statistics(_network())(images), network(images))
 

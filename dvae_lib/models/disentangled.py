@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from dvae_lib.distributed import draw
 from dvae_lib.models import networks
 from dvae_lib.models.modalities import Modality, make_decoder, make_encoder, scaled_weights
-from dvae_lib.models.objectives import at_size, elbo, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior
+from dvae_lib.models.objectives import at_size, elbo, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, reparameterize
 
 # Of each source, or step: the bound (B,) and its terms (B,) by name.
 Bounds = dict[str, tuple[Tensor, dict[str, Tensor]]]
@@ -86,7 +85,7 @@ class CrossModalVAE(nn.Module):
         """Eq. 1 for each source (all by default), z drawn once from q(z | x_source)."""
         posteriors = {source: self.encode(source, batch[source]) for source in (sources or self.encoders)}
         # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
-        means = self.decode(torch.cat([draw(q) for q in posteriors.values()]))
+        means = self.decode(torch.cat([reparameterize(q) for q in posteriors.values()]))
         result = {}
         for i, (source, q) in enumerate(posteriors.items()):
             own = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
@@ -230,7 +229,7 @@ class DVAE(nn.Module):
     def disentangling_bound(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 2, or Eq. 6 if there is an unlabelled part, each part drawn once: the bound (B,), and its terms (B,)."""
         posteriors = self.encode(batch)
-        z = self.join({name: draw(q) for name, q in posteriors.items()})
+        z = self.join({name: reparameterize(q) for name, q in posteriors.items()})
         likelihoods = self._likelihoods(batch, self.decode(z))
         kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
         bound = (elbo_dis_u if self.unlabelled else elbo_dis)(likelihoods, kls, self.weights, self.beta)
@@ -239,7 +238,7 @@ class DVAE(nn.Module):
     def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 4, or Eq. 8 where what is embedded is no observation, z drawn once: the bound (B,), its terms (B,)."""
         q = self.embed(name, batch[name])
-        likelihoods, kl = self._likelihoods(batch, self.decode(draw(q))), kl_to_prior(q)
+        likelihoods, kl = self._likelihoods(batch, self.decode(reparameterize(q))), kl_to_prior(q)
         return elbo_emb(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
 
     def independence(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -249,9 +248,9 @@ class DVAE(nn.Module):
         the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
         What is raised is the likelihood alone. With the KL beside a small λ it would pay to say nothing in $z_{y_1}$.
         """
-        z = {name: draw(self.encoders[name](batch[name])) for name in self.factors}
+        z = {name: reparameterize(self.encoders[name](batch[name])) for name in self.factors}
         with torch.no_grad():
-            z["u"] = draw(self.encoders["u"](batch[self.unlabelled])).roll(1, dims=0)
+            z["u"] = reparameterize(self.encoders["u"](batch[self.unlabelled])).roll(1, dims=0)
         likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
         return sum(likelihoods.values()), likelihoods
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchvision.models import ResNet18_Weights, resnet18
 
-from dvae_lib.models.objectives import at_least_single
+from dvae_lib.models.objectives import at_least_float32
 
 Weights = Literal["random", "imagenet"]
 
@@ -29,7 +29,7 @@ class GaussianHead(nn.Module):
         self.linear = nn.Linear(features, 2 * d)
 
     def forward(self, features: Tensor) -> Normal:
-        mean, raw = at_least_single(self.linear(features)).chunk(2, dim=-1)
+        mean, raw = at_least_float32(self.linear(features)).chunk(2, dim=-1)
         return Normal(mean, nn.functional.softplus(raw) + 1e-4, validate_args=False)
 
 

@@ -8,13 +8,29 @@ term then plays the part of the precision $1/\sigma^2$.
 from collections.abc import Mapping
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 
-def at_least_single(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """In single precision where it was in half: that would lose the sum over a whole image, or a small variance."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many share a batch; 0 and 1 if it is alone."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def reparameterize(q: Normal) -> Tensor:
+    r"""$z = \mu + \sigma \epsilon \sim q$ with its gradient, (B, d): the reparameterisation of chapter 01.
+
+    Several processes that share a batch draw the noise of all of it, and each takes its part.
+    """
+    rank, world = rank_and_world()
+    noise = torch.randn((world * len(q.loc), *q.loc.shape[1:]), dtype=q.loc.dtype, device=q.loc.device)
+    return q.loc + q.scale * noise[rank::world]
 
 
 def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tensor:
@@ -22,7 +38,7 @@ def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tens
 
     scale: one for all, or of a shape that broadcasts to x's, as where some pixels count more than others.
     """
-    x, mean = at_least_single(x), at_least_single(mean)
+    x, mean = at_least_float32(x), at_least_float32(mean)
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
 
 
