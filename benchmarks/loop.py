@@ -18,10 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import experiment, run_of
 from benchmarks.subjects import measure, ratio
-from dvae_lib.distributed import make_fabric
 from dvae_lib.experiments import Experiment
 from dvae_lib.training import Adam, Stage, Supply, train, update
 from dvae_lib.training.checkpoints import save_checkpoint
+from dvae_lib.training.distributed import make_fabric
 
 STEPS, WARM_UP = 25, 5
 SAVED_EVERY = 60  # seconds, as `train` does

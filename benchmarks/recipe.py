@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import torch
 
-from dvae_lib.distributed import make_fabric
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.experiments.evaluation import errors
 from dvae_lib.runs import Run
 from dvae_lib.training import Adam, learning_rate, update
+from dvae_lib.training.distributed import make_fabric
 
 SOURCE = {"disentangling": "factors", "embedding": "image"}
 EVERY, SAMPLES, WITHIN = {"disentangling": 500, "embedding": 100}, 512, 1.1

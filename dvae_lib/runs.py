@@ -29,7 +29,6 @@ from dvae_lib import settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.dataset import Dataset
-from dvae_lib.distributed import make_fabric
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
 from dvae_lib.files import atomic_write, read_json, write_json, writing
@@ -39,6 +38,7 @@ from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor
 from dvae_lib.training import train
 from dvae_lib.training.checkpoints import WEIGHTS, load_weights, read_metrics
+from dvae_lib.training.distributed import make_fabric
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
 FORMAT = 1  # of the evaluation: what has another is evaluated anew, without training

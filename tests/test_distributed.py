@@ -15,9 +15,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributions import Normal
 
-from dvae_lib import distributed, settings
+from dvae_lib import settings
 from dvae_lib.files import UserError
 from dvae_lib.models.objectives import reparameterize
+from dvae_lib.training import distributed
 from dvae_lib.training.checkpoints import CHECKPOINT, read_metrics
 
 

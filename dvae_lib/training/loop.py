@@ -20,7 +20,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from dvae_lib.distributed import share_statistics
 from dvae_lib.files import UserError
 from dvae_lib.training.checkpoints import (
     CHECKPOINT,
@@ -31,6 +30,7 @@ from dvae_lib.training.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from dvae_lib.training.distributed import share_statistics
 from dvae_lib.training.interruption import Interruption
 
 
