@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.experiments import Experiment, find
-from dvae_lib.runs import Run
+from dvae_lib.experiments.run import Run
 
 PROFILE = os.environ.get("DVAE_PROFILE", "laptop")
 

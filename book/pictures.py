@@ -10,9 +10,9 @@ from PIL import Image
 
 from dvae_lib import transfer
 from dvae_lib.datasets.rendered import SyntheticSource
+from dvae_lib.experiments.run import load_or_train
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import grid, show_image, show_pose, use_book_style
-from dvae_lib.runs import load_or_train
 from dvae_lib.synthetic import scenes
 
 STATIC = Path(__file__).parent / "_static"

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from dvae_lib import codes, transfer
 from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, with_seeds
+from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.metrics.disentanglement import beta_vae_score
 from dvae_lib.metrics.intervals import comparable, improvement, interval, together
 from dvae_lib.models.objectives import elbo
-from dvae_lib.runs import Run
 from dvae_lib.verdicts import Claim, Measure
 
 Runs = Mapping[str, Run]

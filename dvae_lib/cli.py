@@ -41,7 +41,7 @@ def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
 
 
 def _runs(profile: str | None, data: str | None, root: str | None) -> dict:
-    from dvae_lib.runs import every_run  # torch takes seconds to import; --help should not
+    from dvae_lib.experiments.run import every_run  # torch takes seconds to import; --help should not
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")

@@ -18,8 +18,8 @@ from typing import Literal
 import torch
 from tqdm.auto import tqdm
 
+from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
-from dvae_lib.runs import Run
 from dvae_lib.training.checkpoints import read_metrics
 
 Launcher = Literal["local", "ray"]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from dvae_lib import published
 from dvae_lib.claims import Runs, claims
-from dvae_lib.runs import Run
+from dvae_lib.experiments.run import Run
 from dvae_lib.verdicts import Claim
 
 

@@ -17,9 +17,9 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import PERSON, Batches, make_batch
 from dvae_lib.datasets.rendered import SyntheticSource, protocol_window
+from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import joint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
-from dvae_lib.runs import Run
 from dvae_lib.synthetic.scenes import Scene, replace
 
 Batch = Mapping[str, Tensor]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dvae_lib import settings
 from dvae_lib.experiments import experiments
+from dvae_lib.experiments.run import Run
 from dvae_lib.files import write_json
-from dvae_lib.runs import Run
 
 KEPT = ("epe", "relative", "cpose", "viewpoint", "composed")
 

@@ -5,8 +5,8 @@ import torch
 
 from dvae_lib import codes
 from dvae_lib.experiments import find
+from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import exact_auc
-from dvae_lib.runs import Run
 
 
 def _run(name):

@@ -128,7 +128,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path, name, how):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
-    from dvae_lib.runs import Run, find
+    from dvae_lib.experiments.run import Run, find
 
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="3 processes cannot share batches of 8"):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dvae_lib import runs as module
 from dvae_lib import settings
 from dvae_lib.experiments import experiments, find, with_seeds
+from dvae_lib.experiments import run as module
+from dvae_lib.experiments.run import CONFIG, EVALUATION, Run, load_or_train
 from dvae_lib.files import UserError
-from dvae_lib.runs import CONFIG, EVALUATION, Run, load_or_train
 from dvae_lib.training.checkpoints import WEIGHTS
 
 

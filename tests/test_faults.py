@@ -16,15 +16,15 @@ import torch
 from jupyter_client.manager import start_new_kernel
 from lightning_fabric import Fabric
 
-from dvae_lib import runs as runs_module
 from dvae_lib import settings
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.experiments import find
+from dvae_lib.experiments import run as runs_module
+from dvae_lib.experiments.run import EVALUATION, Run, load_or_train
 from dvae_lib.files import UserError, write_json
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
-from dvae_lib.runs import EVALUATION, Run, load_or_train
 from dvae_lib.training import algorithm_2, train
 from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, read_metrics, save_weights
 from dvae_lib.training.interruption import Interruption

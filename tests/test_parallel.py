@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from dvae_lib import parallel, settings
 from dvae_lib.experiments import find
+from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.parallel import _pixels, train_all
-from dvae_lib.runs import Run
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, read_metrics
 
 NAMES = ("vae-pose", "cross-modal", "two-stream")

@@ -8,12 +8,12 @@ from scipy.spatial.transform import Rotation
 from dvae_lib.datasets.batches import LABELS, Batches, Part
 from dvae_lib.experiments import find
 from dvae_lib.experiments.evaluation import composed, errors, evaluate, mean_labels
+from dvae_lib.experiments.run import Run
 from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor, rotation_from_axis_angle
-from dvae_lib.runs import Run
 from tests.test_batches import FakeDataset
 
 SIZE = 32

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from dvae_lib import predict as module
 from dvae_lib.cli import app
+from dvae_lib.experiments.run import load_or_train
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, mirror
 from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.predict import Box, draw, predict
-from dvae_lib.runs import load_or_train
 
 
 class Echo(CrossModalVAE):

@@ -300,7 +300,7 @@ for module in pkgutil.walk_packages(dvae_lib.__path__, "dvae_lib."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 
-from dvae_lib.runs import load_or_train
+from dvae_lib.experiments.run import load_or_train
 assert load_or_train("dvae-pose").trained
 """
 

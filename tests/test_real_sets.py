@@ -6,9 +6,9 @@ import scipy.io
 
 from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.experiments import experiments, find
+from dvae_lib.experiments.run import Run, load_or_train
 from dvae_lib.files import UserError
 from dvae_lib.hand import ORDERS
-from dvae_lib.runs import Run, load_or_train
 from tests.rhd_tree import write_rhd
 from tests.stb_tree import write_stb
 

@@ -8,8 +8,8 @@ import torch
 
 from dvae_lib import transfer
 from dvae_lib.experiments import find
+from dvae_lib.experiments.run import Run
 from dvae_lib.models import DVAE
-from dvae_lib.runs import Run
 from dvae_lib.synthetic.scenes import FACTORS
 
 

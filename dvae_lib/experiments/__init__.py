@@ -1,4 +1,4 @@
-"""Every run of the book as data, in three profiles; `runs.load_or_train(name)` is what chapters call."""
+"""Every run of the book as data, in three profiles; `run.load_or_train(name)` is what chapters call."""
 
 from collections.abc import Iterable
 
