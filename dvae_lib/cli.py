@@ -92,8 +92,8 @@ def train(
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
     _check(launcher, ("local", "ray"), "launcher")
     _check(device, settings.DEVICES, "device")
+    from dvae_lib.experiments.launch import train_all
     from dvae_lib.models.objectives import rank_and_world
-    from dvae_lib.parallel import train_all
 
     if name is not None:
         run = _pick(_runs(profile, data, root), name)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dvae_lib import parallel, settings
-from dvae_lib.experiments import find
+from dvae_lib import settings
+from dvae_lib.experiments import find, launch
+from dvae_lib.experiments.launch import _pixels, train_all
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
-from dvae_lib.parallel import _pixels, train_all
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, read_metrics
 
 NAMES = ("vae-pose", "cross-modal", "two-stream")
@@ -63,7 +63,7 @@ def _killed_once(flag, run, device):
         run.folder.mkdir(parents=True)
         (run.folder / "left behind").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return parallel._train(run, device)
+    return launch._train(run, device)
 
 
 def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeypatch):
