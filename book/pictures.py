@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dvae_lib import transfer
 from dvae_lib.datasets.rendered import SyntheticSource
+from dvae_lib.experiments import counterfactuals
 from dvae_lib.experiments.run import load_or_train
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import grid, show_image, show_pose, use_book_style
@@ -49,7 +49,7 @@ def transfers() -> None:
     model, batch = run.load(), run.batches("test", 48).at(0)
     poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
     figure = synthesis.pose_transfer(model, batch, poses, contents)
-    figure.savefig(STATIC / "readme-transfer.png", dpi=100)
+    figure.savefig(STATIC / "readme-counterfactuals.png", dpi=100)
     figure = synthesis.content_walks(model, batch, [(0, 4), (3, 1)])
     figure.savefig(STATIC / "readme-walk.png", dpi=100)
 
@@ -61,8 +61,10 @@ def moving() -> None:
     rooms = np.asarray(dataset["content"])[test]
     contents = [test[rooms == room][0] for room in np.unique(rooms)]
     stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]
-    asked = {"pose": next(transfer.samples_at(run, stops).in_order())["pose"]}
-    asked["tag"] = transfer.images(run, np.array(contents))
+    asked = {
+        "pose": next(counterfactuals.samples_at(run, stops).in_order())["pose"]
+    }
+    asked["tag"] = counterfactuals.images(run, np.array(contents))
     frames = []
     with torch.inference_mode():
         parts = {name: q.mean for name, q in model.encode(asked).items()}

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, bootstrap
 from torch import Tensor
 
-from dvae_lib import codes, transfer
-from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, with_seeds
+from dvae_lib import codes
+from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, counterfactuals, with_seeds
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.metrics.disentanglement import beta_vae_score
@@ -198,17 +198,19 @@ def _transfer(runs: Runs) -> Iterator[Measure]:
     run = runs["dvae-image"]
     if not _rendered(run):
         return
-    model, estimator, pairs = run.load(), runs["cross-modal"].load(), transfer.draw_pairs(run)
-    drawn = transfer.transfer(model, pairs.asked)
-    ours = transfer.score(drawn, pairs.truth, estimator)
-    others = transfer.baselines(run, pairs, estimator)
-    theirs = [transfer.score(images, pairs.truth, estimator) for images in others.values()]
+    model, estimator, pairs = run.load(), runs["cross-modal"].load(), counterfactuals.draw_pairs(run)
+    drawn = counterfactuals.transfer(model, pairs.asked)
+    ours = counterfactuals.score(drawn, pairs.truth, estimator)
+    others = counterfactuals.baselines(run, pairs, estimator)
+    theirs = [counterfactuals.score(images, pairs.truth, estimator) for images in others.values()]
     for name, sign, unit, digits in (("psnr", 1, " dB", 2), ("ssim", 1, "", 3), ("epe", -1, " mm", 1)):
         best = max((of[name] for of in theirs), key=lambda values: sign * values.mean().item())
         found = interval(ours[name] - best, pairs.each)
         title = {"epe": "the error of the pose read off"}.get(name, name.upper())
         yield Measure(f"{title}, above the best of {len(theirs)} baselines", found, 0.0, sign < 0, unit, digits)
-    told, control = (transfer.recognised(images, pairs) for images in (drawn, others["nearest pose, right content"]))
+    told, control = (
+        counterfactuals.recognised(images, pairs) for images in (drawn, others["nearest pose, right content"])
+    )
     found = interval(100 * (told - control), pairs.each)
     yield Measure("the room recognised, above training images of the right one", found, 0.0, False, " %")
 
@@ -224,8 +226,8 @@ def _transfer(runs: Runs) -> Iterator[Measure]:
 def _walks(runs: Runs) -> Iterator[Measure]:
     if not _rendered(runs["dvae-image"]):
         return
-    estimator, pairs = runs["cross-modal"].load(), transfer.draw_pairs(runs["dvae-image"])
-    drifts = transfer.drifts(runs["dvae-zu"].load(), pairs, estimator)
+    estimator, pairs = runs["cross-modal"].load(), counterfactuals.draw_pairs(runs["dvae-image"])
+    drifts = counterfactuals.drifts(runs["dvae-zu"].load(), pairs, estimator)
     for what, moved in (("pose on walks in z_u", "pose, read"), ("content on walks in the pose", "content")):
         true = drifts[f"{moved.removesuffix(', read')}, true images"]
         found = interval(drifts[moved], pairs.each, true)
@@ -265,7 +267,7 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
     if not _rendered(run):
         return
     model, grid, tests = run.load(), codes.poses_and_contents(run), 500
-    latents = {"labels": transfer.encode(model, grid.batch), "images": codes.of_images(model, grid.batch)}
+    latents = {"labels": counterfactuals.encode(model, grid.batch), "images": codes.of_images(model, grid.batch)}
     for name, z in latents.items():
         score = beta_vae_score(grid.of(z), samples=2 * tests)
         ends = binomtest(round(score * tests), tests).proportion_ci(method="wilson")

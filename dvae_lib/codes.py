@@ -15,13 +15,13 @@ from torch import Tensor
 from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.datasets.rendered import SyntheticSource
+from dvae_lib.experiments.counterfactuals import images, render, samples_at
 from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import joint_errors
 from dvae_lib.metrics.disentanglement import regressed
 from dvae_lib.metrics.intervals import Interval, interval
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.synthetic.scenes import replace
-from dvae_lib.transfer import images, render, samples_at
 
 
 @dataclass(frozen=True)

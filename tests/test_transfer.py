@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dvae_lib import transfer
-from dvae_lib.experiments import find
+from dvae_lib.experiments import counterfactuals, find
 from dvae_lib.experiments.run import Run
 from dvae_lib.models import DVAE
 from dvae_lib.synthetic.scenes import FACTORS
@@ -20,7 +19,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def pairs(run):
-    return transfer.draw_pairs(run, poses=6)
+    return counterfactuals.draw_pairs(run, poses=6)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +45,12 @@ def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
 
 def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
     dataset, _ = run.parts("test")[0]
-    scenes, original = [], transfer.render
+    scenes, original = [], counterfactuals.render
     monkeypatch.setattr(
         transfer, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
     )
-    transfer.draw_pairs(run, poses=6)
-    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    counterfactuals.draw_pairs(run, poses=6)
+    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
     of_pose, of_content = (source.scene(column) for column in pairs.index.T)
     of_far = source.scene(np.roll(pairs.index[:, 0], -16))
     for scene, whose in zip(scenes, (of_pose, of_far), strict=True):
@@ -70,16 +69,16 @@ def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, mon
 
 def test_a_sample_put_into_its_own_content_is_itself(run):
     dataset, test = run.parts("test")[0]
-    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
     scene = source.scene(test[:3])
-    again = transfer.render(run, source, transfer.replace(scene, scene, "pose", "viewpoint"))
-    torch.testing.assert_close(again["image"], transfer.images(run, test[:3]), atol=0, rtol=0)
+    again = counterfactuals.render(run, source, counterfactuals.replace(scene, scene, "pose", "viewpoint"))
+    torch.testing.assert_close(again["image"], counterfactuals.images(run, test[:3]), atol=0, rtol=0)
 
 
 def test_baselines_by_brute_force(run, pairs, cross_modal):
     dataset, train = run.parts("train")[0]
-    found = transfer.baselines(run, pairs, cross_modal)
-    batch = next(iter(transfer.Batches([(dataset, train)], len(train), ["image"]).in_order()))
+    found = counterfactuals.baselines(run, pairs, cross_modal)
+    batch = next(iter(counterfactuals.Batches([(dataset, train)], len(train), ["image"]).in_order()))
     content = np.asarray(dataset["content"])[train]
     for n in (0, 7, 29):
         kind = pairs.content[n].item()
@@ -95,16 +94,16 @@ def test_baselines_by_brute_force(run, pairs, cross_modal):
 
 def test_scores_by_their_definitions(pairs, cross_modal):
     truth = pairs.truth
-    perfect = transfer.score(truth["image"], truth, cross_modal)
+    perfect = counterfactuals.score(truth["image"], truth, cross_modal)
     assert torch.isinf(perfect["psnr"]).all() and (perfect["background"] == 0).all()
     torch.testing.assert_close(perfect["ssim"], torch.ones(30))
     off = truth["image"] + 0.1
-    found = transfer.score(off, truth, cross_modal)
+    found = counterfactuals.score(off, truth, cross_modal)
     torch.testing.assert_close(found["psnr"], torch.full((30,), 10 * math.log10(4 / 0.01)), atol=1e-3, rtol=0)
     torch.testing.assert_close(found["background"], torch.full((30,), 0.1), atol=1e-5, rtol=0)
     # What is wrong on the hand only is not the background's error.
     on_hand = torch.where(truth["hand"], off, truth["image"])
-    assert (transfer.score(on_hand, truth, cross_modal)["background"] == 0).all()
+    assert (counterfactuals.score(on_hand, truth, cross_modal)["background"] == 0).all()
     pose = cross_modal.translate("image", off, "pose")
     distance = (pose - truth["pose"]).norm(dim=-1) * truth["scale"][:, None]
     seen = truth["visible"]
@@ -125,21 +124,21 @@ class Perfect(DVAE):
 def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_modal):
     perfect = Perfect.__new__(Perfect)
     perfect.__dict__ = dict(model.__dict__)
-    found = transfer.drifts(perfect, pairs, cross_modal)
+    found = counterfactuals.drifts(perfect, pairs, cross_modal)
     assert found["pose, decoded"].abs().max() == 0 and found["content"].abs().max() == 0
     assert found["poses"].min() > 0
     read = cross_modal.translate("image", pairs.truth["image"], "pose")  # of the first pose in contents 0 and 4
     first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.truth["scale"][0]
     torch.testing.assert_close(found["pose, true images"][0], first.detach())
-    tag = perfect.part(transfer.encode(perfect, pairs.asked), "tag").mean(1)
+    tag = perfect.part(counterfactuals.encode(perfect, pairs.asked), "tag").mean(1)
     torch.testing.assert_close(found["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
 
 
 def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
     dataset, test = run.parts("test")[0]
-    source = transfer.open_source(dataset.name, **run.experiment.options[dataset.name])
+    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
     mask = source.render(source.scene(test[:20]), 32)["mask"]
-    person = transfer.render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
+    person = counterfactuals.render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
     assert (mask == 1).any() and np.array_equal(person, mask > 0)
 
 
@@ -153,8 +152,8 @@ def test_drift_is_the_mean_over_the_steps(model, pairs, cross_modal):
 
     leaking = Leaking.__new__(Leaking)
     leaking.__dict__ = dict(model.__dict__)
-    found = transfer.drifts(leaking, pairs, cross_modal, steps=7)
-    tag = leaking.part(transfer.encode(leaking, pairs.asked), "tag").mean(1)
+    found = counterfactuals.drifts(leaking, pairs, cross_modal, steps=7)
+    tag = leaking.part(counterfactuals.encode(leaking, pairs.asked), "tag").mean(1)
     whole = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.truth["scale"]
     torch.testing.assert_close(found["pose, decoded"], whole * 21 / 36, rtol=1e-3, atol=1e-3)
 
@@ -169,6 +168,6 @@ def test_a_walk_moves_one_part_and_ends_at_the_other(model):
 
 
 def test_a_true_image_is_recognised_by_its_room_and_another_room_is_not(pairs):
-    assert transfer.recognised(pairs.truth["image"], pairs).mean() == 1
+    assert counterfactuals.recognised(pairs.truth["image"], pairs).mean() == 1
     others = pairs.truth["image"].unflatten(0, (-1, pairs.each)).roll(1, 1).flatten(0, 1)
-    assert transfer.recognised(others, pairs).mean() == 0
+    assert counterfactuals.recognised(others, pairs).mean() == 0

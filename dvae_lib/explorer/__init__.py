@@ -18,11 +18,11 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from dvae_lib.experiments.counterfactuals import encode
 from dvae_lib.experiments.run import Run
 from dvae_lib.hand import BONES
 from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import BONE_COLOURS, grid, show_image, show_pose
-from dvae_lib.transfer import encode
 
 DIRECTIONS, SAMPLES = 12, 6  # of each part: how many can be moved along, and how many samples there are to choose from
 LIMIT = 4_000_000  # characters of weights in a page
