@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, bootstrap
 from torch import Tensor
 
-from dvae_lib import codes
-from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, counterfactuals, with_seeds
+from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, counterfactuals, probes, with_seeds
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.metrics.disentanglement import beta_vae_score
@@ -266,8 +265,8 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
     run = runs["dvae-image-8"]
     if not _rendered(run):
         return
-    model, grid, tests = run.load(), codes.poses_and_contents(run), 500
-    latents = {"labels": counterfactuals.encode(model, grid.batch), "images": codes.of_images(model, grid.batch)}
+    model, grid, tests = run.load(), probes.poses_and_contents(run), 500
+    latents = {"labels": counterfactuals.encode(model, grid.batch), "images": probes.of_images(model, grid.batch)}
     for name, z in latents.items():
         score = beta_vae_score(grid.of(z), samples=2 * tests)
         ends = binomtest(round(score * tests), tests).proportion_ci(method="wilson")
@@ -285,10 +284,10 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
 )
 def _own_factor(runs: Runs) -> Iterator[Measure]:
     data, each, (run, cross_modal) = list(_sets(runs, "dvae-pose", "cross-modal"))[-1]
-    found = codes.table_4(run, cross_modal)
+    found = probes.table_4(run, cross_modal)
     each = together(data, len(found["noise"]["cpose"]))
-    columns = {name: {**of, "cpose": codes.area(of["cpose"])} for name, of in found.items()}
+    columns = {name: {**of, "cpose": probes.area(of["cpose"])} for name, of in found.items()}
     for source in ("labels", "image"):
         for factor, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
             text = f"{data}, from {source}: of what its own part tells of the {what}, the other's tells"
-            yield Measure(text, codes.leak(columns, factor, source, each), 50.0, unit=" %", digits=0)
+            yield Measure(text, probes.leak(columns, factor, source, each), 50.0, unit=" %", digits=0)

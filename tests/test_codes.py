@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from dvae_lib import codes
-from dvae_lib.experiments import find
+from dvae_lib.experiments import find, probes
 from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import exact_auc
 
@@ -14,7 +13,7 @@ def _run(name):
 
 
 def test_every_pose_is_drawn_in_every_content():
-    grid = codes.poses_and_contents(_run("dvae-image"), poses=3)
+    grid = probes.poses_and_contents(_run("dvae-image"), poses=3)
     assert grid.shape == (3, 6)
     pose, image, tag = (grid.batch[name].unflatten(0, grid.shape) for name in ("pose", "image", "tag"))
     torch.testing.assert_close(pose, pose[:, :1].expand_as(pose), atol=1e-3, rtol=0)  # of the one person
@@ -25,7 +24,7 @@ def test_every_pose_is_drawn_in_every_content():
 
 @pytest.mark.parametrize("name", ["dvae-pose", "dvae-pose-rhd"])
 def test_every_gesture_is_drawn_from_every_viewpoint_of_a_label(name):
-    grid = codes.gestures_and_viewpoints(_run(name), count=3)
+    grid = probes.gestures_and_viewpoints(_run(name), count=3)
     assert grid.shape == (3, 3)
     cpose, viewpoint = (grid.batch[name].unflatten(0, grid.shape) for name in ("cpose", "viewpoint"))
     torch.testing.assert_close(cpose, cpose[:, :1].expand_as(cpose), atol=1e-3, rtol=0)
@@ -40,8 +39,8 @@ def test_table_4_has_a_column_for_every_part_source_and_bound():
     run, cross_modal = _run("dvae-pose"), _run("cross-modal")
     for r in (run, cross_modal):
         r.train("cpu")
-    found = codes.table_4(run, cross_modal, samples=24)
-    assert list(found) == list(codes.SYMBOLS)
+    found = probes.table_4(run, cross_modal, samples=24)
+    assert list(found) == list(probes.SYMBOLS)
     for column in found.values():
         assert column["cpose"].shape == (24, 21) and column["viewpoint"].shape == (24,)
     # Noise tells nothing: what is left is about the spread of the labels around their mean, whatever it was.
@@ -53,12 +52,12 @@ def test_table_4_has_a_column_for_every_part_source_and_bound():
 def test_a_leak_is_what_the_others_part_tells():
     columns = {"noise": [4.0, 6.0], "viewpoint from image": [0.0, 2.0], "cpose from image": [3.0, 5.0]}
     columns = {name: {"viewpoint": torch.tensor(values)} for name, values in columns.items()}
-    assert codes.leak(columns, "viewpoint", "image") == pytest.approx((25, 25, 25))
+    assert probes.leak(columns, "viewpoint", "image") == pytest.approx((25, 25, 25))
     # By hand from the supplement: (0.561 − 0.555) / (0.773 − 0.555), and (2.15 − 1.99) / (2.15 − 1.27).
-    assert codes.leak_as_printed("cpose", "image") == pytest.approx(2.75, abs=0.01)
-    assert codes.leak_as_printed("viewpoint", "labels") == pytest.approx(18.2, abs=0.1)
+    assert probes.leak_as_printed("cpose", "image") == pytest.approx(2.75, abs=0.01)
+    assert probes.leak_as_printed("viewpoint", "labels") == pytest.approx(18.2, abs=0.1)
 
 
 def test_the_area_is_that_of_the_metric():
     errors = 80 * torch.rand(50, 21, generator=torch.Generator().manual_seed(0))
-    assert codes.area(errors).mean().item() == pytest.approx(exact_auc(errors, 0, 50), abs=1e-6)
+    assert probes.area(errors).mean().item() == pytest.approx(exact_auc(errors, 0, 50), abs=1e-6)
