@@ -171,7 +171,7 @@ def report(
     root: RootJoint = None,
 ) -> None:
     """The papers' figures, tables and claims against the trained runs. The exit status is 1 if a claim fails."""
-    from dvae_lib.report import report as make
+    from dvae_lib.report.report import report as make
 
     found = make(_runs(profile, data, root))
     for claim in found.claims:

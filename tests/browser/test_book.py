@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
-from dvae_lib.report import ITEMS
+from dvae_lib.report.report import ITEMS
 
 VIEWS = {"desktop": (1280, 900), "phone": (390, 844)}
 THEMES = ("light", "dark")
