@@ -9,11 +9,11 @@ import torch
 from typer.testing import CliRunner
 
 from dvae_lib import cli
-from dvae_lib.claims import claim, late, over_seeds
 from dvae_lib.experiments import experiments, find
 from dvae_lib.experiments.run import Run, every_run
 from dvae_lib.files import UserError
 from dvae_lib.report import report
+from dvae_lib.report.claims import claim, late, over_seeds
 from dvae_lib.verdicts import Claim, Measure
 
 N = 100
