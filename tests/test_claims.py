@@ -14,7 +14,7 @@ from dvae_lib.experiments.run import Run, every_run
 from dvae_lib.files import UserError
 from dvae_lib.report import report
 from dvae_lib.report.claims import claim, late, over_seeds
-from dvae_lib.verdicts import Claim, Measure
+from dvae_lib.report.verdicts import Claim, Measure
 
 N = 100
 

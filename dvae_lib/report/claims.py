@@ -14,7 +14,7 @@ from dvae_lib.files import UserError
 from dvae_lib.metrics.disentanglement import beta_vae_score
 from dvae_lib.metrics.intervals import comparable, improvement, interval, together
 from dvae_lib.models.objectives import elbo
-from dvae_lib.verdicts import Claim, Measure
+from dvae_lib.report.verdicts import Claim, Measure
 
 Runs = Mapping[str, Run]
 

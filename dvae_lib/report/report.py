@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from dvae_lib import published
 from dvae_lib.experiments.run import Run
 from dvae_lib.report.claims import Runs, claims
-from dvae_lib.verdicts import Claim
+from dvae_lib.report.verdicts import Claim
 
 
 @dataclass(frozen=True)
