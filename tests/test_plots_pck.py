@@ -6,7 +6,7 @@ import pytest
 
 from dvae_lib.metrics import THRESHOLDS, auc
 from dvae_lib.plots.pck import pck_curves
-from dvae_lib.published import find
+from dvae_lib.report.published import find
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from dvae_lib import published
 from dvae_lib.files import UserError
 from dvae_lib.metrics import auc
-from dvae_lib.published import Published, find, load
+from dvae_lib.report import published
+from dvae_lib.report.published import Published, find, load
 from dvae_lib.settings import ROOT
 
 # method, data set → (EPE in mm, AUCs 20–50 mm), from the sources, apart from the file.

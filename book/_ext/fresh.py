@@ -32,7 +32,7 @@ def fingerprint() -> str:
     package = Path(dvae_lib.__file__).parent
     of_library = _digest(
         (package, "**/*.py"),
-        (package, "*.json"),
+        (package, "report/*.json"),
         (package, "explorer/explorer.*"),
         (settings.ROOT / "results", "*.json"),
     )

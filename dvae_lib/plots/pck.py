@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dvae_lib.metrics import auc
 from dvae_lib.plots.hands import FINGER_COLOURS, INK, MUTED, OURS
-from dvae_lib.published import Published
+from dvae_lib.report.published import Published
 
 LOW, HIGH = 20, 50  # mm
 Curve = Sequence[float] | NDArray

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from dvae_lib import published
 from dvae_lib.experiments.run import Run
+from dvae_lib.report import published
 from dvae_lib.report.claims import Runs, claims
 from dvae_lib.report.verdicts import Claim
 
