@@ -11,7 +11,7 @@ from hypothesis import configuration as hypothesis_configuration
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
-from tests import typecheck
+from tests.helpers import typecheck
 
 # Signatures are checked at run time, in tests only. Numba compiles the kernels of `synthetic` from their plain
 # source, which a wrapped function has not.

@@ -1,7 +1,7 @@
 """Several processes that compute what one would: each sees its share of every batch.
 
 The share is every `world`-th sample from the process's rank on. Three things in a step know more than one sample: the
-noise that is drawn (`objectives.reparameterize`), batch normalisation (`share_statistics`), and the mean over the batch, which the
+noise (`objectives.reparameterize`), batch normalisation (`share_statistics`), and the mean over the batch, which the
 averaging of gradients restores. What takes another sample's image, a background or the z_u of Algorithm 2's inner
 loop, takes that of a sample of its own process; the loss is then the same on average only.
 """

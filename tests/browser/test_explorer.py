@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dvae_lib.explorer import Explorer, export, join
-from tests.test_explorer import labelled, somewhere
+from tests.explorer.test_explorer import labelled, somewhere
 
 STILL = io.BytesIO()
 Image.new("RGB", (8, 8), "grey").save(STILL, "PNG")

@@ -15,7 +15,7 @@ from dvae_lib.models import CrossModalVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.training import Adam, cross_modal, learning_rate, train
 from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, load_weights, read_metrics
-from tests.test_batches import FakeDataset
+from tests.datasets.test_batches import FakeDataset
 
 
 def model():

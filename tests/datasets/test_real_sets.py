@@ -9,8 +9,8 @@ from dvae_lib.experiments import experiments, find
 from dvae_lib.experiments.run import Run, load_or_train
 from dvae_lib.files import UserError
 from dvae_lib.hand import ORDERS
-from tests.rhd_tree import write_rhd
-from tests.stb_tree import write_stb
+from tests.helpers.rhd_tree import write_rhd
+from tests.helpers.stb_tree import write_stb
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from dvae_lib.datasets.stb import STBSource, expected
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand.canonical import canonicalise
 from dvae_lib.synthetic import scenes
-from tests.stb_tree import BASELINE, CAMERAS, STEREO, WALL, labels_of, scene_of, write_stb
+from tests.helpers.stb_tree import BASELINE, CAMERAS, STEREO, WALL, labels_of, scene_of, write_stb
 
 SEQUENCES = ["B1Counting", "B2Random"]
 TAKEN = [0, 750]  # of the 1500 frames

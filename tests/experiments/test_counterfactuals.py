@@ -47,7 +47,7 @@ def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, mon
     dataset, _ = run.parts("test")[0]
     scenes, original = [], counterfactuals.render
     monkeypatch.setattr(
-        transfer, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
+        counterfactuals, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
     )
     counterfactuals.draw_pairs(run, poses=6)
     source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])

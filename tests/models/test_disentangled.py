@@ -16,8 +16,8 @@ from dvae_lib.models.modalities import Modality, modality
 from dvae_lib.models.objectives import at_size, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
 from dvae_lib.training import algorithm_1, algorithm_2, both_at_once, train
 from dvae_lib.training.checkpoints import METRICS, read_metrics
-from tests.test_batches import FakeDataset
-from tests.test_training import killed_at
+from tests.datasets.test_batches import FakeDataset
+from tests.training.test_loop import killed_at
 
 SIZE = 32
 

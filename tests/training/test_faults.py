@@ -28,8 +28,8 @@ from dvae_lib.models.modalities import modality
 from dvae_lib.training import algorithm_2, train
 from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, read_metrics, save_weights
 from dvae_lib.training.interruption import Interruption
-from tests.test_batches import SIZE, FakeDataset
-from tests.test_training import fit
+from tests.datasets.test_batches import SIZE, FakeDataset
+from tests.training.test_loop import fit
 
 
 def train_hands(folder: Path) -> None:
@@ -47,7 +47,7 @@ def train_hands(folder: Path) -> None:
 
 def _start(folder: Path) -> subprocess.Popen:
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in background jobs
-    program = f"{heed}; from tests.test_faults import train_hands, Path; train_hands(Path({str(folder)!r}))"
+    program = f"{heed}; from tests.training.test_faults import train_hands, Path; train_hands(Path({str(folder)!r}))"
     return subprocess.Popen([sys.executable, "-c", program], cwd=settings.ROOT, stderr=subprocess.DEVNULL)
 
 
@@ -249,7 +249,7 @@ def test_what_is_heard_while_processes_agree_is_not_forgotten():
 def test_a_notebook_s_stop_button_loses_nothing(tmp_path):
     folder = str(tmp_path)
     manager, client = start_new_kernel(cwd=str(settings.ROOT))
-    code = f"from tests.test_faults import train_hands, Path; train_hands(Path({folder!r}))"
+    code = f"from tests.training.test_faults import train_hands, Path; train_hands(Path({folder!r}))"
     try:
         client.execute(code)
         while _steps(tmp_path) < 3:

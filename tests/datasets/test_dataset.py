@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dvae_lib.datasets import dataset
+from dvae_lib.datasets import dataset as module
 from dvae_lib.files import UserError
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells a process's memory on Linux only")
@@ -41,7 +41,7 @@ class Numbered:
     def read(self, indices, size):
         if self.die_at in indices:
             # A process that dies has written no more than this.
-            self.left = [path.read_text() for path in self.log.parent.glob(f"cache/*/{dataset.PROGRESS}")]
+            self.left = [path.read_text() for path in self.log.parent.glob(f"cache/*/{module.PROGRESS}")]
             raise KeyboardInterrupt
         with open(self.log, "a") as log:
             log.write(f"{indices[0]}\n")
@@ -54,11 +54,11 @@ class Numbered:
 
 @pytest.fixture
 def blocks_of_4(monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK", 4)
+    monkeypatch.setattr(module, "BLOCK", 4)
 
 
 def prepare(tmp_path, **options):
-    return dataset.prepare(Numbered(tmp_path / "reads", **options), 8, tmp_path / "cache", progress=False)
+    return module.prepare(Numbered(tmp_path / "reads", **options), 8, tmp_path / "cache", progress=False)
 
 
 def reads(tmp_path):
@@ -102,7 +102,7 @@ def test_killed_preparation_goes_on_at_the_last_finished_block(tmp_path, blocks_
         with pytest.raises(KeyboardInterrupt):
             prepare(tmp_path, die_at=die_at)
         (partial,) = (tmp_path / "cache").glob("*.partial")
-        with open(partial / dataset.PROGRESS, "a") as log:
+        with open(partial / module.PROGRESS, "a") as log:
             log.write("1")  # a line that the kill cut short
     assert_whole(prepare(tmp_path))
     assert reads(tmp_path) == [0, 4, 8]
@@ -113,7 +113,7 @@ def test_a_second_kill_loses_nothing_of_what_the_first_left(tmp_path, blocks_of_
     for die_at in (9, 8):
         source = Numbered(tmp_path / "reads", die_at=die_at)
         with pytest.raises(KeyboardInterrupt):
-            dataset.prepare(source, 8, tmp_path / "cache", progress=False)
+            module.prepare(source, 8, tmp_path / "cache", progress=False)
     assert source.left == ["8\n"]
 
 
@@ -122,7 +122,7 @@ def test_folder_without_manifest_is_not_taken_for_whole(tmp_path):
     (folder / "manifest.json").unlink()
     np.save(folder / "image.npy", np.zeros(3))
     with pytest.raises(UserError, match="manifest.json does not exist"):
-        dataset.Dataset(folder)
+        module.Dataset(folder)
     assert_whole(prepare(tmp_path))
 
 
@@ -133,7 +133,7 @@ def test_damaged_array_is_named(tmp_path, damage):
     folder = prepare(tmp_path).folder
     damage(folder / "image.npy")
     with pytest.raises(UserError, match=r"image\.npy is damaged or missing.* Delete the folder"):
-        dataset.Dataset(folder)
+        module.Dataset(folder)
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path):
@@ -144,7 +144,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path):
             return block
 
     with pytest.raises(UserError, match="numbered, sample 7: “pose” holds a value that is not a number"):
-        dataset.prepare(Broken(tmp_path / "reads"), 8, tmp_path / "cache", progress=False)
+        module.prepare(Broken(tmp_path / "reads"), 8, tmp_path / "cache", progress=False)
     assert not list((tmp_path / "cache").glob("*/manifest.json"))
 
 
@@ -167,7 +167,7 @@ def test_full_disk_is_explained_and_what_is_finished_is_kept(tmp_path, blocks_of
 
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 4000))
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 4000))
     with pytest.raises(UserError, match="Only 0.00 GB are free, but numbered at 8 pixels"):
         prepare(tmp_path)
     assert not (tmp_path / "reads").exists()
@@ -175,7 +175,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatc
 
 def _prepare_at_once(folder, gate):
     gate.wait()
-    dataset.prepare(Numbered(folder / "reads", count=5000), 8, folder / "cache", progress=False)
+    module.prepare(Numbered(folder / "reads", count=5000), 8, folder / "cache", progress=False)
 
 
 def test_two_processes_prepare_once(tmp_path):
@@ -187,7 +187,7 @@ def test_two_processes_prepare_once(tmp_path):
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert reads(tmp_path) == list(range(0, 5000, dataset.BLOCK))
+    assert reads(tmp_path) == list(range(0, 5000, module.BLOCK))
 
 
 @pytest.mark.parametrize("field", ["image", "pose", "right"])
@@ -218,7 +218,7 @@ def _resident_file_pages() -> int:
 
 @linux_only
 def test_gathering_everything_leaves_the_files_out_of_memory(tmp_path):
-    dataset = dataset.prepare(Numbered(tmp_path / "reads", count=500), 128, tmp_path / "cache", progress=False)
+    dataset = module.prepare(Numbered(tmp_path / "reads", count=500), 128, tmp_path / "cache", progress=False)
     total, before = dataset["image"].nbytes, _resident_file_pages()
     for start in range(0, 500, 50):
         dataset.gather("image", np.arange(start, start + 50))

@@ -69,7 +69,7 @@ def _killed_once(flag, run, device):
 def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
     with monkeypatch.context() as patch, pytest.raises(UserError, match="A training was killed.*--jobs 1"):
-        patch.setattr(parallel, "_train", functools.partial(_killed_once, tmp_path / "killed"))
+        patch.setattr(launch, "_train", functools.partial(_killed_once, tmp_path / "killed"))
         list(train_all(_runs(), "cpu", 2))
     assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)
 
@@ -87,7 +87,7 @@ def test_workers_stop_with_the_process_that_started_them(tmp_path, monkeypatch, 
     runs, waiting = _long_runs()[:2], _long_runs()[2:]
     program = (
         "import signal\n"
-        "from tests.test_parallel import _long_runs, train_all\n"
+        "from tests.experiments.test_launch import _long_runs, train_all\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in background jobs
         "if __name__ == '__main__': list(train_all(_long_runs(), 'cpu', 2))"
     )
@@ -113,7 +113,7 @@ def test_over_a_cluster_a_killed_worker_s_run_is_taken_up_again(tmp_path, monkey
     for launcher in ("local", "ray"):
         monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / launcher))
         if launcher == "ray":
-            monkeypatch.setattr(parallel, "_train", lambda run, device: _killed_once(tmp_path / "killed", run, device))
+            monkeypatch.setattr(launch, "_train", lambda run, device: _killed_once(tmp_path / "killed", run, device))
             monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
             variables = {name: value for name, value in os.environ.items() if name.startswith("DVAE_")}
             here = {"env_vars": variables | {"PYTHONPATH": str(settings.ROOT)}}

@@ -14,7 +14,7 @@ from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor, rotation_from_axis_angle
-from tests.test_batches import FakeDataset
+from tests.datasets.test_batches import FakeDataset
 
 SIZE = 32
 

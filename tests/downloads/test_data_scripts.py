@@ -25,7 +25,7 @@ from dvae_lib.datasets import open_source, rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads import fetch
 from dvae_lib.files import UserError
-from tests import rhd_tree
+from tests.helpers import rhd_tree
 
 FILES = {"LICENSE": b"terms", "images/00000.jpg": bytes(range(256)) * 400, "pose_gt.mat": b"poses"}
 HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}

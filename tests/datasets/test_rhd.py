@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dvae_lib import hand, settings
-from dvae_lib.datasets import dataset, rhd
+from dvae_lib.datasets import rhd
+from dvae_lib.datasets.dataset import prepare
 from dvae_lib.datasets.rhd import RHDSource, decode_depth, expected, is_right, window
 from dvae_lib.datasets.rhd_labels import read_labels
 from dvae_lib.files import UserError
 from dvae_lib.hand.canonical import canonicalise
-from tests import rhd_tree
+from tests.helpers import rhd_tree
 
 TRAINING, EVALUATION = 4, 2
 N = TRAINING + EVALUATION
@@ -253,7 +254,7 @@ def test_labels_and_sizes_of_images_decide_where_it_is_cached(copy):
 
 
 def test_it_can_be_prepared(source, samples, tmp_path):
-    dataset = dataset.prepare(source, 96, tmp_path, progress=False)
+    dataset = prepare(source, 96, tmp_path, progress=False)
     for name, found in samples.items():
         np.testing.assert_array_equal(dataset[name], found)
 
