@@ -1,5 +1,8 @@
 """The paper: objectives, networks, and the models made of them."""
 
-from dvae_lib.models.disentangled import DVAE, CrossModalVAE
+from dvae_lib.models.cross_modal import CrossModalVAE
+from dvae_lib.models.disentangled import DVAE
+from dvae_lib.models.modalities import Modality, modality
+from dvae_lib.models.regressors import Regressor
 
-__all__ = ["DVAE", "CrossModalVAE"]
+__all__ = ["DVAE", "CrossModalVAE", "Modality", "Regressor", "modality"]

@@ -12,6 +12,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
+# Of each source, or step: the bound (B,) and its terms (B,) by name.
+Bounds = dict[str, tuple[Tensor, dict[str, Tensor]]]
+
 
 def at_least_float32(x: Tensor) -> Tensor:
     """In single precision where it was in half: that would lose the sum over a whole image, or a small variance."""
