@@ -19,7 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import experiment, run_of
 from benchmarks.subjects import measure, ratio
 from dvae_lib.experiments import Experiment
-from dvae_lib.training import Adam, Stage, Supply, train, update
+from dvae_lib.models.fast import Adam
+from dvae_lib.training import Stage, Supply, train, update
 from dvae_lib.training.checkpoints import save_checkpoint
 from dvae_lib.training.distributed import make_fabric
 

@@ -16,7 +16,8 @@ import torch
 from dvae_lib.experiments import Experiment, find
 from dvae_lib.experiments.evaluation import errors
 from dvae_lib.experiments.run import Run
-from dvae_lib.training import Adam, learning_rate, update
+from dvae_lib.models.fast import Adam
+from dvae_lib.training import learning_rate, update
 from dvae_lib.training.distributed import make_fabric
 
 SOURCE = {"disentangling": "factors", "embedding": "image"}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchvision.models import ResNet18_Weights, resnet18
 
+from dvae_lib.models.fast import SmallMapConv2d
 from dvae_lib.models.objectives import at_least_float32
 
 Weights = Literal["random", "imagenet"]
@@ -31,26 +32,6 @@ class GaussianHead(nn.Module):
     def forward(self, features: Tensor) -> Normal:
         mean, raw = at_least_float32(self.linear(features)).chunk(2, dim=-1)
         return Normal(mean, nn.functional.softplus(raw) + 1e-4, validate_args=False)
-
-
-class SmallMapConv2d(nn.Conv2d):
-    """A 3×3 convolution; where what it returns has at most 2×2 pixels a product of matrices, on a CPU twice as fast."""
-
-    @classmethod
-    def of(cls, convolution: nn.Conv2d) -> "SmallMapConv2d":
-        """The same with the same weights."""
-        c = convolution
-        own = cls(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.padding, bias=False, device="meta")
-        own.weight = c.weight
-        return own
-
-    def forward(self, x: Tensor) -> Tensor:
-        step = self.stride[0]
-        if x.device.type != "cpu" or x.shape[-1] > 2 * step:
-            return super().forward(x)
-        x = nn.functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))  # as it lies in memory, channels last
-        windows = x.unfold(1, 3, step).unfold(2, 3, step).permute(0, 1, 2, 4, 5, 3).flatten(3)
-        return nn.functional.linear(windows, self.weight.permute(0, 2, 3, 1).flatten(1)).permute(0, 3, 1, 2)
 
 
 class ImageEncoder(nn.Module):

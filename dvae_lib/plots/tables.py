@@ -51,7 +51,7 @@ _SCORES = {
 def scores(
     name: str, caption: str, of: Mapping[str, Mapping[str, Tensor]], each: int, signed: bool = False
 ) -> Markdown:
-    """A row for each method of what `counterfactuals.score` gave for it, with intervals; empty where it lacks a score."""
+    """A row for each method of what `counterfactuals.score` gave for it, with intervals; empty where it has none."""
     rows = [
         [
             method,

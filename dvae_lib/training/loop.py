@@ -4,14 +4,12 @@ A run that is killed continues from its checkpoint and ends with the same weight
 are functions of the seed and the step alone.
 """
 
-import dataclasses
 import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +19,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dvae_lib.files import UserError
+from dvae_lib.models.fast import Adam
+from dvae_lib.training.algorithms import Stage
 from dvae_lib.training.checkpoints import (
     CHECKPOINT,
     WEIGHTS,
@@ -40,75 +40,6 @@ class Supply(Protocol):
 
     def at(self, step: int) -> dict[str, torch.Tensor]:
         """The batch of this step, a function of the seed and the step alone, on the device that trains."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One loop of a training algorithm: what the model is asked for at a step, and which of its modules learn from it.
-
-    ask: from the step, what the model's forward is given beside the batch.
-    learns: the modules that move, given the model; all others are frozen, their running statistics too.
-    inner: a loop inside every step, on the same batch (Algorithm 2, lines 7 to 11).
-    """
-
-    name: str
-    steps: int
-    ask: Callable[[int], object]
-    learns: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
-    inner: "Stage | None" = None
-
-
-def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage]:
-    """The cross-modal VAE in one stage: “joint” is the dVAE paper's choice (Sec. 2.1), every modality is encoded at
-    every step; “alternating” is Spurr et al.'s, one input modality contributes to the loss each iteration.
-    """
-    if schedule == "joint":
-        return [Stage("joint", steps, lambda step: sources)]
-    return [Stage("alternating", steps, lambda step: [sources[step % len(sources)]])]
-
-
-def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
-    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone."""
-    return [
-        Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling),
-        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding),
-    ]
-
-
-def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
-    """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
-    first, last = algorithm_1(disentangling, embedding)
-    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_coders)
-    return [dataclasses.replace(first, inner=independence), last]
-
-
-def regression(steps: int) -> list[Stage]:
-    """A regressor's only stage: all that it reads, from every image."""
-    return [Stage("regression", steps, lambda step: None)]
-
-
-def both_at_once(steps: int) -> list[Stage]:
-    """Eq. 5: both steps of Algorithm 1 at once."""
-    return [Stage("joint", steps, lambda step: "joint")]
-
-
-class Adam(torch.optim.Adam):
-    """Fused Adam that sees convolutions' weights as they lie in memory, channels last.
-
-    PyTorch's copies what is not contiguous to another layout and back, four tensors a weight, which takes a CPU longer
-    than Adam itself.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float):
-        super().__init__(parameters, lr=lr, fused=True)
-
-    def _init_group(self, group, *lists):
-        complex_ones = super()._init_group(group, *lists)
-        parameters, *_ = lists
-        last = [p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) for p in parameters]
-        for tensors in lists[:4]:  # the parameters, their gradients and both means
-            tensors[:] = [t.permute(0, 2, 3, 1) if of else t for t, of in zip(tensors, last, strict=True)]
-        return complex_ones
 
 
 def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:

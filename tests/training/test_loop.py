@@ -12,8 +12,9 @@ from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError
 from dvae_lib.models import CrossModalVAE
+from dvae_lib.models.fast import Adam
 from dvae_lib.models.modalities import modality
-from dvae_lib.training import Adam, cross_modal, learning_rate, train
+from dvae_lib.training import cross_modal, learning_rate, train
 from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, load_weights, read_metrics
 from tests.datasets.test_batches import FakeDataset
 

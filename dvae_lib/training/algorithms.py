@@ -1,0 +1,60 @@
+"""The training algorithms as data, stages that follow one another: the cross-modal VAE's one stage, Algorithms 1 and 2.
+
+Chapters 03 to 05 derive them; `training.loop` runs them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One loop of a training algorithm: what the model is asked for at a step, and which of its modules learn from it.
+
+    ask: from the step, what the model's forward is given beside the batch.
+    learns: the modules that move, given the model; all others are frozen, their running statistics too.
+    inner: a loop inside every step, on the same batch (Algorithm 2, lines 7 to 11).
+    """
+
+    name: str
+    steps: int
+    ask: Callable[[int], object]
+    learns: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
+    inner: "Stage | None" = None
+
+
+def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage]:
+    """The cross-modal VAE in one stage: “joint” is the dVAE paper's choice (Sec. 2.1), every modality is encoded at
+    every step; “alternating” is Spurr et al.'s, one input modality contributes to the loss each iteration.
+    """
+    if schedule == "joint":
+        return [Stage("joint", steps, lambda step: sources)]
+    return [Stage("alternating", steps, lambda step: [sources[step % len(sources)]])]
+
+
+def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
+    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone."""
+    return [
+        Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling),
+        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding),
+    ]
+
+
+def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
+    """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
+    first, last = algorithm_1(disentangling, embedding)
+    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_coders)
+    return [dataclasses.replace(first, inner=independence), last]
+
+
+def regression(steps: int) -> list[Stage]:
+    """A regressor's only stage: all that it reads, from every image."""
+    return [Stage("regression", steps, lambda step: None)]
+
+
+def both_at_once(steps: int) -> list[Stage]:
+    """Eq. 5: both steps of Algorithm 1 at once."""
+    return [Stage("joint", steps, lambda step: "joint")]
