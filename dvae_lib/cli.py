@@ -142,7 +142,8 @@ def predict(
     import matplotlib.pyplot as plt
 
     from dvae_lib import predict as photographs
-    from dvae_lib.models.regressors import Regressor
+    from dvae_lib.models import Regressor
+    from dvae_lib.plots.photographs import draw_prediction
 
     model, errors = chosen.load(), chosen.errors
     if isinstance(model, Regressor) or "image" not in errors:
@@ -154,7 +155,7 @@ def predict(
     for prediction in read:
         if prediction.warning:
             typer.secho(prediction.warning, err=True, fg="yellow")
-        figure, drawing = photographs.draw(prediction), out / f"{prediction.path.stem}-pose.png"
+        figure, drawing = draw_prediction(prediction), out / f"{prediction.path.stem}-pose.png"
         with atomic_write(drawing) as temporary:
             figure.savefig(temporary)
         plt.close(figure)

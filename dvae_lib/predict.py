@@ -1,13 +1,11 @@
-"""The pose of the hand in one's own photographs: crop, encode, decode, draw (chapters 06, 12)."""
+"""The pose of the hand in one's own photographs: crop, encode, decode (chapters 06, 12)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from dvae_lib.datasets.crop import crop
@@ -16,7 +14,6 @@ from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, mirror
 from dvae_lib.hand.canonical import project_to_rotation
 from dvae_lib.models import DVAE, CrossModalVAE
-from dvae_lib.plots.hands import draw_skeleton
 
 # A photograph this far from square was hardly framed around a hand.
 _MOST_OBLONG = 1.15
@@ -169,24 +166,3 @@ def _crop(photograph: np.ndarray, box: Box, size: int) -> Tensor:
     pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
     centre = torch.tensor([[box.left + box.side / 2, box.top + box.side / 2]])
     return crop(pixels, centre, torch.tensor([box.side]), size).float() / 127.5 - 1
-
-
-def draw(prediction: Prediction) -> Figure:
-    """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
-    figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
-    photo.imshow(prediction.photograph)
-    draw_skeleton(photo, prediction.keypoints, width=2.5)
-    box = prediction.box
-    photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
-    height, width = prediction.photograph.shape[:2]
-    spread = prediction.spread.square().mean().sqrt()
-    photo.set(title=f"± {spread:.1f} mm by q(z | x)", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
-    photo.spines[:].set_visible(False)
-    pose = prediction.pose
-    draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
-    draw_skeleton(side, pose[:, [2, 1]], depth=pose[:, 0], width=3)
-    for ax, name in ((front, "x"), (side, "z (away)")):
-        ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm")
-    front.set(title="3D pose, front", ylabel="y, mm")
-    side.set(title="3D pose, side", yticklabels=[])
-    return figure

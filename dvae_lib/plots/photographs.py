@@ -125,9 +125,30 @@ def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction])
     return figure
 
 
+def draw_prediction(prediction: predict.Prediction) -> Figure:
+    """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
+    figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
+    photo.imshow(prediction.photograph)
+    draw_skeleton(photo, prediction.keypoints, width=2.5)
+    box = prediction.box
+    photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
+    height, width = prediction.photograph.shape[:2]
+    spread = prediction.spread.square().mean().sqrt()
+    photo.set(title=f"± {spread:.1f} mm by q(z | x)", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    photo.spines[:].set_visible(False)
+    pose = prediction.pose
+    draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
+    draw_skeleton(side, pose[:, [2, 1]], depth=pose[:, 0], width=3)
+    for ax, name in ((front, "x"), (side, "z (away)")):
+        ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm")
+    front.set(title="3D pose, front", ylabel="y, mm")
+    side.set(title="3D pose, side", yticklabels=[])
+    return figure
+
+
 @of_photographs
 def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
     """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)[1][sample]))
-    return predict.draw(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])
+    return draw_prediction(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])
