@@ -103,15 +103,23 @@ def test_citation_names_both_papers():
 def test_table_of_contents_names_files_that_exist():
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
     chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    assert {path.stem for path in (ROOT / "book" / "api").glob("*.md")} == {
-        module.name for module in pkgutil.iter_modules(dvae_lib.__path__) if module.name != "__main__"
-    }
     for name in [toc["root"], *chapters]:
         # A chapter's text lies beside its notebook, so the notebook is named with its suffix.
         path = ROOT / "book" / name
         assert (path if path.suffix else path.with_suffix(".md")).exists(), name
     notebooks = {path.name for path in (ROOT / "book").glob("*.ipynb")}
     assert notebooks == {name for name in chapters if name.endswith(".ipynb")}
+
+
+def test_every_module_is_printed_in_its_packages_page():
+    modules = {m.name for m in pkgutil.walk_packages(dvae_lib.__path__, "dvae_lib.")} - {"dvae_lib.__main__"}
+    printed = [
+        (path.stem, name)
+        for path in (ROOT / "book" / "api").glob("*.md")
+        for name in re.findall(r"automodule:: (\S+)", path.read_text(encoding="utf-8"))
+    ]
+    assert {name for _, name in printed} == modules - {"dvae_lib.datasets.formats"} and len(printed) == len(modules) - 1
+    assert all(name.split(".")[1] == page for page, name in printed)
 
 
 def test_chapters_are_in_step_with_their_texts_and_hold_no_outputs():
