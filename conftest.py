@@ -19,7 +19,9 @@ _PACKAGE = Path(__file__).parent / "dvae_lib"
 _CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([str(_PACKAGE)]) if m.name != "synthetic"]
 install_import_hook(_CHECKED, f"{typecheck.__name__}.check")
 
-_SCRATCH = Path(tempfile.mkdtemp(prefix="dvae-tests-"))
+# One folder for all workers of a parallel run, so that what one has drawn or trained the others load.
+_MINE = "DVAE_TESTS_SCRATCH" not in os.environ
+_SCRATCH = Path(os.environ.setdefault("DVAE_TESTS_SCRATCH", tempfile.mkdtemp(prefix="dvae-tests-") if _MINE else ""))
 hypothesis_configuration.set_hypothesis_home_dir(_SCRATCH / "hypothesis")
 # The same examples every time: a test that fails now and then says nothing.
 hypothesis_settings.register_profile("book", derandomize=True, database=None, deadline=None)
@@ -27,8 +29,21 @@ hypothesis_settings.load_profile("book")
 os.environ["DVAE_CACHE_ROOT"] = str(_SCRATCH / "cache")
 os.environ["DVAE_RUNS_ROOT"] = str(_SCRATCH / "runs")
 os.environ.setdefault("DVAE_PROFILE", "smoke")
+# What is tested is small: threads would spend their time waiting for one another, fourfold in all.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 _left_out: dict[Path, int] = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """`pytest -n 2` gives each worker whole files: a chapter's cells need those before them."""
+    if config.getvalue("dist") == "load":
+        from xdist.scheduler import LoadFileScheduling
+
+        return LoadFileScheduling(config, log)
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -58,4 +73,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(_SCRATCH, ignore_errors=True)
+    if _MINE:
+        shutil.rmtree(_SCRATCH, ignore_errors=True)

@@ -5,8 +5,11 @@ frames, in front of each background one that counts and one that moves at random
 Brox, ICCV 2017): twenty people, 39 actions, both hands, any viewpoint, light and background; 16 people in 31 actions
 are for training, the other four people in the other eight actions for evaluation.
 
-A preset is the whole table of factors for a seed; a sample is a row of it, whatever is drawn before it or with it.
+A preset is the whole table of factors for a seed; a sample is a row of it, whatever is drawn before it or with it. The
+tables are kept, since every run opens its data several times.
 """
+
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -23,6 +26,7 @@ _RHD_VIEWS = 320  # backgrounds of either part
 _PALM_TO_CAMERA = np.diag([-1.0, -1.0, 1.0])  # fingers up, palm to the camera
 
 
+@lru_cache(maxsize=2)
 def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
     """Scene of all 18 000 frames, then sequence and frame (18 000,) of each, and the names of the sequences."""
     names = [f"B{b + 1}{kind}" for b in range(STB_BACKGROUNDS) for kind in ("Counting", "Random")]
@@ -58,7 +62,14 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         window=np.tile([0.0, 0.0, 640.0], (total, 1)),
         frame=(640, 480),
     )
-    return scene, sequence, np.tile(np.arange(n), len(names)), names
+    return _read_only(scene), sequence, np.tile(np.arange(n), len(names)), names
+
+
+def _read_only(scene: Scene) -> Scene:
+    for factor in vars(scene).values():
+        if isinstance(factor, np.ndarray):
+            factor.flags.writeable = False
+    return scene
 
 
 def _drift(rng: np.random.Generator, n: int, frames: float, channels: int = 3) -> FloatArray:
@@ -101,6 +112,7 @@ def _clip(angles: FloatArray) -> FloatArray:
     return np.clip(angles, LIMITS[:, 0], LIMITS[:, 1])
 
 
+@lru_cache(maxsize=2)
 def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
     """Scene of all 43 986 samples, then sequence and frame of each, and the names of the sequences.
 
@@ -153,7 +165,7 @@ def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         window=np.tile([0.0, 0.0, 320.0], (n, 1)),
         frame=(320, 320),
     )
-    return scene, sequence, frame, names
+    return _read_only(scene), sequence, frame, names
 
 
 def _any_viewpoint(rng: np.random.Generator, distance: FloatArray) -> FloatArray:
