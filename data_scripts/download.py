@@ -11,10 +11,10 @@ from typing import Annotated
 import filelock
 import typer
 
-from data_scripts import check
 from dvae_lib import settings
 from dvae_lib.datasets import rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
+from dvae_lib.downloads import check
 from dvae_lib.downloads.archive import Place, unpack
 from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
 from dvae_lib.files import UserError
@@ -22,7 +22,7 @@ from dvae_lib.files import UserError
 REPOSITORY = "3d-hand-shape/hand-graph-cnn"
 REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
 FOLDER = "data/real_world_testset"
-HASHES = Path(__file__).with_name("realhand.sha256")
+HASHES = check.HASHES
 RHD_ARCHIVE, RHD_BYTES = "RHD_v1-1.zip", 7_080_690_299  # no hash was published; the archive has one for each file
 SERVERS = {"realhand": "https://raw.githubusercontent.com", "rhd": "https://lmb.informatik.uni-freiburg.de"}
 
