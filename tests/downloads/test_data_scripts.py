@@ -19,11 +19,11 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from data_scripts import download, make_synthetic, prepare
+from data_scripts import make_synthetic, prepare
 from dvae_lib import settings
 from dvae_lib.datasets import open_source, rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
-from dvae_lib.downloads import check, fetch
+from dvae_lib.downloads import check, download, fetch
 from dvae_lib.files import UserError
 from tests.helpers import rhd_tree
 
