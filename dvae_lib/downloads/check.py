@@ -1,16 +1,13 @@
-"""Says whether a data set on disk is complete: python -m data_scripts.check stb"""
+"""Whether a data set on disk is complete, and every file of it can be read: `dvae check stb`."""
 
 import functools
 import os
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from tqdm import tqdm
 
 from dvae_lib import settings
@@ -168,39 +165,36 @@ def _error(path: Path) -> str | None:
     return None
 
 
-def main(
-    name: Annotated[str, typer.Argument(help="The data set: realhand, rhd or stb.")],
-    root: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Open every image, not a sample.")] = False,
-    view: Annotated[list[str] | None, typer.Option(help=f"Of stb only these: {', '.join(stb.VIEWS)}.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw crops with their joints into this PNG.")] = None,
-    size: Annotated[int, typer.Option(help="Side of these crops in pixels.", min=16)] = 128,
-):
-    """Checks that every file of a data set is there and can be read; exits with 1 if not."""
+def check(
+    name: str,
+    root: Path | None = None,
+    thorough: bool = False,
+    views: Sequence[str] | None = None,
+    sheet: Path | None = None,
+    size: int = 128,
+) -> None:
+    """Prints that a data set is complete, or raises UserError with all that is wrong (`dvae check`).
+
+    root: its folder; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
+    sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
+    """
     folder = root or settings.data_root() / name
     if name not in ADVICE:
         raise UserError(
             f"“{name}” has no files to check: rendered hands are made, not fetched. Try {', '.join(ADVICE)}."
         )
-    if view and (name != "stb" or not set(view) <= set(stb.VIEWS)):
+    if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
     if name == "realhand":
         print(inspect_realhand(folder))
     else:
-        files = stb.expected(folder, view) if view else EXPECTED[name](folder)
+        files = stb.expected(folder, views) if views else EXPECTED[name](folder)
         print(inspect(name, folder, files, thorough))
-    if sheet and view == ["SK_depth"]:
+    if sheet and views == ["SK_depth"]:
         raise UserError("--sheet draws joints on colours, which SK_depth has not: choose another view.")
     if sheet:
-        source = open_source(name, root=folder, **({"views": view} if view else {}))
+        source = open_source(name, root=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)
         with atomic_write(sheet) as file:
             contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
         print(f"Crops of {len(samples['pose'])} of them, with their joints, are drawn in {sheet}.")
-
-
-if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""Fetches a data set, or unpacks what was fetched: python -m data_scripts.download rhd --accept-licence"""
+"""Fetches a data set, or unpacks what was fetched: `dvae download rhd --accept-licence`."""
 
 import contextlib
 import re
@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import filelock
 import typer
@@ -22,7 +21,6 @@ from dvae_lib.files import UserError
 REPOSITORY = "3d-hand-shape/hand-graph-cnn"
 REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
 FOLDER = "data/real_world_testset"
-HASHES = check.HASHES
 RHD_ARCHIVE, RHD_BYTES = "RHD_v1-1.zip", 7_080_690_299  # no hash was published; the archive has one for each file
 SERVERS = {"realhand": "https://raw.githubusercontent.com", "rhd": "https://lmb.informatik.uni-freiburg.de"}
 
@@ -50,7 +48,7 @@ https://github.com/zhjwustc/icip17_stereo_hand_pose_dataset
 
 Fetch the archives of the twelve sequences, B1Counting, B1Random … B6Counting, B6Random, and the one of the labels,
 tens of gigabytes, and leave their names as they are. Then
-    python -m data_scripts.download stb --archive FOLDER
+    dvae download stb --archive FOLDER
 unpacks all zip files of that folder (or name one file after each --archive) to where they belong:
     {folder}/images/B1Counting/BB_left_0.png … BB_left_1499.png, and BB_right_, SK_color_, SK_depth_ likewise
     {folder}/labels/B1Counting_BB.mat, B1Counting_SK.mat, …
@@ -122,7 +120,7 @@ def _sequences(parts: Sequence[str]) -> list[str]:
     return [part for part in parts if part in SEQUENCES]
 
 
-def archives_in(places: list[Path]) -> list[Path]:
+def archives_in(places: Sequence[Path]) -> list[Path]:
     """The archives named, and of a folder those in it."""
     found = []
     for path in places:
@@ -134,13 +132,13 @@ def archives_in(places: list[Path]) -> list[Path]:
 
 
 def get_realhand(folder: Path, base: str, revision: str) -> str:
-    fetched = fetch_all(folder, read_hashes(HASHES), lambda file: address(file, base, revision))
+    fetched = fetch_all(folder, read_hashes(check.HASHES), lambda file: address(file, base, revision))
     return f"realhand is complete in {folder}: {fetched} files were fetched, and every hash is right."
 
 
 def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
     if not check.absent(rhd.expected(folder)):
-        return f"rhd is complete in {folder} already; `python -m data_scripts.check rhd` looks closer."
+        return f"rhd is complete in {folder} already; `dvae check rhd` looks closer."
     spare = ""
     if not archives:
         archives = [folder / RHD_ARCHIVE]
@@ -198,28 +196,33 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def main(
-    name: Annotated[str, typer.Argument(help="The data set: realhand, rhd or stb.")],
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You agree to its licence.")] = False,
-    archive: Annotated[
-        list[Path] | None,
-        typer.Option("--archive", "--from", help="A zip file of rhd or stb that you have, or a folder of them."),
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
-    base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
-    revision: Annotated[str, typer.Option(help="Commit or branch of realhand's repository.")] = REVISION,
-):
-    """Downloads a data set, going on where an earlier download stopped, or unpacks archives; checks every file."""
+def download(
+    name: str,
+    root: Path | None = None,
+    accept_licence: bool = False,
+    archives: Sequence[Path] = (),
+    base: str | None = None,
+    revision: str | None = None,
+) -> None:
+    """Brings a data set to disk and prints what is there then (`dvae download`).
+
+    root: its folder; DVAE_DATA_ROOT/<name> by default.
+    archives: zip files of rhd or stb that are here already, or folders of them.
+    base: a server in place of the authors'; revision: a commit or branch of realhand's repository.
+
+    Raises UserError if a file cannot be fetched, unpacked or written; exits with 2, having said why, if the licence
+    is not accepted or the archives of stb are missing.
+    """
     if name not in check.ADVICE:
         raise UserError(f"“{name}” cannot be downloaded: the data sets that can are {', '.join(check.ADVICE)}.")
-    if name == "realhand" and archive:
+    if name == "realhand" and archives:
         raise UserError("realhand comes file by file and has no archive: leave --archive out.")
     if name in LICENCES:
         print(LICENCES[name])
         if not accept_licence:
             print("Nothing was downloaded: add --accept-licence if you agree to these terms.", file=sys.stderr)
             raise typer.Exit(2)
-    folder, archives = root or settings.data_root() / name, archives_in(archive or [])
+    folder, archives = root or settings.data_root() / name, archives_in(archives)
     base = base or SERVERS.get(name, "")
     if name == "stb" and not archives:
         print(_state(name, folder))
@@ -230,15 +233,8 @@ def main(
         return
     with _alone(folder):
         if name == "realhand":
-            print(get_realhand(folder, base, revision))
+            print(get_realhand(folder, base, revision or REVISION))
         elif name == "rhd":
             print(get_rhd(folder, archives, base))
         else:
             print(get_stb(folder, archives))
-
-
-if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        sys.exit(str(error))
