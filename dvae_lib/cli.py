@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dvae_lib import settings
-from dvae_lib.files import UserError, atomic_write, write_json
+from dvae_lib.files import UserError, atomic_write, printable, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -30,7 +30,8 @@ def _spoken(command):
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            typer.secho(str(error), fg="red", err=True)
+            # Whatever names of files and other people's words it holds, it does nothing to the terminal.
+            typer.secho("\n".join(printable(line, 4096) for line in str(error).splitlines()), fg="red", err=True)
             raise typer.Exit(1) from None
 
     return wrapper

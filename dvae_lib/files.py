@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,27 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def printable(name: str, limit: int = 80) -> str:
+    """A name from an archive, a server or a listing as a message can show it, at most `limit` characters long.
+
+    Characters that a terminal acts on are escaped as Python writes them; of a longer name the middle is left out.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    end = limit // 3
+    return shown if len(shown) <= limit else f"{shown[: limit - end - 1]}…{shown[-end:]}"
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Raises UserError if the disk where `path` lies, or would lie, has less than `needed` bytes free."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"{path} needs another {needed / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Free some space, or "
+            "choose a folder on a larger disk with DVAE_DATA_ROOT."
+        )
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -13,12 +13,15 @@ from tests.helpers.miniatures import ARCHIVE, COUNTS, FILES, FRAMES, HASHES, rhd
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves the server's `files`, ranges too; closes the line after `cut` bytes, if set; notes what was asked."""
+    """Serves the server's `files`, ranges too, and notes what was asked.
+
+    Closes the line after `cut` bytes, announces `length` and gives `reason` for what it lacks, if these are set.
+    """
 
     def do_GET(self):
         content = self.server.files.get(self.path)
         if content is None:
-            return self.send_error(404)
+            return self.send_error(404, self.server.reason)
         start = 0
         if (asked := self.headers["Range"]) and self.server.ranges:
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
@@ -26,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.send_error(416)
         self.server.asked.append((self.path, start))
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("Content-Length", self.server.length or str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start:][: self.server.cut])
 
@@ -39,7 +42,7 @@ def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.base = f"http://127.0.0.1:{server.server_port}"
     server.files = {download.address(name, "", download.REVISION): content for name, content in FILES.items()}
-    server.asked, server.cut, server.ranges = [], None, True
+    server.asked, server.cut, server.ranges, server.length, server.reason = [], None, True, None, None
     thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
     thread.start()
     yield server
