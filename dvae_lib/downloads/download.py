@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads import check
 from dvae_lib.downloads.archive import Place, unpack
 from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, check_room, printable
 
 REPOSITORY = "3d-hand-shape/hand-graph-cnn"
 REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
@@ -55,7 +54,7 @@ unpacks all zip files of that folder (or name one file after each --archive) to 
 The experiments take the images of the stereo camera, BB; those of the depth camera, SK, may be left out."""
 
 _RHD_FILE = re.compile(r"(?:.*/)?((?:training|evaluation)/(?:(?:color|mask|depth)/[0-9]{5}\.png|anno_[a-z]+\.pickle))")
-_README = re.compile(r"(?:[^/]+/)?README[^/]*")  # the terms
+_README = re.compile(r"(?:RHD_published_v2/)?README(?:\.[a-z]+)?")  # the terms
 
 
 def address(name: str, base: str, revision: str) -> str:
@@ -102,14 +101,14 @@ def place_stb(folder: Path) -> Place:
             named = _sequences(above)[-1:] or [s for s in SEQUENCES if s.lower() in archive.stem.lower()]
             if len(named) != 1:
                 raise UserError(
-                    f"{archive} does not tell which sequence its “{name}” is of: give it the sequence's name again, as "
-                    "in B1Counting.zip. Nothing was unpacked."
+                    f"{archive} does not tell which sequence its “{printable(name)}” is of: give it the sequence's "
+                    "name again, as in B1Counting.zip. Nothing was unpacked."
                 )
             return images[named[0], file]
         if file.lower().endswith((".zip", ".rar", ".7z")):
             raise UserError(
-                f"{archive} holds other archives, such as “{name}”: unpack it, and give --archive the folder in "
-                "which these then lie. Nothing was unpacked."
+                f"{archive} holds other archives, such as “{printable(name)}”: unpack it, and give --archive the "
+                "folder in which these then lie. Nothing was unpacked."
             )
         return None
 
@@ -124,7 +123,7 @@ def archives_in(places: Sequence[Path]) -> list[Path]:
     """The archives named, and of a folder those in it."""
     found = []
     for path in places:
-        inside = sorted(path.glob("*.zip")) if path.is_dir() else [path]
+        inside = sorted(path.glob("[!.]*.zip")) if path.is_dir() else [path]
         if not inside:
             raise UserError(f"{path} holds no zip file. Name the folder that the archives were downloaded to.")
         found += inside
@@ -143,32 +142,17 @@ def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
     if not archives:
         archives = [folder / RHD_ARCHIVE]
         if not archives[0].exists():
-            _check_room(folder)
+            begun = sum(path.stat().st_size for path in folder.glob(f"{RHD_ARCHIVE}.part"))
+            check_room(folder, 2 * RHD_BYTES - begun)  # for the images too, which the archive can hardly pack
             fetch(f"{base}/data/RenderedHandpose/{RHD_ARCHIVE}", archives[0], size=RHD_BYTES, progress=True)
-        spare = f" {archives[0]} is needed no more: delete it if you like."
-    count = unpack(archives, folder, place_rhd(folder))
-    return f"{_unpacked(count)} {_state('rhd', folder)}{spare}"
+        spare = f" {archives[0]} is no longer needed: delete it if you like."
+    return _unpack("rhd", folder, archives, place_rhd(folder)) + spare
 
 
-def _check_room(folder: Path) -> None:
-    """For the archive and what it holds: images, which are packed already."""
-    folder.mkdir(parents=True, exist_ok=True)
-    begun = sum(path.stat().st_size for path in folder.glob(f"{RHD_ARCHIVE}.part"))
-    needed, free = 2 * RHD_BYTES - begun, shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"The archive of rhd and the files in it take another {needed / 1e9:.1f} GB, and only {free / 1e9:.1f} GB "
-            f"are free in {folder}. Free some space, or choose a folder on a larger disk with DVAE_DATA_ROOT."
-        )
-
-
-def get_stb(folder: Path, archives: list[Path]) -> str:
-    count = unpack(archives, folder, place_stb(folder))
-    return f"{_unpacked(count)} {_state('stb', folder)}"
-
-
-def _unpacked(count: int) -> str:
-    return f"{count} {'file was' if count == 1 else 'files were'} unpacked, and every checksum is right."
+def _unpack(name: str, folder: Path, archives: list[Path], place: Place) -> str:
+    count = unpack(archives, folder, place)
+    unpacked = f"{count} {'file was' if count == 1 else 'files were'} unpacked, and every checksum is right."
+    return f"{unpacked} {_state(name, folder)}"
 
 
 def _state(name: str, folder: Path) -> str:
@@ -180,20 +164,17 @@ def _state(name: str, folder: Path) -> str:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Two processes must not write the same unfinished file."""
-    lock = filelock.FileLock(f"{folder}.lock")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(f"Another process is at work in {folder}: wait until it has finished.") from None
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent} cannot be written ({error.strerror}): choose another folder with DVAE_DATA_ROOT."
-        ) from error
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(filelock.FileLock(f"{folder}.lock", timeout=0))
+        except filelock.Timeout:
+            raise UserError(f"Another process is at work in {folder}: wait until it has finished.") from None
+        except OSError as error:
+            raise UserError(
+                f"{folder.parent} cannot be written ({error.strerror}): choose another folder with DVAE_DATA_ROOT."
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
 def download(
@@ -237,4 +218,4 @@ def download(
         elif name == "rhd":
             print(get_rhd(folder, archives, base))
         else:
-            print(get_stb(folder, archives))
+            print(_unpack("stb", folder, archives, place_stb(folder)))

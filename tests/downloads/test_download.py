@@ -98,7 +98,7 @@ def test_a_long_download_goes_on_by_itself_after_each_break(freiburg, tmp_path):
 def test_a_long_download_gives_up_when_nothing_comes_any_more(freiburg, tmp_path):
     freiburg.cut = 0
     result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
-    assert re.search(r"RHD_v1-1\.zip did not arrive .*it goes on where it stopped", result.output)
+    assert re.search(r"RHD_v1-1\.zip did not arrive .*it resumes where it stopped", result.output)
     assert len(freiburg.asked) == 2  # the first time, and after the one pause
 
 
@@ -120,7 +120,7 @@ def test_a_download_without_room_does_not_begin(freiburg, tmp_path, monkeypatch)
     free = namedtuple("usage", "free")(2 * download.RHD_BYTES - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
-    assert result.exit_code == 1 and "are free in" in result.output
+    assert result.exit_code == 1 and "GB are free" in result.output
     assert freiburg.asked == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(download.RHD_BYTES - 1))
     with pytest.raises(UserError, match=r"mine\.zip\.part needs another .* GB, and only .* are free"):
@@ -170,6 +170,13 @@ def test_a_damaged_archive_of_rhd_is_named(freiburg, tmp_path):
     assert re.search(r"RHD_v1-1\.zip is damaged: “RHD_published_v2/training/anno_training", result.output)
 
 
+@pytest.mark.parametrize("name", ["Icon\r", "README:Zone.Identifier", "__MACOSX/._README", "NUL/README"])
+def test_what_other_systems_leave_in_an_archive_is_left_out(freiburg, tmp_path, name):
+    write(tmp_path, {"mine.zip": zipped(rhd_files() | {name: b""})})
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence", "--archive", tmp_path / "mine.zip")
+    assert "rhd is complete" in result.output and contents(tmp_path / "rhd") == rhd_files()
+
+
 def test_stb_says_how_it_is_to_be_had(small, tmp_path):
     result = run("download", "stb", "--root", tmp_path / "stb")
     assert result.exit_code == 2 and list(tmp_path.iterdir()) == []
@@ -178,7 +185,7 @@ def test_stb_says_how_it_is_to_be_had(small, tmp_path):
 
 
 def test_stb_is_unpacked_from_archives_of_either_kind(small, tmp_path):
-    write(tmp_path / "zips", dict(sequence_archives()))
+    write(tmp_path / "zips", dict(sequence_archives()) | {"._B1Counting.zip": b"what macOS leaves on foreign disks"})
     result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert result.exit_code == 0, result
     assert "168 files were unpacked" in result.output and "stb is complete" in result.output
@@ -220,7 +227,17 @@ def test_archives_that_are_not_stbs_are_refused(small, tmp_path, name, files, me
     assert {p.name for p in tmp_path.iterdir()} <= {name, "stb.lock"}
 
 
-def test_a_folder_without_archives_and_a_busy_one_are_refused(small, tmp_path):
+EVIL = "\x1b[2J" + "x" * 60_000
+
+
+@pytest.mark.parametrize("name", [f"{EVIL}/BB_left_0.png", f"{EVIL}/B1Counting.zip", "B1Counting/BB_left_0.png"])
+def test_names_in_messages_are_printable_and_short(small, tmp_path, name):
+    write(tmp_path, {"\x1b[31mpictures.zip": zipped({name: b"", "../evil.png": b""})})
+    said = complaint("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path)
+    assert said.isprintable() and r"\x1b[31mpictures.zip" in said and len(said) < 600
+
+
+def test_a_folder_without_archives_a_busy_one_and_a_file_are_refused(small, tmp_path):
     (tmp_path / "zips").mkdir()
     result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert "holds no zip file" in result.output
@@ -228,6 +245,9 @@ def test_a_folder_without_archives_and_a_busy_one_are_refused(small, tmp_path):
     with filelock.FileLock(tmp_path / "stb.lock"):
         result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert "Another process is at work" in result.output and not (tmp_path / "stb").exists()
+    write(tmp_path, {"file": b""})
+    said = complaint("download", "stb", "--root", tmp_path / "file/stb", "--archive", tmp_path / "zips")
+    assert said.startswith(f"{tmp_path}/file cannot be written (")
 
 
 @pytest.mark.parametrize("command", ["download", "check"])
