@@ -26,9 +26,9 @@ THREADS = 8
 EXPECTED: dict[str, Callable[[Path], list[Path]]] = {"rhd": rhd.expected, "stb": stb.expected}
 STEREO = ("BB_left", "BB_right")
 ADVICE = {
-    "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is wanting.",
-    "rhd": f"Delete what is damaged, and run `{DOWNLOAD['rhd']}`: it goes on from what is there.",
-    "stb": f"`{DOWNLOAD['stb']}` says where its archives are to be had, and unpacks what is wanting.",
+    "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is missing or damaged.",
+    "rhd": f"Run `{DOWNLOAD['rhd']}` to fetch what is missing.",
+    "stb": f"`{DOWNLOAD['stb']}` says where its archives are, and unpacks what is missing.",
 }
 
 
@@ -179,10 +179,8 @@ def check(
     sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
     """
     folder = root or settings.data_root() / name
-    if name not in ADVICE:
-        raise UserError(
-            f"“{name}” has no files to check: rendered hands are made, not fetched. Try {', '.join(ADVICE)}."
-        )
+    if name not in DOWNLOAD:
+        raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
     if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
     if name == "realhand":

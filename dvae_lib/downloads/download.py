@@ -194,8 +194,8 @@ def download(
     Raises UserError if a file cannot be fetched, unpacked or written; exits with 2, having said why, if the licence
     is not accepted or the archives of stb are missing.
     """
-    if name not in check.ADVICE:
-        raise UserError(f"“{name}” cannot be downloaded: the data sets that can are {', '.join(check.ADVICE)}.")
+    if name not in settings.DOWNLOAD:
+        raise UserError(f"“{name}” cannot be downloaded: the data sets that can are {', '.join(settings.DOWNLOAD)}.")
     if name == "realhand" and archives:
         raise UserError("realhand comes file by file and has no archive: leave --archive out.")
     if name in LICENCES:

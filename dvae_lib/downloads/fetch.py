@@ -34,9 +34,9 @@ def verify(folder: Path, hashes: dict[str, str]) -> tuple[list[str], list[str]]:
 
 
 def fetch_all(folder: Path, hashes: dict[str, str], url: Callable[[str], str], progress: bool = True) -> int:
-    """Downloads into `folder` what `verify` finds wanting, each `name` from `url(name)`; returns how many it was.
+    """Downloads into `folder` what `verify` finds missing or damaged, each `name` from `url(name)`; returns how many.
 
-    Raises UserError, naming the file, when one cannot be had; those that came before stay.
+    Raises UserError, naming the file, if one does not arrive; those that came before stay.
     """
     missing, damaged = verify(folder, hashes)
     wanted = missing + damaged

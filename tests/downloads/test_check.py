@@ -26,7 +26,7 @@ def test_check_says_what_of_realhand_is_missing(hashes, tmp_path):
     (tmp_path / "pose_gt.mat").write_bytes(b"damaged")
     assert wrong_with("realhand", tmp_path) == (
         f"realhand in {tmp_path} is not complete: 1 file is missing (LICENSE) and 1 file is not as published "
-        "(pose_gt.mat). Run `dvae download realhand --accept-licence` to fetch what is wanting."
+        "(pose_gt.mat). Run `dvae download realhand --accept-licence` to fetch what is missing or damaged."
     )
 
 
@@ -41,7 +41,7 @@ def test_check_says_what_of_stb_is_missing(small, tmp_path):
         f"stb in {tmp_path} is not complete: 15 of its 168 files are missing: everything in images/B3Random, "
         "1 of 24 labels/*.mat (B2Random_SK.mat), 1 of 3 images/B1Counting/BB_left_*.png (BB_left_1.png), "
         "1 of 3 images/B1Counting/SK_depth_*.png (SK_depth_1.png). `dvae download stb` says where "
-        "its archives are to be had, and unpacks what is wanting."
+        "its archives are, and unpacks what is missing."
     )
 
 
@@ -60,8 +60,7 @@ def test_check_says_what_of_rhd_is_missing(small, tmp_path):
     assert wrong_with("rhd", tmp_path) == (
         f"rhd in {tmp_path} is not complete: 2 of its 17 files are missing: "
         "RHD_published_v2/training/anno_training.pickle, 1 of 2 RHD_published_v2/evaluation/mask/*.png (00001.png). "
-        "Delete what is damaged, and run `dvae download rhd --accept-licence`: it goes on from what "
-        "is there."
+        "Run `dvae download rhd --accept-licence` to fetch what is missing."
     )
     assert "none of its 17 files is there" in wrong_with("rhd", tmp_path / "nothing")
 

@@ -47,7 +47,7 @@ def test_nothing_is_downloaded_without_consent(server, hashes, tmp_path):
     assert server.asked == [] and not (tmp_path / "to").exists()
 
 
-def test_downloads_everything_then_nothing_then_what_is_wanting(server, hashes, tmp_path):
+def test_downloads_everything_then_nothing_then_what_is_missing(server, hashes, tmp_path):
     folder = tmp_path / "to"
     result = get(server, folder, "--accept-licence")
     assert result.exit_code == 0 and "is complete" in result.output and "3 files were fetched" in result.output
