@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for folder, tests in _left_out.items():
         terminalreporter.write_line(
             f"left out {tests} tests of real data: there is no {folder} "
-            f"(download it with data_scripts/download.py, or set DVAE_DATA_ROOT)"
+            f"(`dvae download` fetches it; or set DVAE_DATA_ROOT)"
         )
 
 

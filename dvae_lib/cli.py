@@ -1,4 +1,4 @@
-"""The command `dvae`: list, train, predict, report."""
+"""The command `dvae`: download, check, list, train, predict, report."""
 
 import functools
 import json
@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from dvae_lib import settings
-from dvae_lib.files import UserError, atomic_write, write_json
+from dvae_lib.files import UserError, atomic_write, printable, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
 Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
+DataSet = Annotated[str, typer.Argument(help=f"The data set: {', '.join(settings.DOWNLOAD)}.")]
 RootJoint = Annotated[
     str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
 ]
@@ -29,7 +30,8 @@ def _spoken(command):
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            typer.secho(str(error), fg="red", err=True)
+            # Whatever names of files and other people's words it holds, it does nothing to the terminal.
+            typer.secho("\n".join(printable(line, 4096) for line in str(error).splitlines()), fg="red", err=True)
             raise typer.Exit(1) from None
 
     return wrapper
@@ -53,6 +55,43 @@ def _pick(runs: dict, name: str):
     if name not in runs:
         raise UserError(f"There is no experiment “{name}”: choose one of {', '.join(runs)}.")
     return runs[name]
+
+
+@app.command()
+@_spoken
+def download(
+    name: DataSet,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You agree to its licence.")] = False,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option("--archive", "--from", help="A zip file of rhd or stb that you have, or a folder of them."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Another commit or branch of realhand's repository.")] = None,
+) -> None:
+    """Downloads a data set, resuming an earlier download, or unpacks archives; checks every file."""
+    from dvae_lib.downloads.download import download
+
+    download(name, root, accept_licence, archive or [], base, revision)
+
+
+@app.command()
+@_spoken
+def check(
+    name: DataSet,
+    root: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Open every image, not a sample.")] = False,
+    view: Annotated[
+        list[str] | None, typer.Option(help="Of stb only these: BB_left, BB_right, SK_color, SK_depth.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also draw crops with their joints into this PNG.")] = None,
+    size: Annotated[int, typer.Option(help="Side of these crops in pixels.", min=16)] = 128,
+) -> None:
+    """Checks that every file of a data set is there and can be read; exits with 1 if not."""
+    from dvae_lib.downloads.check import check
+
+    check(name, root, thorough, view, sheet, size)
 
 
 @app.command("list")

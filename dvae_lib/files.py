@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """Says in a sentence why `path` cannot be written: raises UserError if the disk is full, or read-only."""
     try:
         yield
@@ -53,10 +54,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, moved into place only if the block ends well.
 
     Whoever reads `path` sees the old content or the new, whole; a failure leaves the old.
-    Raises UserError as `writing` does.
+    Raises UserError as `explain_os_errors` does.
     """
     path = Path(path)
-    with writing(path):
+    with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
@@ -94,6 +95,27 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def printable(name: str, limit: int = 80) -> str:
+    """A name from an archive, a server or a listing as a message can show it, at most `limit` characters long.
+
+    Characters that a terminal acts on are escaped as Python writes them; of a longer name the middle is left out.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    end = limit // 3
+    return shown if len(shown) <= limit else f"{shown[: limit - end - 1]}…{shown[-end:]}"
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Raises UserError if the disk where `path` lies, or would lie, has less than `needed` bytes free."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"{path} needs another {needed / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Free some space, or "
+            "choose a folder on a larger disk with DVAE_DATA_ROOT."
+        )
 
 
 def read_image(path: Path) -> np.ndarray:

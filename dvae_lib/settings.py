@@ -22,9 +22,9 @@ DATASETS = ("synthetic", "stb", "rhd", "realhand")
 ROOT_JOINTS = ("palm", "wrist")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DOWNLOAD = {  # what fetches data that are not here, or not whole
-    "realhand": "python -m data_scripts.download realhand --accept-licence",
-    "rhd": "python -m data_scripts.download rhd --accept-licence",
-    "stb": "python -m data_scripts.download stb",
+    "realhand": "dvae download realhand --accept-licence",
+    "rhd": "dvae download rhd --accept-licence",
+    "stb": "dvae download stb",
 }
 
 _checkout = Path(__file__).resolve().parents[1]

@@ -90,6 +90,14 @@ def test_conda_installs_the_same_as_pip():
     assert conda == [f"python{metadata['Requires-Python']},<3.14", "pip"]
 
 
+def test_every_file_that_is_no_module_goes_into_the_wheel():
+    line = re.search(r"^dvae_lib = \[(.+)\]$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    package = ROOT / "dvae_lib"
+    files = {path for path in package.rglob("*.*") if path.is_file() and "__pycache__" not in path.parts}
+    packed = {path for pattern in re.findall(r'"(.+?)"', line) for path in package.glob(pattern)}
+    assert packed == {path for path in files if path.suffix != ".py"} and len(packed) > 3
+
+
 def test_citation_names_both_papers():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0" and citation["license"] == "MIT"

@@ -3,7 +3,7 @@ r"""583 photographs of real hands with 3D poses: the real-world test set of Ge e
 On disk, in `DVAE_DATA_ROOT`/realhand: images/00000.jpg … 00582.jpg, 256 × 256 pixels, each the square `bbox` of a
 1280 × 720 video frame; pose_gt.mat with `pose_gt` (583, 21, 3) in cm; params.mat with `bbox` (x, y, width, height)
 and `cam_param` (fx, fy, u0, v0) of the whole frame. The joints are in our order, the wrist first.
-The licence allows non-commercial research and education; `data_scripts/download.py realhand` fetches the files.
+The licence allows non-commercial research and education; `dvae download realhand` fetches the files.
 """
 
 import hashlib

@@ -1,12 +1,12 @@
 """Zip archives unpacked so that they can do no harm: nothing beside the folder, nothing overwritten, nothing half.
 
 A zip file can name members that lead out of the folder it is unpacked in, hold links, or swell until the disk is full.
-All of it is looked through before the first byte is written. Files then appear under their names one by one, each only
-when it is whole and has the checksum (CRC-32) that the archive holds for it; so a killed unpacking simply goes on.
+All that is to be unpacked is checked before the first byte is written; what the data set does not need stays packed,
+whatever it is. Files then appear under their names one by one, each only when it is whole and has the checksum (CRC-32)
+that the archive holds for it; so a killed unpacking resumes.
 """
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -14,12 +14,12 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, check_room, explain_os_errors, printable
 
 MAX_FILES, MAX_BYTES = 10**6, 2 * 10**11  # of one unpacking; STB, the largest set, has 72 024 files of about 50 GB
 MAX_RATIO = 100  # unpacked to packed; images and labels stay below 5, and deflate ends at 1032
@@ -29,7 +29,8 @@ _CLUSTER = 4096  # bytes; a file takes whole ones of the disk
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _ENCRYPTED = 0x1  # bit of a member's flags
 # What Windows takes for another name than it seems: devices, drives and streams, names that end in a dot or space.
-_FALSE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)( *\.|$)|.*[\x00-\x1f:]|.*[. ]$", re.IGNORECASE | re.DOTALL)
+_FALSE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)( *\.|$)|.*:|.*[. ]$|$", re.IGNORECASE)
+_ADVICE = "Make sure that the archive comes from the data set's authors, and fetch it again."
 
 Place = Callable[[Path, str], str | None]
 
@@ -39,6 +40,16 @@ class _Member(NamedTuple):
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
 
+    @property
+    def size(self) -> int:
+        return self.info.file_size
+
+    def __str__(self) -> str:
+        return f"“{printable(self.info.filename)}”"
+
+    def refused(self, reason: str, advice: str = _ADVICE) -> UserError:
+        return UserError(f"{self.path} was not unpacked: {self} in it {reason}. Nothing was written. {advice}")
+
 
 def unpack(archives: Sequence[Path], folder: Path, place: Place, progress: bool = True) -> int:
     """Unpacks zip archives into `folder`; returns how many files were not there yet.
@@ -47,22 +58,20 @@ def unpack(archives: Sequence[Path], folder: Path, place: Place, progress: bool 
     belongs, or None to leave it out.
 
     Raises UserError, before anything is written, if a file is no archive or is cut short, if a member's name leads out
-    of the folder, is a link, a device or a bomb, if another file is already there under its name, or if the disk has
-    not the room; and later, if a member turns out to be damaged or the disk fills up. What was there before always
-    stays as it is, and what has been unpacked so far stays too.
+    of the folder, if a member that is to be unpacked is a link, a device or a bomb, if another file is already there
+    under its name, or if the disk lacks the room; and later, if a member turns out to be damaged or the disk fills
+    up. What was there before always stays as it is, and what has been unpacked so far stays too.
     """
     with contextlib.ExitStack() as stack:
         opened = [(path, stack.enter_context(_open(path))) for path in archives]
         members = {folder / target: member for target, member in _plan(opened, place).items()}
-        total = sum(member.info.file_size for member in members.values())
-        bar = tqdm(total=total, desc="Unpacking", unit="B", unit_scale=True, disable=not progress)
-        stack.enter_context(bar)
+        total = sum(member.size for member in members.values())
+        bar = stack.enter_context(tqdm(total=total, desc="Unpacking", unit="B", unit_scale=True, disable=not progress))
         wanted = _not_there_yet(members, bar)
-        _check_room(folder, [member.info.file_size for member in wanted.values()])
+        check_room(folder, sum(-(-member.size // _CLUSTER) * _CLUSTER for member in wanted.values()))
         for target, member in wanted.items():
-            with _explained(member, target):
-                _write(member, target)
-            bar.update(member.info.file_size)
+            _write(member, target)
+            bar.update(member.size)
     return len(wanted)
 
 
@@ -75,37 +84,29 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except Exception as error:  # a damaged directory raises whatever its bytes happen to lead to
         raise UserError(
-            f"{path} is not a zip archive, or not a whole one ({error}): a download that broke off looks like this. "
-            "Delete it and fetch it again. Nothing was unpacked."
+            f"{path} is not a zip archive, or not a whole one ({printable(str(error))}): a download that broke off "
+            "looks like this. Delete it and fetch it again. Nothing was unpacked."
         ) from error
 
 
 def _plan(opened: list[tuple[Path, zipfile.ZipFile]], place: Place) -> dict[str, _Member]:
-    """What will lie where, below the folder; refuses an archive of which any member is not to be trusted."""
+    """What will lie where, below the folder."""
     plan: dict[str, _Member] = {}
     for path, archive in opened:
-        placed = False
-        for info in archive.infolist():
-            name = info.filename.replace("\\", "/")  # some Windows programs write names so
-            parts = [part for part in name.split("/") if part not in ("", ".")]
-            if reason := _danger(name, parts, info):
-                raise _refusal(path, info, reason)
-            target = None if name.endswith("/") else place(path, "/".join(parts))
-            if target is None:
-                continue
-            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
-                raise UserError(
-                    f"{path}: “{info.filename}” in it is encrypted or packed by a method that only other programs "
-                    "know. Nothing was unpacked. Unpack it with one of these, such as 7-Zip, into a folder of its own."
-                )
-            placed = True
-            other = plan.setdefault(target, _Member(path, archive, info))
-            if (other.info.CRC, other.info.file_size) != (info.CRC, info.file_size):
-                raise _refusal(path, info, f"would lie at {target}, as does another file, “{_of(other)}”")
+        placed = list(_placed(path, archive, place))
         if not placed:
             raise UserError(f"{path} holds no file of the data set: leave it out. Nothing was unpacked.")
-    _check_names(plan)
-    total = sum(member.info.file_size for member in plan.values())
+        for target, member in placed:
+            other = plan.setdefault(target, member)
+            if (other.info.CRC, other.size) != (member.info.CRC, member.size):
+                raise member.refused(f"belongs at the same place as another file, {other} of {other.path.name}")
+    seen: dict[str, str] = {}
+    folders = {str(above) for target in plan for above in PurePosixPath(target.casefold()).parents}
+    for target, member in plan.items():
+        other = seen.setdefault(target.casefold(), target)
+        if other != target or target.casefold() in folders:  # one name on Windows and macOS, or a file as a folder
+            raise member.refused(f"has a name that another file or folder bears too (“{other}”)")
+    total = sum(member.size for member in plan.values())
     if len(plan) > MAX_FILES or total > MAX_BYTES:
         raise UserError(
             f"{', '.join(str(path) for path, _ in opened)} would unpack to {len(plan)} files of {total / 1e9:.0f} GB, "
@@ -114,58 +115,47 @@ def _plan(opened: list[tuple[Path, zipfile.ZipFile]], place: Place) -> dict[str,
     return plan
 
 
-def _check_names(plan: dict[str, _Member]) -> None:
-    """Two names that are one on Windows and macOS, or a file where another needs a folder."""
-    seen: dict[str, str] = {}
-    folders = {parent for target in plan for parent in _parents(target.casefold())}
-    for target, member in plan.items():
-        other = seen.setdefault(target.casefold(), target)
-        if other != target or target.casefold() in folders:
-            raise _refusal(member.path, member.info, f"has a name that another file or folder bears too (“{other}”)")
+def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tuple[str, _Member]]:
+    """The members of an archive that have a place, each with it.
+
+    Nothing is written but there, so places are judged, and members without one may be anything. A name that leads out
+    of the folder is refused in any case: no data set has one, and `place` must not be led astray.
+    """
+    for info in archive.infolist():
+        member, name = _Member(path, archive, info), info.filename.replace("\\", "/")  # some Windows programs write \
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if parts and (name.startswith("/") or ".." in parts):
+            raise member.refused("leads out of the folder it is unpacked in")
+        target = place(path, "/".join(parts)) if parts and not name.endswith("/") else None
+        if target is None:
+            continue
+        if reason := _danger(target, info):
+            raise member.refused(reason)
+        if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+            raise member.refused(
+                "is encrypted or packed by a method that only other programs know",
+                "Unpack it with one of these, such as 7-Zip, into a folder of its own.",
+            )
+        yield target, member
 
 
-def _parents(target: str) -> Iterator[str]:
-    while "/" in target:
-        target = target.rpartition("/")[0]
-        yield target
-
-
-def _danger(name: str, parts: list[str], info: zipfile.ZipInfo) -> str | None:
-    """What speaks against unpacking a member, and with it the whole archive."""
-    if name.startswith("/") or ".." in parts:
-        return "leads out of the folder it is unpacked in"
-    if not parts or any(_FALSE_NAME.match(part) or len(part.encode()) > 200 for part in parts):
+def _danger(target: str, info: zipfile.ZipInfo) -> str | None:
+    """What speaks against unpacking a member to `target`, and with it the whole archive."""
+    if not target.isprintable() or len(target.encode()) > 200 or any(map(_FALSE_NAME.match, target.split("/"))):
         return "has a name that is not a file's on every system"
-    if parts[-1].endswith(UNFINISHED):
+    if target.endswith(UNFINISHED):
         return "has the name of an unfinished file"
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device and not a file"
     if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
         return f"would swell from {info.compress_size} to {info.file_size} bytes, as no image and no label does"
     return None
 
 
-def _refusal(path: Path, info: zipfile.ZipInfo, reason: str) -> UserError:
-    return UserError(
-        f"{path} was not unpacked: “{info.filename}” in it {reason}. Nothing was written. "
-        "Make sure that the archive comes from the data set's authors, and fetch it again."
-    )
-
-
-def _of(member: _Member) -> str:
-    return f"{member.info.filename} of {member.path.name}"
-
-
 def _not_there_yet(members: dict[Path, _Member], bar: tqdm) -> dict[Path, _Member]:
     """Leaves out the files that an earlier unpacking has finished."""
-    wanted, other = {}, []
-    for target, member in members.items():
-        if not os.path.lexists(target):
-            wanted[target] = member
-        elif _is(target, member.info):
-            bar.update(member.info.file_size)
-        else:
-            other.append(target)
+    wanted = {target: member for target, member in members.items() if not os.path.lexists(target)}
+    other = [target for target, member in members.items() if target not in wanted and not _is(target, member, bar)]
     if other:
         some = ", ".join(map(str, other[:3])) + (", …" if len(other) > 3 else "")
         raise UserError(
@@ -175,60 +165,35 @@ def _not_there_yet(members: dict[Path, _Member], bar: tqdm) -> dict[Path, _Membe
     return wanted
 
 
-def _is(path: Path, info: zipfile.ZipInfo) -> bool:
+def _is(path: Path, member: _Member, bar: tqdm) -> bool:
     """Whether the file has the member's content, by its size and checksum."""
-    if not path.is_file() or path.stat().st_size != info.file_size:
+    if not path.is_file() or path.stat().st_size != member.size:
         return False
     checksum = 0
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             checksum = zlib.crc32(block, checksum)
-    return checksum == info.CRC
-
-
-def _check_room(folder: Path, sizes: list[int]) -> None:
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    needed, free = sum(-(-size // _CLUSTER) * _CLUSTER for size in sizes), shutil.disk_usage(there).free
-    if needed > free:
-        raise UserError(
-            f"{folder} needs another {needed / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Nothing was "
-            "unpacked. Free some space, or choose a folder on a larger disk with DVAE_DATA_ROOT."
-        )
+            bar.update(len(block))
+    return checksum == member.info.CRC
 
 
 def _write(member: _Member, target: Path) -> None:
     """Unpacks one file; its checksum is compared as its end is read."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + UNFINISHED)
     try:
-        with member.archive.open(member.info) as source, open(part, "wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        os.replace(part, target)
-    except Exception:
-        part.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _explained(member: _Member, target: Path) -> Iterator[None]:
-    """Turns what can go wrong with one file into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"The disk is full: {target} could not be written. Free some space and start again: what is unpacked "
-                "so far stays."
-            ) from error
-        if error.errno:  # else it is a decompressor's
-            raise UserError(f"{target} could not be written ({error.strerror}).") from error
-        raise _damaged(member, error) from error
+        with explain_os_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with member.archive.open(member.info) as source, open(part, "wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            os.replace(part, target)
     except Exception as error:  # damaged bytes raise whatever they happen to lead to
-        raise _damaged(member, error) from error
-
-
-def _damaged(member: _Member, error: Exception) -> UserError:
-    return UserError(
-        f"{member.path} is damaged: “{member.info.filename}” in it cannot be unpacked ({error}). Delete the archive, "
-        "fetch it again and start again: what is unpacked so far stays."
-    )
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if isinstance(error, UserError):
+            raise
+        if isinstance(error, OSError) and error.errno:  # else it is a decompressor's
+            raise UserError(f"{target} could not be written ({error.strerror}).") from error
+        raise UserError(
+            f"{member.path} is damaged: {member} in it cannot be unpacked ({printable(str(error))}). Delete the "
+            "archive, fetch it again and start again: what is unpacked so far stays."
+        ) from error

@@ -1,10 +1,8 @@
 """Files from the network that are whole and the right ones: hashes, resumed downloads, sentences when it fails."""
 
-import errno
 import http
 import http.client
 import os
-import shutil
 import sys
 import time
 import urllib.error
@@ -15,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dvae_lib.files import UserError, sha256
+from dvae_lib.files import UserError, check_room, explain_os_errors, printable, sha256
 
 AT_ONCE = 8  # small files spend their time waiting for the server
 TIMEOUT = 60  # seconds without a byte
@@ -36,9 +34,9 @@ def verify(folder: Path, hashes: dict[str, str]) -> tuple[list[str], list[str]]:
 
 
 def fetch_all(folder: Path, hashes: dict[str, str], url: Callable[[str], str], progress: bool = True) -> int:
-    """Downloads into `folder` what `verify` finds wanting, each `name` from `url(name)`; returns how many it was.
+    """Downloads into `folder` what `verify` finds missing or damaged, each `name` from `url(name)`; returns how many.
 
-    Raises UserError, naming the file, when one cannot be had; those that came before stay.
+    Raises UserError, naming the file, if one does not arrive; those that came before stay.
     """
     missing, damaged = verify(folder, hashes)
     wanted = missing + damaged
@@ -56,20 +54,15 @@ def fetch(url: str, path: Path, digest: str | None = None, size: int | None = No
     `progress`, as for a large file, it also says how far it is, and a broken connection is tried again.
     """
     part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         _persist(url, part, size, PAUSES if progress else ())
     except urllib.error.HTTPError as error:
         raise UserError(
-            f"{url} cannot be had: the server says {error.code} {error.reason}. Start again later, or put the file "
-            f"at {path} by hand."
+            f"{url} is not available: the server says {error.code} {printable(str(error.reason))}. Start again later, "
+            f"or put the file at {path} by hand."
         ) from error
-    except (http.client.HTTPException, OSError) as error:
-        if _disk_is_full(error):
-            raise UserError(
-                f"The disk is full: {part} could not be written. Free some space and start again."
-            ) from None
-        raise UserError(f"{url} did not arrive ({error}). Start again: it goes on where it stopped.") from error
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise UserError(f"{url} did not arrive ({_said(error)}). Start again: it resumes where it stopped.") from error
     wrong = []
     if size is not None and _size(part) != size:
         wrong.append(f"{_size(part)} bytes instead of {size}")
@@ -93,15 +86,16 @@ def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) ->
             return _append(url, part, size, progress=bool(pauses))
         except (http.client.HTTPException, OSError) as error:
             failures = 1 if _size(part) > have else failures + 1
-            final = isinstance(error, urllib.error.HTTPError) or _disk_is_full(error)
-            if final or failures > len(pauses):
+            if isinstance(error, urllib.error.HTTPError) or failures > len(pauses):
                 raise
-            tqdm.write(f"{url} broke off ({error}): trying again in {pauses[failures - 1]} seconds.", file=sys.stderr)
-            time.sleep(pauses[failures - 1])
+            pause = pauses[failures - 1]
+            tqdm.write(f"{url} broke off ({_said(error)}): trying again in {pause} seconds.", file=sys.stderr)
+            time.sleep(pause)
 
 
-def _disk_is_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+def _said(error: Exception) -> str:
+    """What went wrong, in words that may be the server's."""
+    return printable(str(error), 200)
 
 
 def _size(path: Path) -> int:
@@ -109,7 +103,10 @@ def _size(path: Path) -> int:
 
 
 def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
-    """Adds to `part` the bytes of the file that it does not hold yet."""
+    """Adds to `part` the bytes of the file that it does not hold yet.
+
+    Raises UserError, before what has arrived is touched, if another file comes or the disk lacks the room.
+    """
     have = _size(part)
     if size is not None and have >= size:
         return
@@ -120,15 +117,21 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # `part` holds all there is; its hash will tell
         raise
-    goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server sends the whole file again
-    start = have if goes_on else 0
-    announced = response.headers["Content-Length"]
-    total = start + int(announced) if announced else size
-    with response:
-        if size is not None:
-            _check(url, part, total, size, start)
+    with response, explain_os_errors(part):
+        resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server sends the whole file again
+        start = have if resumes else 0
+        announced = response.headers["Content-Length"]
+        total = start + int(announced) if announced else size
+        if size is not None and total != size:
+            raise UserError(
+                f"{url} is another file than it should be: it has {total} bytes instead of {size}. Nothing was "
+                "downloaded. Open the address in a browser: a network that asks for a login answers in the server's "
+                "place, or the authors have published another version."
+            )
+        check_room(part, (total or 0) - start)
+        part.parent.mkdir(parents=True, exist_ok=True)
         with (
-            open(part, "ab" if goes_on else "wb") as file,
+            open(part, "ab" if resumes else "wb") as file,
             tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress) as bar,
         ):
             while block := response.read(1 << 20):
@@ -136,19 +139,3 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
                 bar.update(len(block))
             if total is not None and file.tell() < total:
                 raise ConnectionError(f"the connection ended after {file.tell()} bytes")
-
-
-def _check(url: str, part: Path, total: int, size: int, start: int) -> None:
-    """Raises UserError, before what has arrived is touched, if another file comes or the disk has not the room."""
-    if total != size:
-        raise UserError(
-            f"{url} is another file than it should be: it has {total} bytes instead of {size}. Nothing was downloaded. "
-            "Open the address in a browser: a network that asks for a login answers in the server's place, or the "
-            "authors have published another version."
-        )
-    free = shutil.disk_usage(part.parent).free
-    if free < size - start:
-        raise UserError(
-            f"{part} needs another {(size - start) / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Free some "
-            "space, or choose a folder on a larger disk with DVAE_DATA_ROOT."
-        )

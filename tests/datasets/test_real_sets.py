@@ -82,7 +82,7 @@ def test_the_root_is_the_palm_or_the_wrist(data):
 def test_data_that_are_not_here_are_named_with_the_way_to_get_them(monkeypatch, tmp_path, data):
     monkeypatch.setenv("DVAE_DATA_ROOT", str(tmp_path / "nothing"))
     monkeypatch.setenv("DVAE_DATA", data)
-    with pytest.raises(UserError, match=f"nothing.{data}.*data_scripts.download {data}"):
+    with pytest.raises(UserError, match=f"nothing.{data}.*dvae download {data}"):
         load_or_train("cross-modal")
 
 

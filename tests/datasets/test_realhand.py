@@ -125,9 +125,7 @@ def cut_short(path):
 ])  # fmt: skip
 def test_bad_files_are_named_with_what_to_do(folder, damage, message):
     damage(folder)
-    with pytest.raises(
-        UserError, match=message + r".* Run `python -m data_scripts\.download realhand --accept-licence`"
-    ):
+    with pytest.raises(UserError, match=message + r".* Run `dvae download realhand --accept-licence`"):
         RealHandSource(folder)
 
 

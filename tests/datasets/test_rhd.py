@@ -326,9 +326,7 @@ ENTRY = r"anno_evaluation\.pickle: “{}” of entry 1 "
 ])  # fmt: skip
 def test_bad_labels_and_missing_images_are_named_with_what_to_do(copy, damage, message):
     damage(copy)
-    with pytest.raises(
-        UserError, match=message + r".* and run `python -m data_scripts\.download rhd --accept-licence`"
-    ):
+    with pytest.raises(UserError, match=message + r".* and run `dvae download rhd --accept-licence`"):
         RHDSource(copy)
 
 

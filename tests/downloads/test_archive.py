@@ -12,7 +12,7 @@ import pytest
 
 from dvae_lib.downloads import archive
 from dvae_lib.downloads.archive import unpack
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, printable
 
 FILES = {f"images/{i}.png": bytes([i]) * (3000 + i) for i in range(5)} | {"labels.mat": b"labels"}
 
@@ -38,11 +38,11 @@ def run(folder, *archives, place=as_it_is):
     return unpack(archives, folder, place, progress=False)
 
 
-def refused(tmp_path, files, match):
+def refused(tmp_path, files, match, place=as_it_is):
     """The archive is refused, and neither the folder nor anything beside it has been touched."""
     path = write_zip(tmp_path / "in" / "data.zip", files)
     with pytest.raises(UserError, match=match) as refusal:
-        run(tmp_path / "in" / "to", path)
+        run(tmp_path / "in" / "to", path, place=place)
     assert [p.name for p in tmp_path.rglob("*")] == ["in", "data.zip"]
     return str(refusal.value)
 
@@ -78,7 +78,7 @@ def test_names_that_lead_out_of_the_folder(tmp_path, name):
 
 @pytest.mark.parametrize("name", [
     "C:\\evil.png", "C:evil.png", "a.png:stream", "images/NUL", "con.txt", "Com1.png", "aux .png", "a/b./c.png", "a ",
-    "a\x07.png", ".", "./", "x" * 201,
+    "a\x07.png", "a\x9b.png", "x" * 201,
 ])  # fmt: skip
 def test_names_that_are_something_else_on_some_system(tmp_path, name):
     refused(tmp_path, FILES | {name: b"evil"}, "not a file's on every system")
@@ -90,11 +90,74 @@ def test_ordinary_names_that_look_like_devices(tmp_path):
     assert contents(tmp_path / "to") == files
 
 
+@pytest.mark.parametrize("target", ["../evil.png", "/evil.png", "a/../../evil.png", "C:\\evil.png", "", "a//b.png"])
+def test_places_are_judged_and_not_only_names(tmp_path, target):
+    target = f"{tmp_path}{target}" if target.startswith("/") else target
+    refused(tmp_path, {"good.png": b"good"}, "not a file's on every system", lambda *_: target)
+
+
+def of_kind(name, kind):
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, (kind | 0o777) << 16
+    return info
+
+
+def known(_, name):
+    assert not name.startswith("/") and ".." not in name.split("/")  # `place` never has to fear this
+    return name if name in FILES else None
+
+
+@pytest.mark.parametrize("name", [
+    "Icon\r", "labels.mat:Zone.Identifier", "__MACOSX/images/._0.png", "NUL", "aux.txt", "x" * 60_000, "a.unpacking",
+    "/", "./", ".", "images/", "desktop.ini ", "LABELS.MAT/inside",
+    of_kind("latest", stat.S_IFLNK), of_kind("pipe", stat.S_IFIFO),
+])  # fmt: skip
+def test_what_nobody_needs_is_left_out_whatever_it_is(tmp_path, name):
+    path = write_zip(tmp_path / "data.zip", FILES | {name: bytes(5 << 20)})  # a bomb, too
+    assert run(tmp_path / "to", path, place=known) == len(FILES)
+    assert contents(tmp_path / "to") == FILES
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/labels.mat", "images/../labels.mat", "..\\labels.mat"])
+def test_a_name_that_leads_out_is_refused_even_where_nobody_needs_it(tmp_path, name):
+    refused(tmp_path, FILES | {name: b"evil"}, "leads out of the folder", known)
+
+
+EVIL = "\x1b[2J\x1b[31m\x9b5m\u202e" + "x" * 60_000 + ".png"
+
+
+@pytest.mark.parametrize("files, place", [
+    ({f"../{EVIL}": b""}, as_it_is),
+    ({EVIL: b""}, as_it_is),
+    ({"a.png": b"1", EVIL: b"2"}, lambda *_: "a.png"),
+    ({EVIL: b"1", "a.png": b"2"}, lambda *_: "a.png"),
+    ({EVIL: bytes(5 << 20)}, lambda *_: "a.png"),
+])  # fmt: skip
+def test_names_in_messages_are_printable_and_short(tmp_path, files, place):
+    message = refused(tmp_path, files, r"“(\.\./)?\\x1b\[2J.*…x+\.png”", place)
+    assert message.isprintable() and len(message) < 600
+
+
+def test_the_name_of_a_damaged_member_is_printable_and_short(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {EVIL: b"content"}, zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"content", b"changed"))
+    with pytest.raises(UserError, match=r"data\.zip is damaged: “\\x1b.*Bad CRC-32 for file") as damage:
+        run(tmp_path / "to", path, place=lambda *_: "a.png")
+    assert str(damage.value).isprintable() and len(str(damage.value)) < 600
+
+
+@pytest.mark.parametrize("name, shown", [
+    ("images/0.png", "images/0.png"), ("Größe é.png", "Größe é.png"), ("\x1b[31m", "\\x1b[31m"), ("a\nb", "a\\nb"),
+    ("\udc80", "\\udc80"), ("a" * 12, "a" * 12), ("abcdefghijklm", "abcdefg…jklm"),
+    ("\x1b" * 60_000, "\\x1b\\x1…\\x1b"),
+])  # fmt: skip
+def test_printable(name, shown):
+    assert printable(name, 12) == shown
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_links_and_devices(tmp_path, kind):
-    link = zipfile.ZipInfo("images/link.png")
-    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
-    message = refused(tmp_path, FILES | {link: "/etc/passwd"}, "is a link or a device")
+    message = refused(tmp_path, FILES | {of_kind("images/link.png", kind): "/etc/passwd"}, "is a link or a device")
     assert "images/link.png" in message
 
 
@@ -146,7 +209,9 @@ def test_the_same_file_twice_is_taken_once_and_two_of_one_name_are_refused(tmp_p
     first, again = (write_zip(tmp_path / name, {"a.png": b"1", name: b"x"}) for name in ("1.zip", "1 (1).zip"))
     assert run(tmp_path / "to", first, again) == 3
     other = write_zip(tmp_path / "2.zip", {"b/a.png": b"2"})
-    with pytest.raises(UserError, match=r"2\.zip.*“b/a.png” in it would lie at a.png, as does another file, “a.png of"):
+    with pytest.raises(
+        UserError, match=r"2\.zip.*“b/a.png” in it belongs at the same place as another file, “a.png” of 1\.zip"
+    ):
         run(tmp_path / "else", first, other, place=lambda _, name: name.rpartition("/")[2])
     assert not (tmp_path / "else").exists()
 
@@ -159,7 +224,7 @@ def test_what_cannot_be_unpacked_here_says_so_at_once(tmp_path):
         changed = content.copy()
         changed[entry + offset : entry + offset + 2] = value
         path.write_bytes(changed)
-        with pytest.raises(UserError, match=r"data\.zip: “labels.mat” in it is encrypted or packed by a method"):
+        with pytest.raises(UserError, match=r"“labels.mat” in it is encrypted or packed by a method .* such as 7-Zip"):
             run(tmp_path / "to", path)
     assert not (tmp_path / "to").exists()
 

@@ -1,0 +1,198 @@
+"""Whether a data set on disk is complete, and every file of it can be read: `dvae check stb`."""
+
+import functools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dvae_lib import settings
+from dvae_lib.datasets import open_source, rhd, stb
+from dvae_lib.datasets.rhd_labels import read_labels as read_rhd_labels
+from dvae_lib.downloads.fetch import read_hashes, verify
+from dvae_lib.files import UserError, atomic_write, read_image, sha256
+from dvae_lib.plots.samples import contact_sheet
+from dvae_lib.settings import DOWNLOAD
+
+HASHES = Path(__file__).with_name("realhand.sha256")
+# Of the label files only this one's hash is known: no list of them was ever published.
+STB_LABELS = {"B1Counting_BB.mat": "e26578ab5e5d7a5462a9cc97a846373a2fd7ed24a84c26a49772845ec76e38d5"}
+SAMPLE = 300  # images that are opened, spread over the data set, unless all are
+THREADS = 8
+EXPECTED: dict[str, Callable[[Path], list[Path]]] = {"rhd": rhd.expected, "stb": stb.expected}
+STEREO = ("BB_left", "BB_right")
+ADVICE = {
+    "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is missing or damaged.",
+    "rhd": f"Run `{DOWNLOAD['rhd']}` to fetch what is missing.",
+    "stb": f"`{DOWNLOAD['stb']}` says where its archives are, and unpacks what is missing.",
+}
+
+
+def inspect(name: str, folder: Path, files: list[Path], thorough: bool = False) -> str:
+    """Says that a folder holds all the files of a data set, whole; or raises UserError with all that is wrong.
+
+    Every label file is opened, and so are the images if `thorough`, else a sample of them.
+    """
+    missing = absent(files)
+    gone = set(missing)
+    opened = _chosen([path for path in files if path not in gone], thorough)
+    damaged = _damaged(opened)
+    wrong = [describe(folder, files, missing)] if missing else []
+    if damaged:
+        names = [str(path.relative_to(folder)) for path in damaged]
+        wrong.append(f"of the {len(opened)} files opened, {_some(names, 'damaged')}: {next(iter(damaged.values()))}")
+    if wrong:
+        advice = "Delete what is damaged first. " if damaged else ""
+        if name == "stb" and not absent(stb.expected(folder, STEREO)):
+            advice += "The stereo pairs (BB) are all there; --view BB_left --view BB_right checks these alone. "
+        advice += ADVICE[name]
+        raise UserError(f"{name} in {folder} is not complete: {'; '.join(wrong).rstrip('.')}. {advice}")
+    more = "" if thorough else "; --thorough opens them all"
+    return (
+        f"{name} in {folder} is complete: all {len(files)} files are there, and none of the {len(opened)} that were "
+        f"opened is damaged{more}."
+    )
+
+
+def inspect_realhand(folder: Path) -> str:
+    missing, damaged = verify(folder, read_hashes(HASHES))
+    wrong = [_some(missing, "missing")] if missing else []
+    wrong += [_some(damaged, "not as published")] if damaged else []
+    if wrong:
+        raise UserError(f"realhand in {folder} is not complete: {' and '.join(wrong)}. {ADVICE['realhand']}")
+    return f"realhand in {folder} is complete: 583 photographs with their poses, every file as published."
+
+
+def absent(files: list[Path]) -> list[Path]:
+    """Those of the files that are not there. Lists each folder once: asking for each file takes a minute on a NAS."""
+    by_folder = defaultdict(list)
+    for path in files:
+        by_folder[path.parent].append(path)
+    missing = []
+    for folder, paths in by_folder.items():
+        names = set(os.listdir(folder)) if folder.is_dir() else set()
+        missing += [path for path in paths if path.name not in names]
+    return missing
+
+
+def describe(folder: Path, files: list[Path], missing: list[Path]) -> str:
+    """What is missing, for a person: whole folders by their name, then files of a kind by how many and which."""
+    if len(missing) == len(files):
+        return f"none of its {len(files)} files is there"
+    all_in, gone_in = (Counter(path.parent for path in paths) for paths in (files, missing))
+    empty = [path for path in all_in if gone_in[path] == all_in[path] > 1]
+    some = [f"everything in {_few([str(path.relative_to(folder)) for path in empty], 'folders')}"] if empty else []
+    kinds, folders = defaultdict(list), set(empty)
+    for path in missing:
+        if path.parent not in folders:
+            kinds[_kind(folder, path)].append(path)
+    total = Counter(_kind(folder, path) for path in files)
+    for kind, paths in kinds.items():
+        if total[kind] == 1:
+            some.append(str(paths[0].relative_to(folder)))
+        elif len(paths) == total[kind]:
+            some.append(f"all {len(paths)} {kind}")
+        else:
+            some.append(f"{len(paths)} of {total[kind]} {kind} ({_few([path.name for path in paths])})")
+    return f"{len(missing)} of its {len(files)} files are missing: {', '.join(some)}"
+
+
+def _kind(folder: Path, path: Path) -> str:
+    """Files that only a number at the end tells apart, such as “images/B1Counting/BB_left_*.png”."""
+    stem, _, suffix = path.name.rpartition(".")
+    kind = stem.rstrip("0123456789")
+    return f"{_below(folder, path.parent)}/{'' if kind == stem else kind}*.{suffix}"
+
+
+@functools.cache
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _few(names: list[str], what: str = "") -> str:
+    few = ", ".join(names[:3])
+    if len(names) <= 3:
+        return few
+    return f"{len(names)} {what} ({few}, …)" if what else f"{few}, …"
+
+
+def _some(names: list[str], what: str) -> str:
+    return f"{len(names)} {'file is' if len(names) == 1 else 'files are'} {what} ({_few(names)})"
+
+
+def _chosen(files: list[Path], thorough: bool) -> list[Path]:
+    """The files to open: labels, and of every kind of images some, evenly spread, the first and the last among them."""
+    images = defaultdict(list)
+    for path in files:
+        if path.suffix == ".png":
+            images[path.parent, _kind(path.parent, path)].append(path)
+    labels = [path for path in files if path.suffix != ".png"]
+    each = max(2, SAMPLE // max(1, len(images)))
+    for paths in images.values():
+        labels += paths if thorough else [paths[i] for i in _spread(len(paths), each)]
+    return labels
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    return sorted(set(np.linspace(0, count - 1, min(count, wanted)).astype(int).tolist()))
+
+
+def _damaged(files: list[Path]) -> dict[Path, str]:
+    """What is wrong with those of the files that cannot be read."""
+    bar = functools.partial(tqdm, total=len(files), desc="Opening files", unit="file", leave=False, disable=not files)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return {path: error for path, error in zip(files, bar(pool.map(_error, files)), strict=True) if error}
+
+
+def _error(path: Path) -> str | None:
+    try:
+        if path.suffix == ".png":
+            read_image(path)
+        elif path.suffix == ".mat":
+            stb.read_labels(path)
+            if sha256(path) != STB_LABELS.get(path.name, sha256(path)):
+                return f"{path} can be read, but is not the published file."
+        else:
+            count, published = len(read_rhd_labels(path)), rhd.COUNTS[path.parent.name]
+            if count != published:
+                return f"{path} has the labels of {count} images instead of {published}."
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def check(
+    name: str,
+    root: Path | None = None,
+    thorough: bool = False,
+    views: Sequence[str] | None = None,
+    sheet: Path | None = None,
+    size: int = 128,
+) -> None:
+    """Prints that a data set is complete, or raises UserError with all that is wrong (`dvae check`).
+
+    root: its folder; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
+    sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
+    """
+    folder = root or settings.data_root() / name
+    if name not in DOWNLOAD:
+        raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
+    if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
+        raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
+    if name == "realhand":
+        print(inspect_realhand(folder))
+    else:
+        files = stb.expected(folder, views) if views else EXPECTED[name](folder)
+        print(inspect(name, folder, files, thorough))
+    if sheet and views == ["SK_depth"]:
+        raise UserError("--sheet draws joints on colours, which SK_depth has not: choose another view.")
+    if sheet:
+        source = open_source(name, root=folder, **({"views": views} if views else {}))
+        samples = source.read(np.array(_spread(len(source), 48)), size)
+        with atomic_write(sheet) as file:
+            contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
+        print(f"Crops of {len(samples['pose'])} of them, with their joints, are drawn in {sheet}.")

@@ -1,0 +1,221 @@
+"""Fetches a data set, or unpacks what was fetched: `dvae download rhd --accept-licence`."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import filelock
+import typer
+
+from dvae_lib import settings
+from dvae_lib.datasets import rhd, stb
+from dvae_lib.datasets.stb_layout import SEQUENCES
+from dvae_lib.downloads import check
+from dvae_lib.downloads.archive import Place, unpack
+from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
+from dvae_lib.files import UserError, check_room, printable
+
+REPOSITORY = "3d-hand-shape/hand-graph-cnn"
+REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
+FOLDER = "data/real_world_testset"
+RHD_ARCHIVE, RHD_BYTES = "RHD_v1-1.zip", 7_080_690_299  # no hash was published; the archive has one for each file
+SERVERS = {"realhand": "https://raw.githubusercontent.com", "rhd": "https://lmb.informatik.uni-freiburg.de"}
+
+LICENCES = {
+    "realhand": f"""\
+realhand: 583 photographs of hands with 3D poses, by Ge et al. (CVPR 2019), copyright 2019 Snap Inc.
+Its licence, in short: use it for non-commercial research and education only; it comes as it is, without any
+warranty, at your own risk; let only research associates and colleagues who agree to the same terms have it, with
+the complete licence; Snap's name and logo are not yours to use. The full text is at
+https://github.com/{REPOSITORY}/blob/{REVISION}/LICENSE and comes along as LICENSE.""",
+    "rhd": f"""\
+RHD, the Rendered Hand Pose data set: 43 986 rendered people, by Christian Zimmermann and Thomas Brox, University of
+Freiburg. Its terms, in short: use it for research only; any commercial use is forbidden; it comes without any
+warranty; whoever uses it or a part of it in research must cite “Learning to Estimate 3D Hand Pose from Single RGB
+Images” (ICCV 2017). The full text comes along as README, and the data set's page is
+{SERVERS["rhd"]}/resources/datasets/RenderedHandposeDataset.en.html""",
+}
+
+STB_ADVICE = """\
+STB, the stereo hand pose tracking benchmark: 18 000 stereo pairs with 3D poses, by Jiawei Zhang et al., “A hand pose
+tracking benchmark from stereo matching” (ICIP 2017): cite it. It lies in a shared folder, from which only a person
+with a browser can fetch it. The authors say where, and under which licence (MIT), at
+https://github.com/zhjwustc/icip17_stereo_hand_pose_dataset
+(the OneDrive link in the README; or https://sites.google.com/site/zhjw1988; the older Dropbox links are dead).
+
+Fetch the archives of the twelve sequences, B1Counting, B1Random … B6Counting, B6Random, and the one of the labels,
+tens of gigabytes, and leave their names as they are. Then
+    dvae download stb --archive FOLDER
+unpacks all zip files of that folder (or name one file after each --archive) to where they belong:
+    {folder}/images/B1Counting/BB_left_0.png … BB_left_1499.png, and BB_right_, SK_color_, SK_depth_ likewise
+    {folder}/labels/B1Counting_BB.mat, B1Counting_SK.mat, …
+The experiments take the images of the stereo camera, BB; those of the depth camera, SK, may be left out."""
+
+_RHD_FILE = re.compile(r"(?:.*/)?((?:training|evaluation)/(?:(?:color|mask|depth)/[0-9]{5}\.png|anno_[a-z]+\.pickle))")
+_README = re.compile(r"(?:RHD_published_v2/)?README(?:\.[a-z]+)?")  # the terms
+
+
+def address(name: str, base: str, revision: str) -> str:
+    """Where a file of realhand lies in its repository; only the licence lies at the top."""
+    path = name if name == "LICENSE" else f"{FOLDER}/{name}"
+    return f"{base}/{REPOSITORY}/{revision}/{path}"
+
+
+def place_rhd(folder: Path) -> Place:
+    """Where in `folder` the files of RHD's archive belong: as published, or as earlier ones lie there."""
+    try:
+        top = rhd.locate(folder).relative_to(folder)
+    except UserError:
+        top = Path("RHD_published_v2")
+
+    def place(_: Path, name: str) -> str | None:
+        if known := _RHD_FILE.fullmatch(name):
+            return (top / known[1]).as_posix()
+        return name if _README.fullmatch(name) else None
+
+    return place
+
+
+def place_stb(folder: Path) -> Place:
+    """Where in `folder` the files of STB's archives belong, whatever folders these have: beside their like, if any.
+
+    The archives of B1 to B3 have no folder named after the sequence, those of B4 to B6 do [reports of users]; so
+    without one the archive's own name tells.
+    """
+    labels, images = {}, {}
+    for path in stb.expected(folder):
+        target = path.relative_to(folder)
+        if path.suffix == ".png":
+            images[_sequences(target.parts)[-1], path.name] = target.as_posix()
+        else:
+            labels[path.name] = target.as_posix()
+    pictures = {name for _, name in images}
+
+    def place(archive: Path, name: str) -> str | None:
+        *above, file = name.split("/")
+        if file in labels:
+            return labels[file]
+        if file in pictures:
+            named = _sequences(above)[-1:] or [s for s in SEQUENCES if s.lower() in archive.stem.lower()]
+            if len(named) != 1:
+                raise UserError(
+                    f"{archive} does not tell which sequence its “{printable(name)}” is of: give it the sequence's "
+                    "name again, as in B1Counting.zip. Nothing was unpacked."
+                )
+            return images[named[0], file]
+        if file.lower().endswith((".zip", ".rar", ".7z")):
+            raise UserError(
+                f"{archive} holds other archives, such as “{printable(name)}”: unpack it, and give --archive the "
+                "folder in which these then lie. Nothing was unpacked."
+            )
+        return None
+
+    return place
+
+
+def _sequences(parts: Sequence[str]) -> list[str]:
+    return [part for part in parts if part in SEQUENCES]
+
+
+def archives_in(places: Sequence[Path]) -> list[Path]:
+    """The archives named, and of a folder those in it."""
+    found = []
+    for path in places:
+        inside = sorted(path.glob("[!.]*.zip")) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"{path} holds no zip file. Name the folder that the archives were downloaded to.")
+        found += inside
+    return found
+
+
+def get_realhand(folder: Path, base: str, revision: str) -> str:
+    fetched = fetch_all(folder, read_hashes(check.HASHES), lambda file: address(file, base, revision))
+    return f"realhand is complete in {folder}: {fetched} files were fetched, and every hash is right."
+
+
+def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
+    if not check.absent(rhd.expected(folder)):
+        return f"rhd is complete in {folder} already; `dvae check rhd` looks closer."
+    spare = ""
+    if not archives:
+        archives = [folder / RHD_ARCHIVE]
+        if not archives[0].exists():
+            begun = sum(path.stat().st_size for path in folder.glob(f"{RHD_ARCHIVE}.part"))
+            check_room(folder, 2 * RHD_BYTES - begun)  # for the images too, which the archive can hardly pack
+            fetch(f"{base}/data/RenderedHandpose/{RHD_ARCHIVE}", archives[0], size=RHD_BYTES, progress=True)
+        spare = f" {archives[0]} is no longer needed: delete it if you like."
+    return _unpack("rhd", folder, archives, place_rhd(folder)) + spare
+
+
+def _unpack(name: str, folder: Path, archives: list[Path], place: Place) -> str:
+    count = unpack(archives, folder, place)
+    unpacked = f"{count} {'file was' if count == 1 else 'files were'} unpacked, and every checksum is right."
+    return f"{unpacked} {_state(name, folder)}"
+
+
+def _state(name: str, folder: Path) -> str:
+    files = check.EXPECTED[name](folder)
+    missing = check.absent(files)
+    return f"In {folder} {check.describe(folder, files, missing) if missing else f'{name} is complete'}."
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes must not write the same unfinished file."""
+    with contextlib.ExitStack() as held:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(filelock.FileLock(f"{folder}.lock", timeout=0))
+        except filelock.Timeout:
+            raise UserError(f"Another process is at work in {folder}: wait until it has finished.") from None
+        except OSError as error:
+            raise UserError(
+                f"{folder.parent} cannot be written ({error.strerror}): choose another folder with DVAE_DATA_ROOT."
+            ) from error
+        yield
+
+
+def download(
+    name: str,
+    root: Path | None = None,
+    accept_licence: bool = False,
+    archives: Sequence[Path] = (),
+    base: str | None = None,
+    revision: str | None = None,
+) -> None:
+    """Brings a data set to disk and prints what is there then (`dvae download`).
+
+    root: its folder; DVAE_DATA_ROOT/<name> by default.
+    archives: zip files of rhd or stb that are here already, or folders of them.
+    base: a server in place of the authors'; revision: a commit or branch of realhand's repository.
+
+    Raises UserError if a file cannot be fetched, unpacked or written; exits with 2, having said why, if the licence
+    is not accepted or the archives of stb are missing.
+    """
+    if name not in settings.DOWNLOAD:
+        raise UserError(f"“{name}” cannot be downloaded: the data sets that can are {', '.join(settings.DOWNLOAD)}.")
+    if name == "realhand" and archives:
+        raise UserError("realhand comes file by file and has no archive: leave --archive out.")
+    if name in LICENCES:
+        print(LICENCES[name])
+        if not accept_licence:
+            print("Nothing was downloaded: add --accept-licence if you agree to these terms.", file=sys.stderr)
+            raise typer.Exit(2)
+    folder, archives = root or settings.data_root() / name, archives_in(archives)
+    base = base or SERVERS.get(name, "")
+    if name == "stb" and not archives:
+        print(_state(name, folder))
+        if check.absent(stb.expected(folder)):
+            print(STB_ADVICE.format(folder=folder))
+            print("Nothing was unpacked: no --archive was given.", file=sys.stderr)
+            raise typer.Exit(2)
+        return
+    with _alone(folder):
+        if name == "realhand":
+            print(get_realhand(folder, base, revision or REVISION))
+        elif name == "rhd":
+            print(get_rhd(folder, archives, base))
+        else:
+            print(_unpack("stb", folder, archives, place_stb(folder)))

@@ -1,0 +1,260 @@
+"""`dvae download` against a server on this machine: consent, hashes, resumed downloads, archives."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
+import filelock
+import numpy as np
+import pytest
+from PIL import Image
+
+from dvae_lib.datasets import rhd
+from dvae_lib.downloads import check, download
+from dvae_lib.downloads.fetch import fetch
+from dvae_lib.files import UserError
+from dvae_lib.settings import ROOT
+from tests.helpers import rhd_tree
+from tests.helpers.miniatures import (
+    ARCHIVE,
+    COUNTS,
+    FILES,
+    complaint,
+    contents,
+    rhd_files,
+    run,
+    sequence_archives,
+    stb_files,
+    write,
+    zipped,
+)
+
+
+def get(server, folder, *arguments):
+    return run("download", "realhand", "--root", folder, "--base", server.base, *arguments)
+
+
+def whole(folder):
+    return contents(folder) == FILES
+
+
+def test_nothing_is_downloaded_without_consent(server, hashes, tmp_path):
+    result = get(server, tmp_path / "to")
+    assert result.exit_code == 2
+    assert "non-commercial" in result.output and "add --accept-licence" in result.output
+    assert server.asked == [] and not (tmp_path / "to").exists()
+
+
+def test_downloads_everything_then_nothing_then_what_is_missing(server, hashes, tmp_path):
+    folder = tmp_path / "to"
+    result = get(server, folder, "--accept-licence")
+    assert result.exit_code == 0 and "is complete" in result.output and "3 files were fetched" in result.output
+    assert whole(folder) and len(server.asked) == 3
+
+    assert "0 files were fetched" in get(server, folder, "--accept-licence").output
+    assert len(server.asked) == 3
+
+    (folder / "LICENSE").unlink()
+    (folder / "pose_gt.mat").write_bytes(b"damaged")
+    assert "2 files were fetched" in get(server, folder, "--accept-licence").output
+    assert whole(folder) and len(server.asked) == 5
+
+
+def get_rhd(server, folder, *arguments):
+    return run("download", "rhd", "--root", folder, "--base", server.base, *arguments)
+
+
+def test_rhd_asks_for_consent_first(freiburg, tmp_path):
+    result = get_rhd(freiburg, tmp_path / "rhd")
+    assert result.exit_code == 2 and freiburg.asked == [] and not (tmp_path / "rhd").exists()
+    for words in ("research only", "any\ncommercial use is forbidden", "must cite", "add --accept-licence"):
+        assert words.replace("\n", " ") in result.output.replace("\n", " ")
+
+
+def test_rhd_is_downloaded_unpacked_and_found_complete(freiburg, tmp_path):
+    folder = tmp_path / "rhd"
+    result = get_rhd(freiburg, folder, "--accept-licence")
+    assert result.exit_code == 0, result
+    assert "18 files were unpacked" in result.output and "rhd is complete" in result.output
+    assert contents(folder) == rhd_files() | {"RHD_v1-1.zip": freiburg.files[ARCHIVE]}
+    result = run("check", "rhd", "--root", folder)
+    assert result.exit_code == 0 and "is complete: all 17 files are there" in result.output
+
+    assert "is complete in" in get_rhd(freiburg, folder, "--accept-licence").output
+    (folder / "RHD_published_v2/training/mask/00001.png").unlink()
+    assert "1 file was unpacked" in get_rhd(freiburg, folder, "--accept-licence").output
+    assert len(freiburg.asked) == 1
+
+
+def test_a_long_download_goes_on_by_itself_after_each_break(freiburg, tmp_path):
+    freiburg.cut = -(-download.RHD_BYTES // 3)
+    assert get_rhd(freiburg, tmp_path / "rhd", "--accept-licence").exit_code == 0
+    assert [start for _, start in freiburg.asked] == [0, freiburg.cut, 2 * freiburg.cut]
+    assert contents(tmp_path / "rhd").items() >= rhd_files().items()
+
+
+def test_a_long_download_gives_up_when_nothing_comes_any_more(freiburg, tmp_path):
+    freiburg.cut = 0
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    assert re.search(r"RHD_v1-1\.zip did not arrive .*it resumes where it stopped", result.output)
+    assert len(freiburg.asked) == 2  # the first time, and after the one pause
+
+
+def test_another_size_is_noticed_before_anything_is_lost(freiburg, tmp_path):
+    """A network's page of terms, say, in place of the archive: what has arrived before stays."""
+    part = tmp_path / "rhd/RHD_v1-1.zip.part"
+    write(tmp_path / "rhd", {part.name: freiburg.files[ARCHIVE][:100]})
+    whole_archive, freiburg.files[ARCHIVE], freiburg.ranges = freiburg.files[ARCHIVE], b"please log in", False
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    expected = f"has 13 bytes instead of {len(whole_archive)}. Nothing was downloaded"
+    assert result.exit_code == 1 and expected in result.output
+    assert part.read_bytes() == whole_archive[:100]
+    freiburg.files[ARCHIVE], freiburg.ranges = whole_archive, True
+    assert get_rhd(freiburg, tmp_path / "rhd", "--accept-licence").exit_code == 0
+    assert freiburg.asked[-1] == (ARCHIVE, 100)
+
+
+def test_a_download_without_room_does_not_begin(freiburg, tmp_path, monkeypatch):
+    free = namedtuple("usage", "free")(2 * download.RHD_BYTES - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    assert result.exit_code == 1 and "GB are free" in result.output
+    assert freiburg.asked == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(download.RHD_BYTES - 1))
+    with pytest.raises(UserError, match=r"mine\.zip\.part needs another .* GB, and only .* are free"):
+        fetch(freiburg.base + ARCHIVE, tmp_path / "mine.zip", size=download.RHD_BYTES)
+    assert not list(tmp_path.glob("mine*"))
+
+    write(tmp_path / "rhd", {"RHD_v1-1.zip.part": freiburg.files[ARCHIVE][:100]})  # what is here needs no room
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "free")(2 * download.RHD_BYTES - 100))
+    get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    assert freiburg.asked[-1] == (ARCHIVE, 100)
+
+
+@pytest.mark.parametrize("top", ["RHD_published_v2", "copy/RHD_published_v2", None])
+def test_an_archive_of_rhd_that_is_here_already(freiburg, tmp_path, top):
+    files = {name.replace("RHD_published_v2", top or ".", 1): content for name, content in rhd_files().items()}
+    write(tmp_path, {"mine.zip": zipped(files)})
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence", "--archive", tmp_path / "mine.zip")
+    assert result.exit_code == 0 and "rhd is complete" in result.output
+    assert freiburg.asked == [] and not check.absent(rhd.expected(tmp_path / "rhd"))
+
+
+def test_an_archive_joins_files_that_lie_without_their_top_folder(freiburg, tmp_path):
+    top, lost = "RHD_published_v2/", "training/color/00002.png"
+    write(tmp_path / "rhd", {n.removeprefix(top): c for n, c in rhd_files().items() if not n.endswith(lost)})
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    assert "2 files were unpacked" in result.output  # and the README, which lies above
+    assert (tmp_path / "rhd" / lost).read_bytes() == rhd_files()[top + lost]
+
+
+def test_rendered_people_go_from_the_archive_to_the_contact_sheet(freiburg, tmp_path):
+    """The loader finds what the script has unpacked."""
+    rhd_tree.write_rhd(tmp_path / "drawn", *COUNTS.values())
+    write(tmp_path, {"mine.zip": zipped(contents(tmp_path / "drawn"))})
+    folder = tmp_path / "rhd"
+    assert get_rhd(freiburg, folder, "--accept-licence", "--archive", tmp_path / "mine.zip").exit_code == 0
+    result = run("check", "rhd", "--root", folder, "--thorough", "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0 and "Crops of 5 of them" in result.output
+    assert np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).std() > 20
+
+
+def test_a_damaged_archive_of_rhd_is_named(freiburg, tmp_path):
+    content = bytearray(freiburg.files[ARCHIVE])
+    place = content.index(b"anno_training.pickle") + 100
+    content[place] ^= 255
+    freiburg.files[ARCHIVE] = bytes(content)
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence")
+    assert re.search(r"RHD_v1-1\.zip is damaged: “RHD_published_v2/training/anno_training", result.output)
+
+
+@pytest.mark.parametrize("name", ["Icon\r", "README:Zone.Identifier", "__MACOSX/._README", "NUL/README"])
+def test_what_other_systems_leave_in_an_archive_is_left_out(freiburg, tmp_path, name):
+    write(tmp_path, {"mine.zip": zipped(rhd_files() | {name: b""})})
+    result = get_rhd(freiburg, tmp_path / "rhd", "--accept-licence", "--archive", tmp_path / "mine.zip")
+    assert "rhd is complete" in result.output and contents(tmp_path / "rhd") == rhd_files()
+
+
+def test_stb_says_how_it_is_to_be_had(small, tmp_path):
+    result = run("download", "stb", "--root", tmp_path / "stb")
+    assert result.exit_code == 2 and list(tmp_path.iterdir()) == []
+    for words in ("https://github.com/zhjwustc/icip17", "--archive", f"{tmp_path}/stb/labels/B1Counting_BB.mat"):
+        assert words in result.output
+
+
+def test_stb_is_unpacked_from_archives_of_either_kind(small, tmp_path):
+    write(tmp_path / "zips", dict(sequence_archives()) | {"._B1Counting.zip": b"what macOS leaves on foreign disks"})
+    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    assert result.exit_code == 0, result
+    assert "168 files were unpacked" in result.output and "stb is complete" in result.output
+    assert contents(tmp_path / "stb") == stb_files()
+    result = run("download", "stb", "--root", tmp_path / "stb")
+    assert result.exit_code == 0 and "stb is complete" in result.output
+
+
+def test_stb_is_unpacked_archive_by_archive(small, tmp_path):
+    write(tmp_path, dict(sequence_archives()))
+    (tmp_path / "B1Counting.zip").rename(tmp_path / "B1Counting (1).zip")
+    (tmp_path / "B6Random.zip").rename(tmp_path / "the last.zip")  # its folder tells
+    one = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "B1Counting (1).zip")
+    assert "12 files were unpacked" in one.output and "156 of its 168 files are missing" in one.output
+    rest = [("--archive", path) for path in tmp_path.glob("*.zip")]
+    assert "156 files" in run("download", "stb", "--root", tmp_path / "stb", *[a for pair in rest for a in pair]).output
+    assert contents(tmp_path / "stb") == stb_files()
+
+
+def test_stb_joins_what_lies_there_in_another_layout(small, tmp_path):
+    here = {n.removeprefix("images/"): c for n, c in stb_files().items() if "BB_left_2" not in n}
+    write(tmp_path / "stb", here)
+    write(tmp_path / "zips", dict(sequence_archives()))
+    run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    assert contents(tmp_path / "stb") == {n.removeprefix("images/"): c for n, c in stb_files().items()}
+
+
+@pytest.mark.parametrize("name, files, message", [
+    ("pictures.zip", {"BB_left_0.png": b"1"}, "does not tell which sequence its “BB_left_0.png” is of"),
+    ("STB.zip", {"STB/B1Counting.zip": b"1"}, r"holds other archives, such as “STB/B1Counting\.zip”"),
+    ("B1Counting.zip", {"../../B1Counting/BB_left_0.png": b"1"}, "leads out of the folder"),
+    ("B1Counting.zip", {"BB_left_0.png": b"1", "../notes.txt": b"1"}, r"“\.\./notes\.txt” in it leads out"),
+    ("B1Counting.zip", {"BB_left_3.png": b"beyond the last"}, "holds no file of the data set"),
+])  # fmt: skip
+def test_archives_that_are_not_stbs_are_refused(small, tmp_path, name, files, message):
+    write(tmp_path, {name: zipped(files)})
+    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / name)
+    assert result.exit_code == 1 and re.search(message, result.output)
+    assert {p.name for p in tmp_path.iterdir()} <= {name, "stb.lock"}
+
+
+EVIL = "\x1b[2J" + "x" * 60_000
+
+
+@pytest.mark.parametrize("name", [f"{EVIL}/BB_left_0.png", f"{EVIL}/B1Counting.zip", "B1Counting/BB_left_0.png"])
+def test_names_in_messages_are_printable_and_short(small, tmp_path, name):
+    write(tmp_path, {"\x1b[31mpictures.zip": zipped({name: b"", "../evil.png": b""})})
+    said = complaint("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path)
+    assert said.isprintable() and r"\x1b[31mpictures.zip" in said and len(said) < 600
+
+
+def test_a_folder_without_archives_a_busy_one_and_a_file_are_refused(small, tmp_path):
+    (tmp_path / "zips").mkdir()
+    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    assert "holds no zip file" in result.output
+    write(tmp_path / "zips", dict(sequence_archives()))
+    with filelock.FileLock(tmp_path / "stb.lock"):
+        result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    assert "Another process is at work" in result.output and not (tmp_path / "stb").exists()
+    write(tmp_path, {"file": b""})
+    said = complaint("download", "stb", "--root", tmp_path / "file/stb", "--archive", tmp_path / "zips")
+    assert said.startswith(f"{tmp_path}/file cannot be written (")
+
+
+@pytest.mark.parametrize("command", ["download", "check"])
+def test_an_unknown_name_is_refused(command):
+    assert "“synthetic”" in complaint(command, "synthetic")
+
+
+def test_help_does_not_wait_for_torch():
+    loaded = "import sys, dvae_lib.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode == 0
