@@ -136,7 +136,7 @@ def test_harm_is_refused_before_it_runs(tmp_path, path, name, place, protocol):
     (np.ma.array([1.0]), r"_mareconstruct"),
     (np.arange(3).view(np.matrix), r"matrix"),
     (Harm(getattr, "", "join"), r"getattr"),
-    (unpickle.load, r"“dvae_lib\.datasets\.unpickle\.load”"),
+    (unpickle.load, r"“dvae_lib\.datasets\.formats\.unpickle\.load”"),
 ])  # fmt: skip
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_nothing_but_numbers_text_and_their_containers(path, content, asks, protocol):

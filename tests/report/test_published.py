@@ -101,9 +101,9 @@ def test_find():
 
 def test_the_file_is_installed_with_the_package():
     """Beside the module, and among what the build takes along."""
-    assert published.FILE.parent == (ROOT / "dvae_lib") and published.FILE.suffix == ".json"
+    assert published.FILE.parent == (ROOT / "dvae_lib" / "report") and published.FILE.suffix == ".json"
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(r'\[tool\.setuptools\.package-data\]\s+dvae_lib = \[[^\]]*"\*\.json"', text)
+    assert re.search(r'\[tool\.setuptools\.package-data\]\s+dvae_lib = \[[^\]]*"report/\*\.json"', text)
 
 
 EPE = find("rhd", "epe", "dVAE")[0]

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def read_only(folder: Path):
     """A folder that nobody may write to; for a while we are nobody, whom it would not hold if we were root."""
     root = os.geteuid() == 0
     folder.chmod(0o555)
-    for parent in folder.parents[:3] if root else ():
+    mine = [parent for parent in folder.parents if Path(tempfile.gettempdir()) in parent.parents]
+    for parent in mine if root else ():
         parent.chmod(parent.stat().st_mode | 0o055)
     if root:
         os.seteuid(65534)
