@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PAGE := _build/html/intro.html
 
-.PHONY: environment book test bench screens lint sync clean
+.PHONY: environment book test test-all bench screens lint sync clean
 
 environment: .venv/.installed
 
@@ -13,8 +13,13 @@ book: .venv/.installed
 	$(BIN)/jupyter-book build book/
 	@test -f $(PAGE) && echo && echo "The book is built. Open $(PAGE), or file://$(CURDIR)/$(PAGE)"
 
+# One worker a core; a worker takes whole files.
 test: .venv/.installed
-	$(BIN)/python -m pytest --nbval-lax
+	$(BIN)/python -m pytest --nbval-lax -n auto
+
+# And what starts processes, kills them, fills disks.
+test-all: test
+	$(BIN)/python -m pytest -n auto -m slow
 
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"

@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).parent / "dvae_lib"
 _CHECKED = [f"dvae_lib.{m.name}" for m in pkgutil.iter_modules([str(_PACKAGE)]) if m.name != "synthetic"]
 install_import_hook(_CHECKED, f"{typecheck.__name__}.check")
 
-# One folder for all workers of a parallel run, so that what one has drawn or trained the others load.
+# One folder for all workers of a parallel run: what one has drawn or trained, the others load.
 _MINE = "DVAE_TESTS_SCRATCH" not in os.environ
 _SCRATCH = Path(os.environ.setdefault("DVAE_TESTS_SCRATCH", tempfile.mkdtemp(prefix="dvae-tests-") if _MINE else ""))
 hypothesis_configuration.set_hypothesis_home_dir(_SCRATCH / "hypothesis")

@@ -251,6 +251,7 @@ def test_what_chapters_make_leaves_their_cache_fresh(tmp_path, monkeypatch):
     assert not built(package / "new.py")
 
 
+@pytest.mark.slow
 def test_bare_build_shows_what_the_library_says_now(tmp_path):
     """A page, built twice: the second time a constant that it prints has changed in the library, not in the page.
 
@@ -321,6 +322,7 @@ assert load_or_train("dvae-pose").trained
 """
 
 
+@pytest.mark.slow
 def test_importing_and_training_never_reach_for_the_network(tmp_path):
     here = os.environ | {"DVAE_RUNS_ROOT": str(tmp_path)}
     subprocess.run([sys.executable, "-c", OFFLINE], env=here, cwd=ROOT, check=True)

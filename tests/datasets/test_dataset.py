@@ -178,6 +178,7 @@ def _prepare_at_once(folder, gate):
     module.prepare(Numbered(folder / "reads", count=5000), 8, folder / "cache", progress=False)
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_once(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     gate = spawn.Barrier(2)

@@ -18,6 +18,7 @@ from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, read_metrics
 
+pytestmark = pytest.mark.slow  # processes are started and killed
 NAMES = ("vae-pose", "cross-modal", "two-stream")
 
 

@@ -22,6 +22,9 @@ from dvae_lib.training import distributed
 from dvae_lib.training.checkpoints import CHECKPOINT, read_metrics
 
 
+pytestmark = pytest.mark.slow  # processes are started and killed
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -33,6 +33,9 @@ from tests.datasets.test_batches import SIZE, FakeDataset
 from tests.training.test_loop import fit
 
 
+pytestmark = pytest.mark.slow  # processes are started and killed
+
+
 def train_hands(folder: Path) -> None:
     """Algorithm 2 on images, 60 steps and 30: what a process of its own is made to do here."""
     torch.manual_seed(0)
