@@ -1,6 +1,7 @@
 """What others call: names that are loaded when used, a wheel that holds all it needs, and ten lines that run from it."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -56,9 +57,12 @@ def test_a_model_needs_none_of_the_heavy_packages():
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The library alone, installed from its wheel into a folder of its own."""
-    folder = tmp_path_factory.mktemp("installed")
+    folder, source = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "dvae_lib", source / "dvae_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(build, check=True)
     (wheel,) = folder.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
