@@ -20,7 +20,7 @@ from benchmarks.common import experiment, run_of
 from benchmarks.subjects import measure, ratio
 from dvae_lib.experiments import Experiment
 from dvae_lib.models.fast import Adam
-from dvae_lib.training import Stage, Supply, train, update
+from dvae_lib.training import BatchSource, Stage, train, update
 from dvae_lib.training.checkpoints import save_checkpoint
 from dvae_lib.training.distributed import make_fabric
 
@@ -29,7 +29,7 @@ SAVED_EVERY = 60  # seconds, as `train` does
 MATRIX = 4096  # rows of the square matrices that say how fast the device multiplies
 
 
-def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, Supply]:
+def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, BatchSource]:
     """All that the last stage of an experiment takes."""
     e = experiment(name)
     fabric, run = make_fabric("auto", precision=e.precision), run_of(e)
@@ -41,11 +41,11 @@ def _bare(name: str):
     """What one step of the bare networks is, and what it is done to."""
     e, fabric, model, stage, batches = prepared(name)
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
-    batch = batches.at(0)
+    batch = batches.batch(0)
     update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
 
     def step() -> None:
-        loss, _ = engine(batch, stage.ask(0))
+        loss, _ = engine(batch, stage.forward_arg(0))
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
         optimizer.step()
@@ -72,13 +72,13 @@ class _Watched:
     def __init__(self, batches, device: torch.device):
         self.batches, self.device, self.asked = batches, device, []
 
-    def at(self, step: int) -> dict:
+    def batch(self, step: int) -> dict:
         if step in (WARM_UP, STEPS - 1):  # a clock that waits for a GPU would slow the steps between
             self.asked.append(_clock(self.device))
-        return self.batches.at(step)
+        return self.batches.batch(step)
 
 
-def trained(model: nn.Module, stage: Stage, batches: Supply, fabric: Fabric, lr: float) -> Iterator[float]:
+def trained(model: nn.Module, stage: Stage, batches: BatchSource, fabric: Fabric, lr: float) -> Iterator[float]:
     """Seconds of a step of `train`."""
     while True:
         watched = _Watched(batches, fabric.device)
@@ -105,7 +105,7 @@ def batch(name: str) -> Iterator[float]:
     """Seconds of making a batch."""
     _, fabric, _, _, batches = prepared(name)
     while True:
-        yield _seconds(lambda: batches.at(0), fabric.device)
+        yield _seconds(lambda: batches.batch(0), fabric.device)
 
 
 def checkpoint(name: str) -> Iterator[float]:

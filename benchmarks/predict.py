@@ -45,7 +45,7 @@ def networks(count: str) -> Iterator[float]:
     while True:
         start = time.perf_counter()
         with torch.inference_mode():
-            model.decode(model.embed("image", images).mean)
+            model.decode(model.encode("image", images).mean)
         yield (time.perf_counter() - start) / len(images)
 
 

@@ -132,7 +132,7 @@ def predict(
     boxes = [_box(box, path, *photograph.shape[:2]) for path, photograph in zip(paths, photographs, strict=True)]
     image = torch.cat([_crop(*each, size) for each in zip(photographs, boxes, strict=True)])
     model.eval()
-    q = (model.embed if isinstance(model, DVAE) else model.encode)("image", image.flip(-1) if right else image)
+    q = model.encode("image", image.flip(-1) if right else image)
     means = model.decode(q.mean)
     apart = contradiction(means) if {"pose", "cpose"} <= means.keys() else None
     drawn = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((_DRAWS,))])

@@ -16,7 +16,8 @@ from dvae_lib.hand import MIDDLE_MCP, mirror
 from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
-from dvae_lib.predict import Box, draw, predict
+from dvae_lib.plots.photographs import draw_prediction
+from dvae_lib.predict import Box, predict
 
 
 class Echo(CrossModalVAE):
@@ -171,7 +172,7 @@ def test_bad_files_are_named(tmp_path, photograph, monkeypatch):
 
 
 def test_the_drawing_holds_the_photograph_and_two_views(photograph):
-    figure = draw(one(Echo(), photograph, 32))
+    figure = draw_prediction(one(Echo(), photograph, 32))
     assert len(figure.axes) == 3 and figure.axes[0].images[0].get_array().shape == (200, 200, 3)
     module.plt.close(figure)
 

@@ -164,7 +164,7 @@ class Batches:
             chosen.append(indices[order])
         return chosen
 
-    def at(self, step: int) -> dict[str, Tensor]:
+    def batch(self, step: int) -> dict[str, Tensor]:
         """The training batch of this step."""
         chosen = self.indices(step)
         mine = [self._share(indices) for indices in chosen]

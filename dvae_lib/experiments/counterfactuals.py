@@ -96,7 +96,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
 @torch.inference_mode()
 def encode(model: DVAE, asked: Batch) -> Tensor:
     """z (N, d), each part the mean of its posterior: the pose's from the pose, the content's from the image."""
-    return model.join({name: q.mean for name, q in model.encode(asked).items()})
+    return model.join({name: q.mean for name, q in model.encode_factors(asked).items()})
 
 
 @torch.inference_mode()
@@ -185,7 +185,7 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     pose, true images and content, true images: the same of two true images, with another content and another pose.
     """
     z, truth, posed = encode(model, pairs.asked), pairs.truth, pairs.posed
-    others = [name for name in model.parts if name != "pose"]
+    others = [name for name in model.slices if name != "pose"]
 
     def read(image: Tensor) -> Tensor:
         return estimator.translate("image", image, "pose")

@@ -65,7 +65,7 @@ def evaluate(model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[s
     for batch in test:
         guess = {name: mean.to(batch[name]).expand_as(batch[name]) for name, mean in average.items()}
         found = {MEAN_POSE: {name: _error(name, mean, batch) for name, mean in guess.items()}}
-        found |= {source: _errors(means, batch) for source, means in model.read(batch).items()}
+        found |= {source: _errors(means, batch) for source, means in model.predictions(batch).items()}
         for source, (bound, terms) in model.bounds(batch).items():
             kl = sum(term for name, term in terms.items() if name.startswith("kl"))
             found[source] |= {"kl": kl, "bound": bound}
@@ -89,7 +89,7 @@ def evaluate(model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[s
 def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image") -> dict[str, Tensor]:
     """Each sample's errors (N,) by what is read from one source, as `evaluate` has them."""
     model.eval()
-    found = [_errors(model.read(batch)[source], batch) for batch in test]
+    found = [_errors(model.predictions(batch)[source], batch) for batch in test]
     return {name: _of_samples(torch.cat([part[name] for part in found])) for name in found[0]}
 
 

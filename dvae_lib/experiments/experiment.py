@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
-from dvae_lib.training import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
+from dvae_lib.models.modalities import Modality, modality
+from dvae_lib.models.objectives import rescale_to_resolution
+from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
 
 _FIXED = ("name", "about", "root", "options", "augmentation")  # what `Experiment.changed` leaves alone
 
@@ -82,6 +84,16 @@ class Experiment:
         names = [name for name in (*self.weights, *encoded, *embeddings) if name in ("image", "depth", "tag")]
         return [*dict.fromkeys(names), *(["hand"] if self.on_hand != 1 else [])]
 
+    def rescaled(self) -> tuple[dict[str, Modality], float]:
+        """What is decoded, with the λ that take effect, and the β: see `objectives.rescale_to_resolution`."""
+        full = {name: modality(name, self.size, weight) for name, weight in self.weights.items()}
+        size = self.size if any(m.is_image for m in full.values()) else 256
+        scaled = {
+            name: m if m.is_image else replace(m, weight=rescale_to_resolution(m.weight, size))
+            for name, m in full.items()
+        }
+        return scaled, rescale_to_resolution(self.beta, size)
+
     @property
     def purpose(self) -> str:
         """Which of the splits: a tag image can only name a background that was learnt."""
@@ -98,4 +110,4 @@ class Experiment:
             return algorithm_1(self.steps, embedding)
         if self.schedule == "algorithm 2":
             return algorithm_2(self.steps, self.inner, embedding)
-        return both_at_once(self.steps)
+        return joint_objective(self.steps)

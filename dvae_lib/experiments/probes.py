@@ -81,8 +81,7 @@ def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
 @torch.inference_mode()
 def of_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tensor:
     """z (N, d), the mean of the posterior given the image."""
-    encode = model.embed if isinstance(model, DVAE) else model.encode
-    return encode("image", batch["image"]).mean
+    return model.encode("image", batch["image"]).mean
 
 
 SYMBOLS = {
@@ -110,10 +109,10 @@ def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[st
     batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
-        sources = {"labels": model.join({name: q.sample() for name, q in model.encode(batch).items()})}
-        sources["image"] = model.embed("image", batch["image"]).sample()
+        sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}
+        sources["image"] = model.encode("image", batch["image"]).sample()
         crossed = upper.encode("image", batch["image"]).sample()
-    columns = {f"{name} from {of}": model.part(z, name) for of, z in sources.items() for name in model.factors}
+    columns = {f"{name} from {of}": model.select(z, name) for of, z in sources.items() for name in model.factors}
     columns |= {"z_cross": crossed, "noise": torch.randn_like(crossed)}
     return {name: _regression_errors(columns[name], batch) for name in SYMBOLS}
 

@@ -36,8 +36,9 @@ from dvae_lib.hand import Root
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor
+from dvae_lib.models.saving import load_weights
 from dvae_lib.training import train
-from dvae_lib.training.checkpoints import WEIGHTS, load_weights, read_metrics
+from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
 from dvae_lib.training.distributed import make_fabric
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
@@ -99,20 +100,20 @@ class Run:
     def build(self) -> Model:
         e = self.experiment
         torch.manual_seed(e.seed)
-        decoded = {name: modality(name, e.size, weight) for name, weight in e.weights.items()}
+        decoded, beta = e.rescaled()
         if e.schedule == "regression":
             return Regressor(list(decoded.values()), e.d, e.resnet)
         if not e.factors:
             known = decoded | {name: modality(name, e.size) for name in e.encoded if name not in decoded}
-            return CrossModalVAE(known.values(), e.d, e.beta, e.encoded, e.resnet, e.width, decoded)
+            return CrossModalVAE(known.values(), e.d, beta, e.encoded, e.resnet, e.width, decoded)
         if "image" in decoded:
-            decoded["image"] = replace(decoded["image"], on_hand=e.on_hand)
+            decoded["image"] = replace(decoded["image"], foreground_precision=e.on_hand)
         return DVAE(
             [(decoded[name], d) for name, d in e.factors.items()],
             [m for name, m in decoded.items() if name not in e.factors],
             ("image", e.unlabelled) if e.unlabelled else None,
             [decoded.get(name) or modality(name, e.size) for name in e.embeddings],
-            e.beta,
+            beta,
             e.resnet,
             e.width,
             e.shared,

@@ -138,7 +138,7 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
         }
     if "pose" in model.decoders:  # one that shares layers with the image's is too large for a page
         first, _, last, _ = model.decoders["pose"]
-        reads = model.reads("pose")
+        reads = model.decoder_slice("pose")
         found["pose"] = {
             "start": weights.add(_affine(first, z[reads], basis[:, reads])),
             "last": {"weights": weights.add(last.weight), "bias": last.bias.tolist()},
@@ -184,7 +184,7 @@ def explore(run: Run) -> Explorer:
     """The explorer of a trained dVAE with two parts."""
     model = run.load()
     codes = torch.cat([encode(model, batch) for batch in run.batches("test").in_order()])
-    parts = {name: directions(model.part(codes, name)) for name in model.parts}
+    parts = {name: directions(model.select(codes, name)) for name in model.slices}
     name = "image" if "image" in model.observations else "pose"
     still = _still(model, parts, name)
     rows, columns = (LABELS[part].lower() for part in parts)

@@ -6,18 +6,24 @@ For every modality there is an encoder $q(z \mid x_m)$ and a decoder $p(x_m \mid
 from collections.abc import Iterable, Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from dvae_lib.models import networks
-from dvae_lib.models.modalities import Modality, make_decoder, make_encoder, scaled_weights
-from dvae_lib.models.objectives import Bounds, at_size, elbo, kl_to_prior, reparameterize
+from dvae_lib.models.modalities import Modality, OwnNetworks, make_decoder, make_encoder
+from dvae_lib.models.networks import Pretrained
+from dvae_lib.models.objectives import Bounds, elbo, kl_to_prior, reparameterize
+from dvae_lib.models.saving import SavedModule, describe
 
 
-class CrossModalVAE(nn.Module):
+class CrossModalVAE(SavedModule):
     """A VAE over any set of modalities that share one latent (B, d).
 
-    encoded, decoded: the modalities to encode from, and to decode; all by default.
+    beta: β of Eq. 1; λ are the modalities' weights. Both are taken as they are.
+    encoded, decoded: the names of the modalities to encode from, and to decode; all by default.
+    pretrained: where ResNet-18 starts. width: kernels of the image decoder, times the supplement's.
+    networks: own networks by modality, each a pair of functions that make an encoder, whose forward returns a Normal
+        over (B, d), and a decoder from the number of dimensions d; None in place of one takes the paper's.
     """
 
     def __init__(
@@ -26,34 +32,49 @@ class CrossModalVAE(nn.Module):
         d: int = 64,
         beta: float = 1.0,
         encoded: Iterable[str] | None = None,
-        weights: networks.Weights = "random",
+        pretrained: Pretrained = "random",
         width: int = 1,
         decoded: Iterable[str] | None = None,
+        networks: OwnNetworks | None = None,
     ):
         super().__init__()
         self.modalities = {m.name: m for m in modalities}
-        self.d = d
-        targets = [self.modalities[name] for name in (decoded or self.modalities)]
+        self.d, self.beta = d, beta
+        encoded, decoded = list(encoded or self.modalities), list(decoded or self.modalities)
         self.encoders = nn.ModuleDict(
-            {name: make_encoder(self.modalities[name], d, weights) for name in (encoded or self.modalities)}
+            {name: make_encoder(self.modalities[name], d, pretrained, networks) for name in encoded}
         )
-        self.decoders = nn.ModuleDict({m.name: make_decoder(m, d, width) for m in targets})
-        self.weights, size = scaled_weights(targets)
-        self.beta = at_size(beta, size)
+        self.decoders = nn.ModuleDict(
+            {name: make_decoder(self.modalities[name], d, width, networks) for name in decoded}
+        )
+        self.lambdas = {name: self.modalities[name].weight for name in decoded}
+        self.declaration = {
+            "modalities": describe(list(self.modalities.values())),
+            "d": d,
+            "beta": beta,
+            "encoded": encoded,
+            "width": width,
+            "decoded": decoded,
+            "networks": list(networks or {}),
+        }
 
-    def encode(self, name: str, x: Tensor) -> Normal:
-        """q(z | x) of the modality `name`, over (B, d)."""
-        return self.encoders[name](x)
+    def needs(self, _) -> list[Modality]:
+        """What a batch must hold for training, whichever sources a step encodes."""
+        return [self.modalities[name] for name in dict.fromkeys([*self.encoders, *self.decoders])]
 
-    def decode(self, z: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The mean of p(x_m | z) for each modality (all by default): {name: (B, *shape)}."""
+    def encode(self, source: str, x: Tensor) -> Normal:
+        """q(z | x) of the modality `source`, over (B, d)."""
+        return self.encoders[source](x)
+
+    def decode(self, z: Float[Tensor, "B d"], names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The mean of p(x_m | z) for each modality (all by default), logits of a categorical: {name: (B, *shape)}."""
         return {name: self.decoders[name](z) for name in (names or self.decoders)}
 
     def translate(self, source: str, x: Tensor, target: str) -> Tensor:
         """One modality read from another, through the mean of q(z | x): (B, *shape of target)."""
         return self.decode(self.encode(source, x).mean, [target])[target]
 
-    def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """All that is decoded from the mean of every encoder: {source: {name: (B, *shape)}}."""
         return {source: self.decode(self.encode(source, batch[source]).mean) for source in self.encoders}
 
@@ -64,10 +85,12 @@ class CrossModalVAE(nn.Module):
         means = self.decode(torch.cat([reparameterize(q) for q in posteriors.values()]))
         result = {}
         for i, (source, q) in enumerate(posteriors.items()):
-            own = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
-            likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in own.items()}
+            from_source = {name: mean.chunk(len(posteriors))[i] for name, mean in means.items()}
+            likelihoods = {
+                name: self.modalities[name].log_likelihood(batch, mean) for name, mean in from_source.items()
+            }
             kl = kl_to_prior(q)
-            result[source] = elbo(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
+            result[source] = elbo(likelihoods, kl, self.lambdas, self.beta), likelihoods | {"kl": kl}
         return result
 
     def forward(self, batch: Mapping[str, Tensor], sources: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,9 +100,9 @@ class CrossModalVAE(nn.Module):
         """
         bounds = self.bounds(batch, sources)
         loss = -torch.stack([bound for bound, _ in bounds.values()]).mean()
-        record = {
+        terms = {
             f"{source}→{name}": term.detach().mean()
-            for source, (_, terms) in bounds.items()
-            for name, term in terms.items()
+            for source, (_, by_name) in bounds.items()
+            for name, term in by_name.items()
         }
-        return loss, record
+        return loss, terms

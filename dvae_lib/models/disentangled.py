@@ -1,191 +1,244 @@
-r"""The disentangled VAE (Sec. 3.2; chapters 04–06): $z = [z_{y_1}, \dots, z_{y_N}, z_u]$ has a part for each labelled
+r"""The disentangled VAE (Sec. 3.2; chapters 04–06): $z = [z_{y_1}, \dots, z_{y_N}, z_u]$ has a slice for each labelled
 factor, and one for what no label says.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from dvae_lib.models import networks
-from dvae_lib.models.modalities import Modality, make_decoder, make_encoder, scaled_weights
+from dvae_lib.files import UserError
+from dvae_lib.models.modalities import Modality, OwnNetworks, known_in_all, make_decoder, make_encoder
+from dvae_lib.models.networks import Pretrained, SharedDecoder, frozen
 from dvae_lib.models.objectives import (
     Bounds,
-    at_size,
+    PerSample,
     elbo_dis,
     elbo_dis_u,
     elbo_emb,
-    joint,
+    joint_bound,
     kl_to_prior,
     reparameterize,
 )
+from dvae_lib.models.saving import SavedModule, describe
+
+Bound = tuple[PerSample, dict[str, PerSample]]
 
 
-@contextmanager
-def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """What is computed within sees these modules as they are: no gradient reaches them, no running statistic moves."""
-    modules = [module for whole in modules for module in whole.modules()]
-    before = [(module, module.training) for module in modules]
-    learning = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]
-    for module in modules:
-        module.training = False
-    for p in learning:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-        for p in learning:
-            p.requires_grad_(True)
-
-
-class DVAE(nn.Module):
+class DVAE(SavedModule):
     r"""The disentangled VAE, declared by what it is made of; the paper's three variants are instances of it.
 
-    factors: the labelled factors $y_i$ with the dimensions of their parts of z, any number of them. Each is encoded
-        to its part and decoded from it.
+    factors: the labelled factors $y_i$, any number of them, each with the dimensions of its slice of z, or without: the
+        slices that are not given share d in equal parts. Each factor is encoded to its slice and decoded from it.
     observations: x, decoded from the whole z.
-    unlabelled: the observation that $z_u$ is encoded from, by name, and its dimensions. Factors are then decoded from
-        the whole z (Eq. 6).
-    embeddings: what is encoded to the whole z, against decoders that stay as they are (Eq. 4, 8).
+    unlabelled: the observation that $z_u$ is encoded from, by name, with or without its dimensions. Factors are then
+        decoded from the whole z (Eq. 6).
+    embeddings: what is encoded to the whole z, against decoders that stay as they are (Eq. 4, 8); names of factors or
+        observations, or other modalities.
+    beta: β of Eq. 2 to 8; λ are the modalities' weights. Both are taken as they are.
+    pretrained, width, networks: see `CrossModalVAE`.
     shared: image and pose are decoded by one network that divides late (supplement, Table 3).
+    d: dimensions of z, if not every slice's are given.
+
+    Raises UserError if a name that is referred to is not declared, or twice.
     """
 
     def __init__(
         self,
-        factors: Sequence[tuple[Modality, int]],
+        factors: Sequence[Modality | tuple[Modality, int]],
         observations: Sequence[Modality],
-        unlabelled: tuple[str, int] | None = None,
-        embeddings: Sequence[Modality] = (),
+        unlabelled: str | tuple[str, int] | None = None,
+        embeddings: Sequence[str | Modality] = (),
         beta: float = 1.0,
-        weights: networks.Weights = "random",
+        pretrained: Pretrained = "random",
         width: int = 1,
         shared: bool = False,
+        d: int = 64,
+        networks: OwnNetworks | None = None,
     ):
         super().__init__()
-        self.factors, self.observations = [m.name for m, _ in factors], [m.name for m in observations]
-        decoded = {m.name: m for m in (*(m for m, _ in factors), *observations)}
-        self.modalities = decoded | {m.name: m for m in embeddings}
-        self.unlabelled = unlabelled[0] if unlabelled else None
-        sizes = [(m.name, d) for m, d in factors] + ([("u", unlabelled[1])] if unlabelled else [])
-        self.parts: dict[str, slice] = {}
-        self.d = 0
-        for name, d in sizes:
-            self.parts[name] = slice(self.d, self.d + d)
-            self.d += d
+        labelled = [_with_dimensions(factor) for factor in factors]
+        self.factors, self.observations = [m.name for m, _ in labelled], [m.name for m in observations]
+        decoded = {m.name: m for m in (*(m for m, _ in labelled), *observations)}
+        if len(decoded) < len(labelled) + len(observations):
+            raise UserError("A dVAE's factors and observations need names that differ from one another.")
+        source, d_u = _with_dimensions(unlabelled) if unlabelled else (None, None)
+        for name in (source, *(name for name in embeddings if isinstance(name, str))):
+            if name is not None and name not in decoded:
+                raise UserError(f"“{name}” is no factor and no observation of this dVAE: it has {', '.join(decoded)}.")
+        if unlabelled and source not in self.observations:
+            raise UserError(
+                f"z_u is encoded from an observation ({', '.join(self.observations)}), not from “{source}”."
+            )
+        embedded = [decoded[m] if isinstance(m, str) else m for m in embeddings]
+        self.modalities = decoded | {m.name: m for m in embedded}
+        self.unlabelled, self.beta = source, beta
+        sizes = {m.name: size for m, size in labelled} | ({"u": d_u} if unlabelled else {})
+        self.slices = _slices(sizes, d)
+        self.d = sum(s.stop - s.start for s in self.slices.values())
 
-        self.encoders = nn.ModuleDict({m.name: make_encoder(m, d, weights) for m, d in factors})
-        if unlabelled:
-            self.encoders["u"] = make_encoder(decoded[unlabelled[0]], unlabelled[1], weights)
-        self.embedders = nn.ModuleDict({m.name: make_encoder(m, self.d, weights) for m in embeddings})
-        self.shared = networks.SharedDecoder(self.d, decoded["image"].shape[-1], width) if shared else None
-        apart = {name: m for name, m in decoded.items() if not (shared and name in ("image", "pose"))}
-        read = {name: self.reads(name) for name in decoded}
-        self.decoders = nn.ModuleDict(
-            {name: make_decoder(m, len(range(self.d)[read[name]]), width) for name, m in apart.items()}
+        def dimensions(name: str) -> int:
+            return len(range(self.d)[self.slices[name]])
+
+        self.encoders = nn.ModuleDict(
+            {m.name: make_encoder(m, dimensions(m.name), pretrained, networks) for m, _ in labelled}
         )
-        self.weights, size = scaled_weights(decoded.values())
-        self.beta = at_size(beta, size)
+        if unlabelled:
+            self.encoders["u"] = make_encoder(decoded[source], dimensions("u"), pretrained, networks)
+        self.embedding_encoders = nn.ModuleDict(
+            {m.name: make_encoder(m, self.d, pretrained, networks) for m in embedded}
+        )
+        self.shared = SharedDecoder(self.d, decoded["image"].shape[-1], width) if shared else None
+        by_shared = ("image", "pose") if shared else ()
+        self.decoders = nn.ModuleDict(
+            {
+                name: make_decoder(m, len(range(self.d)[self.decoder_slice(name)]), width, networks)
+                for name, m in decoded.items()
+                if name not in by_shared
+            }
+        )
+        self.lambdas = {name: m.weight for name, m in decoded.items()}
+        self.declaration = {
+            "factors": [describe((m, dimensions(m.name))) for m, _ in labelled],
+            "observations": describe(list(observations)),
+            "unlabelled": [source, dimensions("u")] if unlabelled else None,
+            "embeddings": describe(embedded),
+            "beta": beta,
+            "width": width,
+            "shared": shared,
+            "networks": list(networks or {}),
+        }
 
-    def reads(self, name: str) -> slice:
+    def decoder_slice(self, name: str) -> slice:
         """What of z the decoder of a modality sees."""
-        own = name in self.factors and not self.unlabelled
-        return self.parts[name] if own else slice(0, self.d)
+        from_slice = name in self.factors and not self.unlabelled
+        return self.slices[name] if from_slice else slice(0, self.d)
 
     @property
-    def disentangling(self) -> list[nn.Module]:
-        """What learns in the disentangling step: all but the embeddings."""
-        return [self.encoders, *self.generating]
-
-    @property
-    def embedding(self) -> list[nn.Module]:
-        """What learns in the embedding step."""
-        return [self.embedders]
-
-    @property
-    def generating(self) -> list[nn.Module]:
+    def decoder_modules(self) -> list[nn.Module]:
         """All that decodes."""
         return [self.decoders, *([self.shared] if self.shared else [])]
 
     @property
-    def factor_coders(self) -> list[nn.Module]:
-        """What learns in the inner loop of Algorithm 2: the factors' encoders and decoders."""
-        coders = [module[name] for module in (self.encoders, self.decoders) for name in self.factors if name in module]
-        return [*coders, *([self.shared] if self.shared else [])]
+    def disentangling_modules(self) -> list[nn.Module]:
+        """What is trained in the disentangling step: all but the embeddings' encoders."""
+        return [self.encoders, *self.decoder_modules]
 
-    def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
-        """q of each part (B, d_i), from its own factor; of "u" from the observation."""
-        return {name: self.encoders[name](batch[self.unlabelled if name == "u" else name]) for name in self.parts}
+    @property
+    def embedding_modules(self) -> list[nn.Module]:
+        """What is trained in the embedding step."""
+        return [self.embedding_encoders]
 
-    def embed(self, name: str, x: Tensor) -> Normal:
+    @property
+    def factor_modules(self) -> list[nn.Module]:
+        """What is trained in the inner loop of Algorithm 2: the factors' encoders and decoders."""
+        own = [modules[name] for modules in (self.encoders, self.decoders) for name in self.factors if name in modules]
+        return [*own, *([self.shared] if self.shared else [])]
+
+    def needs(self, step: str) -> list[Modality]:
+        """What a batch must hold for a step of training."""
+        names = [*self.factors, *(self.observations if step != "independence" else [self.unlabelled])]
+        names += self.embedding_encoders if step in ("embedding", "joint") else []
+        return [self.modalities[name] for name in dict.fromkeys(names)]
+
+    def encode_factors(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
+        """q of each slice (B, d_i), from its own factor; of "u" from the observation."""
+        return {name: self._encode_slice(name, batch) for name in self.slices}
+
+    def _encode_slice(self, name: str, batch: Mapping[str, Tensor]) -> Normal:
+        return self.encoders[name](self.modalities[self.unlabelled if name == "u" else name].observed(batch))
+
+    def encode(self, source: str, x: Tensor) -> Normal:
         """q(z | x) of an embedding over the whole z (B, d)."""
-        return self.embedders[name](x)
+        return self.embedding_encoders[source](x)
 
-    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """z (B, d) from its parts, from wherever each was taken."""
-        return torch.cat([parts[name] for name in self.parts], dim=-1)
+    def join(self, by_slice: Mapping[str, Tensor]) -> Float[Tensor, "B d"]:
+        """z from its slices (B, d_i), from wherever each was taken."""
+        return torch.cat([by_slice[name] for name in self.slices], dim=-1)
 
-    def part(self, z: Tensor, name: str) -> Tensor:
-        return z[..., self.parts[name]]
+    def select(self, z: Float[Tensor, "*batch d"], name: str) -> Float[Tensor, "*batch d_i"]:
+        """The slice of a factor, or of "u"."""
+        return z[..., self.slices[name]]
 
-    def walk(self, start: Tensor, end: Tensor, steps: int, moving: Sequence[str]) -> Tensor:
-        """Latents (steps, B, d) on the straight way from start to end (B, d) in the parts `moving`; the others stay."""
-        goal = self.join({name: self.part(end if name in moving else start, name) for name in self.parts})
+    def swap(self, z: Float[Tensor, "B d"], donor: Float[Tensor, "B d"], names: Iterable[str]) -> Float[Tensor, "B d"]:
+        """z with the slices `names` of the donor."""
+        return self.join({name: self.select(donor if name in names else z, name) for name in self.slices})
+
+    def walk(
+        self, start: Float[Tensor, "B d"], end: Float[Tensor, "B d"], steps: int, names: Sequence[str]
+    ) -> Float[Tensor, "steps B d"]:
+        """Latents on the straight line from start to end in the slices `names`; the others stay."""
         t = torch.linspace(0, 1, steps, device=start.device)[:, None, None]
-        return torch.lerp(start, goal, t)
+        return torch.lerp(start, self.swap(start, end, names), t)
 
-    def decode(self, z: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The mean of p(· | z) of factors and observations (all by default): {name: (B, *shape)}."""
+    def decode(self, z: Float[Tensor, "B d"], names: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The mean of p(· | z) of factors and observations (all by default), logits of a categorical one:
+        {name: (B, *shape)}.
+        """
         names = list(names or (*self.factors, *self.observations))
         means = {}
         if self.shared and {"image", "pose"} & set(names):
             means["image"], means["pose"] = self.shared(z)
-        return {name: means[name] if name in means else self.decoders[name](z[:, self.reads(name)]) for name in names}
+        return {
+            name: means[name] if name in means else self.decoders[name](z[:, self.decoder_slice(name)])
+            for name in names
+        }
 
-    def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""
-        sources = {"factors": self.join({name: q.mean for name, q in self.encode(batch).items()})}
-        sources |= {name: self.embed(name, batch[name]).mean for name in self.embedders}
-        return {source: self.decode(z) for source, z in sources.items()}
+        latents = {"factors": self.join({name: q.mean for name, q in self.encode_factors(batch).items()})}
+        latents |= {name: self.encode(name, batch[name]).mean for name in self.embedding_encoders}
+        return {source: self.decode(z) for source, z in latents.items()}
 
     def bounds(self, batch: Mapping[str, Tensor]) -> Bounds:
         """Eq. 2 or 6 of the factors, Eq. 4 or 8 of each embedding."""
-        embedded = {name: self.embedding_bound(name, batch) for name in self.embedders}
+        embedded = {name: self.embedding_bound(name, batch) for name in self.embedding_encoders}
         return {"factors": self.disentangling_bound(batch), **embedded}
 
-    def _likelihoods(self, batch: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _likelihoods(self, batch: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, PerSample]:
         return {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
 
-    def disentangling_bound(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 2, or Eq. 6 if there is an unlabelled part, each part drawn once: the bound (B,), and its terms (B,)."""
-        posteriors = self.encode(batch)
+    def _where_complete(self, batch: Mapping[str, Tensor], bound: PerSample, terms: dict[str, PerSample]) -> Bound:
+        """Zero for samples of which a factor is not known: its slice of z has nothing to be encoded from."""
+        complete = known_in_all([self.modalities[name] for name in self.factors], batch)
+        if complete is None:
+            return bound, terms
+        zero = torch.zeros_like(bound)
+        terms = {name: torch.where(complete, term, zero) for name, term in terms.items()}
+        return torch.where(complete, bound, zero), terms
+
+    def disentangling_bound(self, batch: Mapping[str, Tensor]) -> Bound:
+        """Eq. 2, or Eq. 6 if there is a z_u, each slice drawn once: the bound (B,), and its terms (B,)."""
+        posteriors = self.encode_factors(batch)
         z = self.join({name: reparameterize(q) for name, q in posteriors.items()})
         likelihoods = self._likelihoods(batch, self.decode(z))
         kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
-        bound = (elbo_dis_u if self.unlabelled else elbo_dis)(likelihoods, kls, self.weights, self.beta)
-        return bound, likelihoods | {f"kl {name}": kl for name, kl in kls.items()}
+        bound = (elbo_dis_u if self.unlabelled else elbo_dis)(likelihoods, kls, self.lambdas, self.beta)
+        return self._where_complete(batch, bound, likelihoods | {f"kl {name}": kl for name, kl in kls.items()})
 
-    def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> Bound:
         """Eq. 4, or Eq. 8 where what is embedded is no observation, z drawn once: the bound (B,), its terms (B,)."""
-        q = self.embed(name, batch[name])
+        q = self.encode(name, batch[name])
         likelihoods, kl = self._likelihoods(batch, self.decode(reparameterize(q))), kl_to_prior(q)
-        return elbo_emb(likelihoods, kl, self.weights, self.beta), likelihoods | {"kl": kl}
+        return elbo_emb(likelihoods, kl, self.lambdas, self.beta), likelihoods | {"kl": kl}
 
-    def independence(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        r"""Algorithm 2, lines 8 to 11: how well the factors are decoded while $z_u$ is that of another image, (B,).
+    def independence_bound(self, batch: Mapping[str, Tensor]) -> Bound:
+        r"""Algorithm 2, lines 7 to 11: how well the factors are decoded while $z_u$ is that of another image, (B,).
 
         The algorithm draws its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x's that would be
         the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
-        What is raised is the likelihood alone. With the KL beside a small λ it would pay to say nothing in $z_{y_1}$.
+        What is raised is the likelihood alone, with the λ that it has in Eq. 6: Adam's averages hold the gradients of
+        both loops, and with another weight here one of them would set the step of the other. With the KL beside a
+        small λ it would pay to say nothing in $z_{y_1}$.
         """
-        z = {name: reparameterize(self.encoders[name](batch[name])) for name in self.factors}
+        z = {name: reparameterize(self._encode_slice(name, batch)) for name in self.factors}
         with torch.no_grad():
-            z["u"] = reparameterize(self.encoders["u"](batch[self.unlabelled])).roll(1, dims=0)
+            z["u"] = reparameterize(self._encode_slice("u", batch)).roll(1, dims=0)
         likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
-        return sum(likelihoods.values()), likelihoods
+        bound = sum(self.lambdas[name] * term for name, term in likelihoods.items())
+        return self._where_complete(batch, bound, likelihoods)
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
@@ -197,16 +250,36 @@ class DVAE(nn.Module):
         if step in ("disentangling", "joint"):
             bounds["disentangling"] = self.disentangling_bound(batch)
         if step in ("embedding", "joint"):
-            with frozen(self.generating):
-                bounds |= {name: self.embedding_bound(name, batch) for name in self.embedders}
+            with frozen(module for modules in self.decoder_modules for module in modules.modules()):
+                bounds |= {name: self.embedding_bound(name, batch) for name in self.embedding_encoders}
         if step == "independence":
-            bounds["independence"] = self.independence(batch)
+            bounds["independence"] = self.independence_bound(batch)
         if step == "joint":
-            embedded = [bounds[name][0] for name in self.embedders]
-            total = joint(bounds["disentangling"][0], torch.stack(embedded).mean(0))
+            embedded = [bounds[name][0] for name in self.embedding_encoders]
+            total = joint_bound(bounds["disentangling"][0], torch.stack(embedded).mean(0))
         else:
             total = torch.stack([bound for bound, _ in bounds.values()]).mean(0)
-        record = {
-            f"{of}→{name}": term.detach().mean() for of, (_, terms) in bounds.items() for name, term in terms.items()
+        terms = {
+            f"{source}→{name}": term.detach().mean()
+            for source, (_, by_name) in bounds.items()
+            for name, term in by_name.items()
         }
-        return -total.mean(), record
+        return -total.mean(), terms
+
+
+def _with_dimensions(item: Modality | str | tuple) -> tuple:
+    return tuple(item) if isinstance(item, list | tuple) else (item, None)
+
+
+def _slices(sizes: Mapping[str, int | None], d: int) -> dict[str, slice]:
+    """Where in z each slice lies; those without a size share what the others leave of d equally."""
+    free = [name for name, size in sizes.items() if size is None]
+    left = d - sum(size or 0 for size in sizes.values())
+    if any(size is not None and size < 1 for size in sizes.values()) or (free and left < len(free)):
+        raise UserError(f"The slices {dict(sizes)} of z, of d = {d} dimensions, need at least one dimension each.")
+    shares = {name: left // len(free) + (i < left % len(free)) for i, name in enumerate(free)}
+    slices, start = {}, 0
+    for name, size in sizes.items():
+        stop = start + (size if size is not None else shares[name])
+        slices[name], start = slice(start, stop), stop
+    return slices

@@ -1,63 +1,163 @@
 """What is observed, of a hand or of anything else: its name in a batch, its shape, its likelihood, its networks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from dvae_lib.files import UserError
 from dvae_lib.models import networks
-from dvae_lib.models.objectives import at_size, log_likelihood
+from dvae_lib.models.objectives import PerSample, categorical_log_likelihood, log_likelihood
+
+# Names that a latent or a report uses, and those that torch's ModuleDict has itself.
+_RESERVED = {"u", "kl", "factors", "mean pose"} | set(dir(nn.ModuleDict()))
+_MASK = " known"
+
+# For modalities by name: what makes their encoder and their decoder from the dimensions of the latent.
+Factory = Callable[[int], nn.Module] | None
+OwnNetworks = Mapping[str, tuple[Factory, Factory]]
 
 
 @dataclass(frozen=True)
 class Modality:
     """What is observed: the name of its tensor in a batch, its shape (without B), and its weight λ in the bound.
 
-    Three numbers (C, S, S) are an image; anything else is taken as a vector.
+    shape: three numbers (C, H, W) are an image; anything else is taken as a vector.
+    categories: K for a label that is one of K classes, int64 (B,) in a batch. It is encoded one-hot and decoded to
+        logits (B, K); its log-likelihood is minus the cross-entropy in nats.
+    foreground_precision: precision of an image's likelihood where the batch's mask "hand" is true, as a multiple of
+        the precision elsewhere.
+
+    Raises UserError if one of these cannot be.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
     weight: float = 1.0
-    on_hand: float = 1.0  # precision of an image's likelihood where the hand is, as a multiple of that elsewhere
+    foreground_precision: float = 1.0
+    categories: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if not self.name or self.name in _RESERVED or "." in self.name or self.name.endswith(_MASK):
+            raise UserError(
+                f"A modality cannot be called “{self.name}”: the name is taken, empty, has a dot in it or ends in "
+                f"“{_MASK.strip()}”. Choose another, such as “{self.name.strip('.') or 'label'}_1”."
+            )
+        if not all(isinstance(n, int) and n > 0 for n in self.shape) or bool(self.shape) == bool(self.categories):
+            raise UserError(
+                f"“{self.name}” is declared with the shape {self.shape} and {self.categories} categories: give either "
+                "a shape of positive integers, as (3, 64, 64) or (4,), or a number of categories."
+            )
+        if self.categories == 1 or self.categories < 0:
+            raise UserError(f"“{self.name}” has {self.categories} categories: a label needs two or more.")
+        if self.weight < 0 or self.foreground_precision <= 0:
+            raise UserError(f"“{self.name}”: its weight must be 0 or more, its foreground_precision more than 0.")
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
 
-    def log_likelihood(self, batch: Mapping[str, Tensor], mean: Tensor) -> Tensor:
-        """Of what the batch holds under this modality's name, given its decoded mean: (B,); 0 where it is unknown."""
-        weighted = self.on_hand != 1 and "hand" in batch
-        scale = torch.where(batch["hand"], self.on_hand**-0.5, 1.0) if weighted else 1.0
-        term = log_likelihood(batch[self.name], mean, scale)
-        known = batch.get(f"{self.name} known")
+    @property
+    def decoded_shape(self) -> tuple[int, ...]:
+        """Shape (without B) of what is decoded: the modality's own, or that of its logits."""
+        return (self.categories,) if self.categories else self.shape
+
+    def observed(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The batch's tensor (B, *shape) of this name, with zeros where a mask says that it is not known."""
+        x, known = batch[self.name], batch.get(self.name + _MASK)
+        return x if known is None else torch.where(known.view(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))
+
+    def log_likelihood(self, batch: Mapping[str, Tensor], mean: Float[Tensor, " B *shape"]) -> PerSample:
+        """Of what the batch holds under this modality's name, given its decoded mean: (B,); 0 where it is not known."""
+        x, known = self.observed(batch), batch.get(self.name + _MASK)
+        if self.categories:
+            term = categorical_log_likelihood(x, mean)
+        else:
+            weighted = self.foreground_precision != 1 and "hand" in batch
+            scale = torch.where(batch["hand"], self.foreground_precision**-0.5, 1.0) if weighted else 1.0
+            term = log_likelihood(x, mean, scale)
         return term if known is None else torch.where(known, term, 0.0)
 
 
-def modality(name: str, size: int, weight: float = 1.0, on_hand: float = 1.0) -> Modality:
+def modality(name: str, size: int, weight: float = 1.0, foreground_precision: float = 1.0) -> Modality:
     """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose" or
     "viewpoint".
     """
     images = {"image": (3, size, size), "tag": (3, size, size), "depth": (1, size, size)}
     shapes = images | {"keypoints": (21, 2), "pose": (21, 3), "cpose": (21, 3), "viewpoint": (3, 3)}
-    return Modality(name, shapes[name], weight, on_hand)
+    return Modality(name, shapes[name], weight, foreground_precision)
 
 
-def scaled_weights(modalities: Iterable[Modality]) -> tuple[dict[str, float], int]:
-    """λ of every modality as it is used, and the size of the images that says so: see `objectives.at_size`."""
-    modalities = list(modalities)
-    size = max((m.shape[-1] for m in modalities if m.is_image), default=256)
-    return {m.name: m.weight if m.is_image else at_size(m.weight, size) for m in modalities}, size
+def known_in_all(modalities: Iterable[Modality], batch: Mapping[str, Tensor]) -> Tensor | None:
+    """Of the samples of a batch those (B,) for which all of the modalities are known; None if no mask says."""
+    masks = [batch[m.name + _MASK] for m in modalities if m.name + _MASK in batch]
+    return torch.stack(masks).all(0) if masks else None
 
 
-def make_encoder(m: Modality, d: int, weights: networks.Weights = "random") -> nn.Module:
+def check_batch(modalities: Sequence[Modality], batch: Mapping[str, Tensor]) -> None:
+    """Raises UserError if a batch lacks one of the modalities, or holds it, or its mask, otherwise than declared.
+
+    A label of shape (B,) beside a decoded (B, 1) would be broadcast, and its mean be learnt in silence.
+    """
+    size = None
+    for m in modalities:
+        if m.name not in batch:
+            raise UserError(f"The batch has no “{m.name}”, which the model learns from; it has {', '.join(batch)}.")
+        x = batch[m.name]
+        size = len(x) if size is None else size
+        right_type = x.dtype == torch.int64 if m.categories else x.is_floating_point()
+        if not right_type or x.shape != (size, *m.shape):
+            kind = f"int64, a class from 0 to {m.categories - 1}" if m.categories else "floating point"
+            raise UserError(
+                f"“{m.name}” is declared as {_shown(m.shape)}, {kind}, but the batch, with B = {size}, holds it as "
+                f"{tuple(x.shape)} {x.dtype}. Declare it as it is, or change the data."
+            )
+        known = batch.get(m.name + _MASK)
+        if known is not None and (known.dtype != torch.bool or known.shape != (size,)):
+            raise UserError(
+                f"The mask “{m.name + _MASK}” is {known.dtype} {tuple(known.shape)}: it must be bool ({size},), true "
+                "for the samples whose label is known."
+            )
+        if m.categories and not ((m.observed(batch) >= 0) & (m.observed(batch) < m.categories)).all():
+            raise UserError(f"“{m.name}” holds classes that are not between 0 and {m.categories - 1}.")
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return f"(B, {', '.join(map(str, shape))})" if len(shape) else "(B,)"
+
+
+class OneHot(nn.Module):
+    """Classes, int64 (B,) → (B, K), 1 at the class and 0 elsewhere."""
+
+    def __init__(self, categories: int):
+        super().__init__()
+        self.categories = categories
+
+    def forward(self, label: Tensor) -> Tensor:
+        return nn.functional.one_hot(label, self.categories).float()
+
+
+def make_encoder(
+    m: Modality, d: int, pretrained: networks.Pretrained = "random", own: OwnNetworks | None = None
+) -> nn.Module:
+    """The network from a modality (B, *shape) to a Gaussian over (B, d): the user's own, or the paper's."""
+    factory = (own or {}).get(m.name, (None, None))[0]
+    if factory:
+        return factory(d)
     if m.is_image:
-        return networks.ImageEncoder(d, channels=m.shape[0], weights=weights)
-    return networks.PoseEncoder(d, m.shape)
+        return networks.ImageEncoder(d, channels=m.shape[0], pretrained=pretrained)
+    encoder = networks.PoseEncoder(d, m.decoded_shape)
+    return nn.Sequential(OneHot(m.categories), encoder) if m.categories else encoder
 
 
-def make_decoder(m: Modality, d: int, width: int = 1) -> nn.Module:
+def make_decoder(m: Modality, d: int, width: int = 1, own: OwnNetworks | None = None) -> nn.Module:
+    """The network from a latent (B, d) to the mean (B, *shape) of a modality, or to its logits."""
+    factory = (own or {}).get(m.name, (None, None))[1]
+    if factory:
+        return factory(d)
     if m.is_image:
-        return networks.ImageDecoder(d, size=m.shape[1], channels=m.shape[0], width=width)
-    return networks.PoseDecoder(d, m.shape)
+        return networks.ImageDecoder(d, m.shape, width=width)
+    return networks.PoseDecoder(d, m.decoded_shape)

@@ -1,11 +1,13 @@
 """Encoders and decoders of the supplement's Tables 1–3.
 
 Encoders map an observation to a diagonal Gaussian over the latent; decoders map a latent to the mean of the
-observation. The tables are for 256-pixel images; at 128 and 64 pixels the image decoder leaves out up-sampling
-stages, the narrow ones before the last, and is otherwise the same.
+observation. The tables are for images of 256 pixels; for smaller ones the image decoder leaves out up-sampling stages,
+the narrow ones before the last, and is otherwise the same.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -13,10 +15,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchvision.models import ResNet18_Weights, resnet18
 
+from dvae_lib.files import UserError
 from dvae_lib.models.fast import SmallMapConv2d
 from dvae_lib.models.objectives import at_least_float32
 
-Weights = Literal["random", "imagenet"]
+Pretrained = Literal["random", "imagenet"]
 
 
 class GaussianHead(nn.Module):
@@ -35,14 +38,15 @@ class GaussianHead(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Image (B, C, S, S) in [−1, 1] → N over (B, d). ResNet-18 (Table 1, left).
+    """Image (B, C, H, W) in [−1, 1] → N over (B, d). ResNet-18 (Table 1, left); any H and W from 16 on.
 
-    Depth has one channel, and then the first convolution has one too, the sum of the three.
+    Where an image has not three channels, the first convolution has as many as it; of ImageNet's, each is then the sum
+    of the three.
     """
 
-    def __init__(self, d: int, channels: int = 3, weights: Weights = "random"):
+    def __init__(self, d: int, channels: int = 3, pretrained: Pretrained = "random"):
         super().__init__()
-        trained = weights == "imagenet"
+        trained = pretrained == "imagenet"
         self.resnet = resnet18(weights=ResNet18_Weights.DEFAULT if trained else None)
         if channels != 3:
             rgb = self.resnet.conv1
@@ -96,25 +100,49 @@ def _upsample(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2, padding=2, output_padding=1)
 
 
-class ImageDecoder(nn.Sequential):
-    """Latent (B, d) → image (B, C, S, S) in [−1, 1] (Table 1, right; DCGAN).
+class CenterCrop(nn.Module):
+    """Images (B, C, ≥ H, ≥ W) → (B, C, H, W), cut at the edges."""
 
-    size: 256, 128, 64 or 32. width: multiplies the number of kernels; 1 is the table's.
+    def __init__(self, size: Sequence[int]):
+        super().__init__()
+        self.height, self.width = size
+
+    def forward(self, image: Tensor) -> Tensor:
+        top, left = (image.shape[-2] - self.height) // 2, (image.shape[-1] - self.width) // 2
+        return image[..., top : top + self.height, left : left + self.width]
+
+
+class ImageDecoder(nn.Sequential):
+    """Latent (B, d) → image (B, C, H, W) in [−1, 1] (Table 1, right; DCGAN).
+
+    shape: (C, H, W), H and W from 16 on. The table doubles 8 × 8 pixels five times to 256 × 256. Other images take as
+    many doublings, two to five, as leave the shorter side at least 8 pixels at the start; what is too much at the end
+    is cut off at the edges.
+    width: multiplies the number of kernels; 1 is the table's.
+
+    Raises UserError if the image is smaller than 16 pixels.
     """
 
-    def __init__(self, d: int, size: int = 256, channels: int = 3, width: int = 1):
-        stages = int(math.log2(size / 8))
-        if size != 8 * 2**stages or not 2 <= stages <= 5:
-            raise ValueError(f"an image decoder of {size} pixels: choose 256, 128, 64 or 32.")
+    def __init__(self, d: int, shape: tuple[int, ...], width: int = 1):
+        channels, *size = shape
+        if min(size) < 16:
+            raise UserError(
+                f"The image decoder draws images from 16 pixels on, and not {size[0]} × {size[1]}: enlarge them, or "
+                "give a decoder of your own (networks=)."
+            )
+        stages = min(max(int(math.log2(min(size) / 8)), 2), 5)
+        start = [math.ceil(n / 2**stages) for n in size]
         kernels = [128 * width, *(width * n for n in (64, 32, 16, 8)[: stages - 1])]
         layers = [
-            nn.Linear(d, kernels[0] * 8 * 8),
-            nn.Unflatten(1, (kernels[0], 8, 8)),
+            nn.Linear(d, kernels[0] * math.prod(start)),
+            nn.Unflatten(1, (kernels[0], *start)),
             nn.BatchNorm2d(kernels[0]),
         ]
         for inputs, outputs in zip(kernels, kernels[1:], strict=False):
             layers += [_upsample(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
         super().__init__(*layers, _upsample(kernels[-1], channels), nn.Tanh())
+        if [n * 2**stages for n in start] != size:
+            self.append(CenterCrop(size))
         self.to(memory_format=torch.channels_last)
 
 
@@ -129,9 +157,12 @@ class SharedDecoder(nn.Module):
     def __init__(self, d: int, size: int = 256, width: int = 1):
         super().__init__()
         hidden = 2 * size
-        layers = list(ImageDecoder(d, size, width=width))
-        self.shared, self.image = nn.Sequential(*layers[:-2]), nn.Sequential(*layers[-2:])
-        features = layers[-2].in_channels * (size // 2) ** 2
+        layers = list(ImageDecoder(d, (3, size, size), width=width))
+        last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose2d))
+        self.shared, self.image = nn.Sequential(*layers[:last]), nn.Sequential(*layers[last:])
+        with torch.no_grad():
+            features = self.shared.eval()(torch.zeros(1, d)).numel()
+        self.shared.train()
         self.pose = nn.Sequential(
             nn.Flatten(),
             nn.Linear(features, hidden),
@@ -145,6 +176,25 @@ class SharedDecoder(nn.Module):
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         features = self.shared(z)
         return self.image(features), self.pose(features)
+
+
+@contextmanager
+def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Within, these modules (not those that they hold) have no gradient and their running statistics do not move."""
+    modules = list(modules)
+    before = [(module, module.training) for module in modules]
+    parameters = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]
+    for module in modules:
+        module.training = False
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+        for p in parameters:
+            p.requires_grad_(True)
 
 
 def count_parameters(module: nn.Module) -> int:

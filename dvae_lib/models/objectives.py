@@ -9,15 +9,17 @@ from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
+PerSample = Float[Tensor, " B"]
 # Of each source, or step: the bound (B,) and its terms (B,) by name.
-Bounds = dict[str, tuple[Tensor, dict[str, Tensor]]]
+Bounds = dict[str, tuple[PerSample, dict[str, PerSample]]]
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """In single precision where it was in half: that would lose the sum over a whole image, or a small variance."""
+def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Half precision becomes single: half would lose the sum over a whole image, or a small variance."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -26,7 +28,7 @@ def rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def reparameterize(q: Normal) -> Tensor:
+def reparameterize(q: Normal) -> Float[Tensor, "B d"]:
     r"""$z = \mu + \sigma \epsilon \sim q$ with its gradient, (B, d): the reparameterisation of chapter 01.
 
     Several processes that share a batch draw the noise of all of it, and each takes its part.
@@ -36,7 +38,9 @@ def reparameterize(q: Normal) -> Tensor:
     return q.loc + q.scale * noise[rank::world]
 
 
-def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+def log_likelihood(
+    x: Float[Tensor, " B *shape"], mean: Float[Tensor, " B *shape"], scale: float | Tensor = 1.0
+) -> PerSample:
     r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,).
 
     scale: one for all, or of a shape that broadcasts to x's, as where some pixels count more than others.
@@ -45,35 +49,41 @@ def log_likelihood(x: Tensor, mean: Tensor, scale: float | Tensor = 1.0) -> Tens
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
 
 
-def kl_to_prior(q: Normal) -> Tensor:
+def categorical_log_likelihood(label: Int64[Tensor, " B"], logits: Float[Tensor, "B K"]) -> PerSample:
+    r"""$\log p(\mathrm{label})$ under the softmax of the logits, minus the cross-entropy in nats: (B,)."""
+    return -nn.functional.cross_entropy(at_least_float32(logits), label, reduction="none")
+
+
+def kl_to_prior(q: Normal) -> PerSample:
     r"""$D_{KL}(q \| \mathcal N(0, I))$ of diagonal Gaussians over (B, d): (B,)."""
     prior = Normal(torch.zeros_like(q.loc), torch.ones_like(q.scale), validate_args=False)
     return kl_divergence(q, prior).sum(-1)
 
 
 def elbo(
-    log_likelihoods: Mapping[str, Tensor],
-    kl: Tensor,
-    weights: Mapping[str, float] | None = None,
+    log_likelihoods: Mapping[str, PerSample],
+    kl: PerSample,
+    lambdas: Mapping[str, float] | None = None,
     beta: float = 1.0,
-) -> Tensor:
+) -> PerSample:
     r"""Eq. 1, the bound of the cross-modal VAE, for one sample of z: (B,).
 
     $$\sum_m \lambda_m \log p(x_m \mid z) - \beta\, D_{KL}(q(z \mid x) \| p(z))$$
 
     log_likelihoods: (B,) for each modality m decoded from z; with one modality this is the plain VAE's bound.
-    weights: λ, 1 where not given. With every λ and β at 1 the expectation over z is a lower bound of the evidence.
+    lambdas: λ by modality, 1 where not given. With every λ and β at 1 the expectation over z is a lower bound of the
+    evidence.
     """
-    weights = weights or {}
-    return sum(weights.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
+    lambdas = lambdas or {}
+    return sum(lambdas.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
 
 
 def elbo_dis(
-    log_likelihoods: Mapping[str, Tensor],
-    kls: Mapping[str, Tensor],
-    weights: Mapping[str, float] | None = None,
+    log_likelihoods: Mapping[str, PerSample],
+    kls: Mapping[str, PerSample],
+    lambdas: Mapping[str, float] | None = None,
     beta: float = 1.0,
-) -> Tensor:
+) -> PerSample:
     r"""Eq. 2, the bound of the disentangling step, for one sample of every $z_{y_i} \sim q(z_{y_i} \mid y_i)$: (B,).
 
     $$\lambda_x \log p(x \mid z) + \sum_i \lambda_{y_i} \log p(y_i \mid z_{y_i})
@@ -82,46 +92,46 @@ def elbo_dis(
     log_likelihoods: (B,) of the observations x, decoded from the whole z, and of the factors, each decoded from its
     own part. kls: (B,) of each factor's part; as the parts are independent, theirs add up to that of z.
     """
-    return elbo(log_likelihoods, sum(kls.values()), weights, beta)
+    return elbo(log_likelihoods, sum(kls.values()), lambdas, beta)
 
 
 def elbo_emb(
-    log_likelihoods: Mapping[str, Tensor],
-    kl: Tensor,
-    weights: Mapping[str, float] | None = None,
+    log_likelihoods: Mapping[str, PerSample],
+    kl: PerSample,
+    lambdas: Mapping[str, float] | None = None,
     beta: float = 1.0,
-) -> Tensor:
+) -> PerSample:
     r"""Eq. 4, and Eq. 8 where what is encoded is not what is decoded: the bound of the embedding step, for one sample
     of the whole $z \sim q(z \mid x)$: (B,).
 
     The terms are those of Eq. 2, the factors being decoded from their parts of z; the decoders stay as they are.
     """
-    return elbo(log_likelihoods, kl, weights, beta)
+    return elbo(log_likelihoods, kl, lambdas, beta)
 
 
-def joint(dis: Tensor, emb: Tensor) -> Tensor:
+def joint_bound(disentangling: PerSample, embedding: PerSample) -> PerSample:
     """Eq. 5, the objective that does both steps at once: the sum (B,) of Eq. 2 and Eq. 4."""
-    return dis + emb
+    return disentangling + embedding
 
 
 def elbo_dis_u(
-    log_likelihoods: Mapping[str, Tensor],
-    kls: Mapping[str, Tensor],
-    weights: Mapping[str, float] | None = None,
+    log_likelihoods: Mapping[str, PerSample],
+    kls: Mapping[str, PerSample],
+    lambdas: Mapping[str, float] | None = None,
     beta: float = 1.0,
-) -> Tensor:
+) -> PerSample:
     r"""Eq. 6, the bound of the disentangling step with an unlabelled part, for one sample of
     $z_{y_1} \sim q(z_{y_1} \mid y_1)$ and $z_u \sim q(z_u \mid x)$: (B,).
 
     As Eq. 2, but every factor is decoded from the whole $z = [z_{y_1}, z_u]$, and kls has that of $z_u$ too.
     """
-    return elbo(log_likelihoods, sum(kls.values()), weights, beta)
+    return elbo(log_likelihoods, sum(kls.values()), lambdas, beta)
 
 
-def at_size(weight: float, size: int) -> float:
-    """A weight beside an image of `size` pixels, where the papers' value is for 256: β, and the λ of poses.
+def rescale_to_resolution(weight: float, size: int) -> float:
+    """A weight for images of `size` pixels, from the papers' value for 256: β, and the λ of poses.
 
-    An image's log-likelihood is a sum over its pixels, so it shrinks with their number; what is weighed against it
-    must shrink alike to keep the trade.
+    An image's log-likelihood is a sum over its pixels and shrinks with their number; what is weighed against it must
+    shrink alike.
     """
     return weight * (size / 256) ** 2

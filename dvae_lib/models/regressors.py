@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from dvae_lib.models import networks
-from dvae_lib.models.modalities import Modality
+from dvae_lib.models.modalities import Modality, OwnNetworks
+from dvae_lib.models.networks import ImageEncoder, PoseDecoder, Pretrained
+from dvae_lib.models.objectives import Bounds
+from dvae_lib.models.saving import SavedModule, describe
 
 
-def rotation_from_axis_angle(w: Tensor) -> Tensor:
+def rotation_from_axis_angle(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotation (..., 3, 3) about the axis w (..., 3), by its length in radians; it acts on columns."""
     x, y, z = w.unbind(-1)
     zero = torch.zeros_like(x)
@@ -17,41 +20,55 @@ def rotation_from_axis_angle(w: Tensor) -> Tensor:
     return torch.linalg.matrix_exp(skew)
 
 
-class Regressor(nn.Module):
+class Regressor(SavedModule):
     """An image encoder and a head for each target, with the layers of the dVAE's way from an image to a pose, and
     neither noise nor prior between them.
 
     targets: the pose for a plain regressor; CPose and viewpoint for the two streams of Zimmermann & Brox (ICCV 2017),
         whose viewpoint is three numbers, an axis by its angle, and whose loss is the squared error of CPose plus that
-        of the rotation matrix.
+        of the rotation matrix. Their weights λ multiply these terms.
+    d, pretrained, networks: see `CrossModalVAE`.
     """
 
-    def __init__(self, targets: Sequence[Modality], d: int = 64, weights: networks.Weights = "random"):
+    def __init__(
+        self,
+        targets: Sequence[Modality],
+        d: int = 64,
+        pretrained: Pretrained = "random",
+        networks: OwnNetworks | None = None,
+    ):
         super().__init__()
         self.modalities = {m.name: m for m in targets}
-        self.encoder = networks.ImageEncoder(d, weights=weights)
-        shapes = {m.name: (3,) if m.name == "viewpoint" else m.shape for m in targets}
-        self.heads = nn.ModuleDict({name: networks.PoseDecoder(d, shape) for name, shape in shapes.items()})
+        self.lambdas = {m.name: m.weight for m in targets}
+        own = (networks or {}).get("image", (None, None))[0]
+        self.encoder = own(d) if own else ImageEncoder(d, pretrained=pretrained)
+        shapes = {m.name: (3,) if m.name == "viewpoint" else m.decoded_shape for m in targets}
+        self.heads = nn.ModuleDict({name: PoseDecoder(d, shape) for name, shape in shapes.items()})
+        self.declaration = {"targets": describe(list(targets)), "d": d, "networks": list(networks or {})}
 
-    def predict(self, image: Tensor) -> dict[str, Tensor]:
-        """From images (B, 3, S, S) each target: {name: (B, *shape)}."""
+    def needs(self, _) -> list[Modality]:
+        """What a batch must hold beside the image."""
+        return list(self.modalities.values())
+
+    def predict(self, image: Float[Tensor, "B C H W"]) -> dict[str, Tensor]:
+        """From images each target: {name: (B, *shape)}."""
         features = self.encoder(image).mean
-        read = {name: head(features) for name, head in self.heads.items()}
-        if "viewpoint" in read:
-            read["viewpoint"] = rotation_from_axis_angle(read["viewpoint"].float())
-        return read
+        means = {name: head(features) for name, head in self.heads.items()}
+        if "viewpoint" in means:
+            means["viewpoint"] = rotation_from_axis_angle(means["viewpoint"].float())
+        return means
 
-    def read(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """As the VAEs' `read`: from the image alone."""
+    def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """As the VAEs' `predictions`: from the image alone."""
         return {"image": self.predict(batch["image"])}
 
-    def bounds(self, batch: Mapping[str, Tensor]) -> dict:
+    def bounds(self, batch: Mapping[str, Tensor]) -> Bounds:
         """A regressor has none."""
         return {}
 
     def forward(self, batch: Mapping[str, Tensor], _) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and each target's log-likelihood, whose unit variance makes minus twice it the squared error."""
-        read = self.predict(batch["image"])
-        likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in read.items()}
-        record = {f"image→{name}": term.detach().mean() for name, term in likelihoods.items()}
-        return -sum(likelihoods.values()).mean(), record
+        means = self.predict(batch["image"])
+        likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
+        terms = {f"image→{name}": term.detach().mean() for name, term in likelihoods.items()}
+        return -sum(self.lambdas[name] * term for name, term in likelihoods.items()).mean(), terms

@@ -67,7 +67,7 @@ def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple
     A row a pair. In the left columns CPose goes, in the right ones the viewpoint; the two inputs are framed, and all
     else is decoded.
     """
-    z = model.join({name: q.mean for name, q in model.encode(batch).items()})
+    z = model.join({name: q.mean for name, q in model.encode_factors(batch).items()})
     figure, axes = _blocks(len(pairs), 2, steps)
     for (start, end), (left, right) in zip(pairs, axes, strict=True):
         first = model.walk(z[[start]], z[[end]], steps, ["cpose"])[:, 0]

@@ -18,7 +18,7 @@ INPUT = "#c00000"  # the frame of what the model is given, as in the paper
 
 def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:
     """The mean of each part for every sample of a batch, the name of the content's, and the images that show it."""
-    means = {name: q.mean for name, q in model.encode(batch).items()}
+    means = {name: q.mean for name, q in model.encode_factors(batch).items()}
     content = next(name for name in means if name != "pose")
     return means, content, batch["tag" if content == "tag" else "image"]
 
@@ -32,7 +32,7 @@ def pose_transfer(
     A row for each of `poses`: the image, its true pose, and the pose before each content; the contents' images on top.
     others: the batch that `contents` are of, if it is another.
     """
-    pose = model.encode(batch)["pose"].mean
+    pose = model.encode_factors(batch)["pose"].mean
     means, content, shown = _means(model, others or batch)
     figure, axes = grid(len(poses) + 1, len(contents) + 2, cell=1.15)
     for ax, j in zip(axes[0, 2:], contents, strict=True):

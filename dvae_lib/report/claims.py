@@ -95,7 +95,7 @@ def late(values: NDArray, share: float = 0.2) -> NDArray:
 def bound_from_image(run: Run) -> NDArray:
     """Eq. 1 of a cross-modal VAE while it was trained; NaN at the steps that did not encode the image."""
     model, log = run.build(), run.metrics
-    return elbo({name: log[f"image→{name}"] for name in model.decoders}, log["image→kl"], model.weights, model.beta)
+    return elbo({name: log[f"image→{name}"] for name in model.decoders}, log["image→kl"], model.lambdas, model.beta)
 
 
 def _spread(a: NDArray, b: NDArray, axis: int = -1) -> NDArray:

@@ -1,15 +1,15 @@
 """Training: algorithms as stages, the loop that runs them, checkpoints, several processes, interruptions."""
 
-from dvae_lib.training.algorithms import Stage, algorithm_1, algorithm_2, both_at_once, cross_modal, regression
-from dvae_lib.training.loop import Supply, learning_rate, train, update
+from dvae_lib.training.algorithms import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
+from dvae_lib.training.loop import BatchSource, learning_rate, train, update
 
 __all__ = [
+    "BatchSource",
     "Stage",
-    "Supply",
     "algorithm_1",
     "algorithm_2",
-    "both_at_once",
     "cross_modal",
+    "joint_objective",
     "learning_rate",
     "regression",
     "train",

@@ -12,17 +12,17 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Stage:
-    """One loop of a training algorithm: what the model is asked for at a step, and which of its modules learn from it.
+    """One loop of a training algorithm: the loss that the model computes at a step, and the modules that it trains.
 
-    ask: from the step, what the model's forward is given beside the batch.
-    learns: the modules that move, given the model; all others are frozen, their running statistics too.
+    forward_arg: from the step within the stage, what the model's forward is given beside the batch.
+    trainable: from the model, the modules that are trained; all others are frozen, their running statistics too.
     inner: a loop inside every step, on the same batch (Algorithm 2, lines 7 to 11).
     """
 
     name: str
     steps: int
-    ask: Callable[[int], object]
-    learns: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
+    forward_arg: Callable[[int], object]
+    trainable: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
     inner: "Stage | None" = None
 
 
@@ -38,15 +38,15 @@ def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage
 def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
     """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone."""
     return [
-        Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling),
-        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding),
+        Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling_modules),
+        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding_modules),
     ]
 
 
 def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
     """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
     first, last = algorithm_1(disentangling, embedding)
-    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_coders)
+    independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_modules)
     return [dataclasses.replace(first, inner=independence), last]
 
 
@@ -55,6 +55,6 @@ def regression(steps: int) -> list[Stage]:
     return [Stage("regression", steps, lambda step: None)]
 
 
-def both_at_once(steps: int) -> list[Stage]:
+def joint_objective(steps: int) -> list[Stage]:
     """Eq. 5: both steps of Algorithm 1 at once."""
     return [Stage("joint", steps, lambda step: "joint")]

@@ -8,12 +8,10 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from dvae_lib.files import UserError, atomic_write, explain_os_errors
+from dvae_lib.models.saving import first_line
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
 
@@ -67,23 +65,3 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} is damaged or of another version ({first_line(error)}). "
                         "Delete it to train this run from the start.") from error  # fmt: skip
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(as_bytes({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Raises UserError if the file is missing, damaged, or holds another model's weights."""
-    try:
-        model.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: the run was not trained to its end. Train it again.") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged or holds another model's weights ({first_line(error)}). "
-                        f"Delete the folder {path.parent} and train again.") from error  # fmt: skip
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,8 +1,8 @@
 """Several processes that compute what one would: each sees its share of every batch.
 
 The share is every `world`-th sample from the process's rank on. Three things in a step know more than one sample: the
-noise (`objectives.reparameterize`), batch normalisation (`share_statistics`), and the mean over the batch, which the
-averaging of gradients restores. What takes another sample's image, a background or the z_u of Algorithm 2's inner
+noise (`objectives.reparameterize`), batch normalisation (`convert_sync_batchnorm`), and the mean over the batch, which
+the averaging of gradients restores. What takes another sample's image, a background or the z_u of Algorithm 2's inner
 loop, takes that of a sample of its own process; the loss is then the same on average only.
 """
 
@@ -65,7 +65,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
+class SyncBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation by the statistics of the whole batch, of which each process has an equal share.
 
     As torch's SyncBatchNorm, which no CPU has.
@@ -91,12 +91,12 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
-def share_statistics(model: nn.Module) -> nn.Module:
+def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
     """The model with every batch normalisation over images a shared one, in place; its parameters are the same."""
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
-                shared = SharedBatchNorm2d(child.num_features, child.eps, child.momentum)
+                shared = SyncBatchNorm2d(child.num_features, child.eps, child.momentum)
                 shared.__dict__.update(child.__dict__)
                 setattr(module, name, shared)
     return model

@@ -39,7 +39,7 @@ class Interruption:
             self.stop()
         self.heard = self.heard or number
 
-    def asked(self, agreeing: bool) -> bool:
+    def requested(self, agreeing: bool) -> bool:
         """Whether to stop now. agreeing: whether all processes ask this at this step."""
         if self.fabric.world_size > 1:
             if not agreeing:

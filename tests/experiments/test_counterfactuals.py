@@ -162,9 +162,9 @@ def test_a_walk_moves_one_part_and_ends_at_the_other(model):
     start, end = torch.randn(2, 3, model.d)
     way = model.walk(start, end, 5, ["tag"])
     assert way.shape == (5, 3, model.d) and torch.equal(way[0], start)
-    assert torch.equal(model.part(way, "pose"), model.part(start, "pose").expand(5, -1, -1))
-    torch.testing.assert_close(model.part(way[-1], "tag"), model.part(end, "tag"))
-    torch.testing.assert_close(model.part(way[2], "tag"), model.part(start + end, "tag") / 2)
+    assert torch.equal(model.select(way, "pose"), model.select(start, "pose").expand(5, -1, -1))
+    torch.testing.assert_close(model.select(way[-1], "tag"), model.select(end, "tag"))
+    torch.testing.assert_close(model.select(way[2], "tag"), model.select(start + end, "tag") / 2)
 
 
 def test_a_true_image_is_recognised_by_its_room_and_another_room_is_not(pairs):

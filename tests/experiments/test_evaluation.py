@@ -14,7 +14,7 @@ from dvae_lib.metrics import epe, joint_errors
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.models.regressors import Regressor, rotation_from_axis_angle
-from tests.datasets.test_batches import FakeDataset
+from tests.helpers.batches import FakeDataset
 
 SIZE = 32
 
@@ -27,7 +27,7 @@ def pose_dvae():
 
 @pytest.fixture
 def batch():
-    return Batches([(FakeDataset(), np.arange(12))], 12, ["image"]).at(0)
+    return Batches([(FakeDataset(), np.arange(12))], 12, ["image"]).batch(0)
 
 
 # The regressors.
@@ -52,7 +52,7 @@ def test_the_loss_of_a_regressor_is_half_the_squared_error(batch, targets):
     torch.manual_seed(0)
     model = Regressor([modality(name, SIZE) for name in targets], d=8).eval()
     loss, _ = model(batch, None)
-    read = model.read(batch)["image"]
+    read = model.predictions(batch)["image"]
     squared = sum((read[name] - batch[name]).square().flatten(1).sum(1) for name in targets).mean()
     numbers = sum(batch[name][0].numel() for name in targets)
     torch.testing.assert_close(loss, squared / 2 + numbers / 2 * np.log(2 * np.pi), rtol=1e-4, atol=1e-3)
@@ -143,7 +143,7 @@ def test_a_composed_pose_is_the_pose():
 
 def mixed_batch(known=("viewpoint",)):
     parts = [Part(FakeDataset(), np.arange(10)), Part(FakeDataset(40, 1), np.arange(40), known)]
-    return Batches(parts, 8, []).at(0)
+    return Batches(parts, 8, []).batch(0)
 
 
 def test_a_batch_says_what_is_known():
@@ -171,7 +171,7 @@ def test_weak_samples_teach_the_viewpoint_and_nothing_else():
         model.zero_grad()
         torch.manual_seed(2)
         model(changed, "embedding")[0].backward()
-        gradients.append(model.embedders["keypoints"].head.linear.weight.grad.clone())
+        gradients.append(model.embedding_encoders["keypoints"].head.linear.weight.grad.clone())
     assert torch.equal(gradients[0], gradients[1]) and not torch.equal(gradients[0], gradients[2])
 
 
@@ -198,10 +198,10 @@ def test_each_kind_of_supervision_sees_its_samples():
     assert {run.training_batches("embedding").batch_size for run in runs.values()} == {8}  # nobody sees more images
     first = runs["labelled"].training_batches("embedding").parts[0].indices
     assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
-    assert "image" not in runs["semi"].training_batches("disentangling").at(0)
+    assert "image" not in runs["semi"].training_batches("disentangling").batch(0)
 
 
 def test_no_image_is_decoded_where_none_is_asked_for():
     model = Run(find("cross-modal-rhd", "smoke", "synthetic"), "smoke").build()
     assert list(model.encoders) == ["image", "keypoints", "pose"] and list(model.decoders) == ["keypoints", "pose"]
-    assert model.weights == {"keypoints": 1.0, "pose": 1.0}  # for 256 pixels, as nothing of another size is decoded
+    assert model.lambdas == {"keypoints": 1.0, "pose": 1.0}  # for 256 pixels, as nothing of another size is decoded

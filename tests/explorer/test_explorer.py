@@ -41,7 +41,7 @@ def estimator():
 
 
 def somewhere(model):
-    return {name: directions(torch.randn(50, len(range(model.d)[part]))) for name, part in model.parts.items()}
+    return {name: directions(torch.randn(50, len(range(model.d)[part]))) for name, part in model.slices.items()}
 
 
 def unpacked(data, weights):

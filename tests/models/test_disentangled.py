@@ -13,11 +13,18 @@ from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import Modality, modality
-from dvae_lib.models.objectives import at_size, elbo_dis, elbo_dis_u, elbo_emb, joint, kl_to_prior, log_likelihood
-from dvae_lib.training import algorithm_1, algorithm_2, both_at_once, train
+from dvae_lib.models.objectives import (
+    elbo_dis,
+    elbo_dis_u,
+    elbo_emb,
+    joint_bound,
+    kl_to_prior,
+    log_likelihood,
+)
+from dvae_lib.training import algorithm_1, algorithm_2, joint_objective, train
 from dvae_lib.training.checkpoints import METRICS, read_metrics
-from tests.datasets.test_batches import FakeDataset
-from tests.training.test_loop import killed_at
+from tests.helpers.batches import FakeDataset, TaggedDataset
+from tests.helpers.training import killed_at
 
 SIZE = 32
 
@@ -125,7 +132,7 @@ def test_the_gap_of_eq_4_is_the_kl_that_eq_3_claims():
 
 
 def test_eq_5_is_the_sum_of_both():
-    assert joint(torch.tensor([-3.0]), torch.tensor([-4.0])).item() == -7.0
+    assert joint_bound(torch.tensor([-3.0]), torch.tensor([-4.0])).item() == -7.0
 
 
 # The model.
@@ -135,7 +142,7 @@ def test_a_factor_is_decoded_from_its_own_part_and_the_observation_from_all():
     model = labelled().eval()
     z = torch.randn(3, 12)
     other = z.clone()
-    other[:, model.parts["tag"]] += 1
+    other[:, model.slices["tag"]] += 1
     before, after = model.decode(z), model.decode(other)
     assert torch.equal(before["pose"], after["pose"])
     assert not torch.equal(before["tag"], after["tag"]) and not torch.equal(before["image"], after["image"])
@@ -146,29 +153,29 @@ def test_beside_z_u_a_factor_is_decoded_from_the_whole(shared):
     model = with_u(shared=shared).eval()
     z = torch.randn(3, 14)
     other = z.clone()
-    other[:, model.parts["u"]] += 1
+    other[:, model.slices["u"]] += 1
     assert not torch.allclose(model.decode(z)["pose"], model.decode(other)["pose"], atol=1e-4)
 
 
 @VARIANTS
 def test_parts_join_to_the_whole_and_back(make, batch):
     model = make().eval()
-    posteriors = model.encode(batch)
+    posteriors = model.encode_factors(batch)
     z = model.join({name: q.mean for name, q in posteriors.items()})
-    assert z.shape == (6, model.d) and list(posteriors) == list(model.parts)
+    assert z.shape == (6, model.d) and list(posteriors) == list(model.slices)
     for name, q in posteriors.items():
-        assert torch.equal(model.part(z, name), q.mean)
+        assert torch.equal(model.select(z, name), q.mean)
     for name, mean in model.decode(z).items():
         assert mean.shape == batch[name].shape
-    for name in model.embedders:
-        assert model.embed(name, batch[name]).mean.shape == z.shape
+    for name in model.embedding_encoders:
+        assert model.encode(name, batch[name]).mean.shape == z.shape
 
 
-@pytest.mark.parametrize("on_hand", [1.0, 4.0])
-def test_loss_is_minus_eq_2(batch, on_hand):
+@pytest.mark.parametrize("foreground_precision", [1.0, 4.0])
+def test_loss_is_minus_eq_2(batch, foreground_precision):
     """Rebuilt from torch's own pieces: Gaussian densities and closed-form divergences."""
     model = labelled(beta=3.0).eval()
-    image = modality("image", SIZE, on_hand=on_hand)
+    image = modality("image", SIZE, foreground_precision=foreground_precision)
     model.modalities["image"] = image
     torch.manual_seed(5)
     loss, _ = model(batch, "disentangling")
@@ -178,14 +185,14 @@ def test_loss_is_minus_eq_2(batch, on_hand):
     means = {name: model.decoders[name](z[name]) for name in z}
     means["image"] = model.decoders["image"](torch.cat([z["pose"], z["tag"]], 1))
     sigma = torch.ones(6, 3, SIZE, SIZE)
-    sigma[batch["hand"].expand(-1, 3, -1, -1)] = on_hand**-0.5
-    weights = {"pose": at_size(0.5, SIZE), "tag": 0.1, "image": 1.0}
+    sigma[batch["hand"].expand(-1, 3, -1, -1)] = foreground_precision**-0.5
+    weights = {"pose": 0.5, "tag": 0.1, "image": 1.0}
     bound = 0
     for name, mean in means.items():
         scale = sigma if name == "image" else 1.0
         bound = bound + weights[name] * Normal(mean, scale).log_prob(batch[name]).flatten(1).sum(1)
     for d in q.values():
-        bound = bound - at_size(3.0, SIZE) * kl_divergence(d, Normal(0.0, 1.0)).sum(1)
+        bound = bound - 3.0 * kl_divergence(d, Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(loss, -bound.mean(), rtol=1e-5, atol=1e-2)
 
 
@@ -222,7 +229,7 @@ def test_the_decoders_statistics_move_once_in_eq_5(make, batch):
         model = make().train()
         torch.manual_seed(3)
         model(batch, step)
-        moved.append({k: v.clone() for g in model.generating for k, v in g.state_dict().items() if "running" in k})
+        moved.append({k: v.clone() for g in model.decoder_modules for k, v in g.state_dict().items() if "running" in k})
     assert moved[0].keys() == moved[1].keys() and moved[0]
     assert all(torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
 
@@ -234,9 +241,9 @@ def test_each_step_moves_what_it_should(make, batch):
         model.zero_grad(set_to_none=True)
         model(batch, step)[0].backward()
         touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-        expected = {id(p) for module in getattr(model, step) for p in module.parameters()}
+        expected = {id(p) for module in getattr(model, f"{step}_modules") for p in module.parameters()}
         assert {name for name, p in model.named_parameters() if id(p) in expected} <= touched
-    assert {id(p) for m in (*model.disentangling, *model.embedding) for p in m.parameters()} == {
+    assert {id(p) for m in (*model.disentangling_modules, *model.embedding_modules) for p in m.parameters()} == {
         id(p) for p in model.parameters()
     }
 
@@ -254,28 +261,14 @@ def test_the_inner_loop_takes_z_u_of_other_images_and_teaches_the_factor_only(ba
     model.encoders["u"].head.linear.bias.data[6:] = -20
     model(batch, "independence")
     expected = model.encoders["u"](batch["image"]).mean.roll(1, 0)
-    torch.testing.assert_close(seen["z"][:, model.parts["u"]], expected, atol=1e-2, rtol=0)
+    torch.testing.assert_close(seen["z"][:, model.slices["u"]], expected, atol=1e-2, rtol=0)
 
 
 # Training.
 
 
-class Tagged(FakeDataset):
-    """Three backgrounds, each in two sequences, of small images."""
-
-    name = "tagged"
-
-    def __init__(self, n=48):
-        super().__init__(n)
-        self.sequences = list("abcdef")
-        self.arrays["sequence"] = (np.arange(n) % 6).astype(np.int32)
-        self.arrays["content"] = (self.arrays["sequence"] // 2).astype(np.int32)
-        self.arrays["image"] = np.ascontiguousarray(self.arrays["image"][..., :SIZE, :SIZE])
-        self.size = SIZE
-
-
 def fit(folder, stages, make=labelled, network=None, **options):
-    network, dataset = network or make(), Tagged()
+    network, dataset = network or make(), TaggedDataset()
     names = ["image", "tag"] if "tag" in network.factors else ["image"]
     batches = Batches([(dataset, np.arange(48))], 6, names, seed=3)
     settings = {"lr": 1e-3, "decay": True, "save_every": 2, "save_seconds": 0, "log_every": 1, "seed": 3} | options
@@ -288,7 +281,7 @@ def test_the_embedding_step_leaves_all_else_alone_running_statistics_too(tmp_pat
     before = copy.deepcopy(model.state_dict())
     fit(tmp_path / "b", algorithm_1(0, 3), network=model)
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]) != name.startswith("embedders."), name
+        assert torch.equal(tensor, before[name]) != name.startswith("embedding_encoders."), name
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
@@ -330,7 +323,7 @@ def test_stages_are_told_apart_in_the_metrics(tmp_path):
 def test_eq_5_trains_everything_at_once(tmp_path):
     model = labelled()
     before = copy.deepcopy(model.state_dict())
-    fit(tmp_path, both_at_once(2), network=model)
+    fit(tmp_path, joint_objective(2), network=model)
     still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
     assert still == []
 
@@ -338,7 +331,7 @@ def test_eq_5_trains_everything_at_once(tmp_path):
 class Own:
     """Data that are no hands: three factors of other shapes, and a batch by step; nothing of the library's."""
 
-    def at(self, step):
+    def batch(self, step):
         generator = torch.Generator().manual_seed(step)
         shapes = {"shape": (4,), "rotation": (2,), "colour": (3,), "image": (3, SIZE, SIZE)}
         return {name: torch.rand(5, *shape, generator=generator) for name, shape in shapes.items()}
@@ -353,7 +346,7 @@ def test_own_factors_are_declared_and_trained_like_a_hands(tmp_path):
     train(network, stages, tmp_path, Fabric(accelerator="cpu", devices=1), lr=1e-3, log_every=1)
     last = read_metrics(tmp_path)[-1]
     assert {f"image→{name}" for name in ("shape", "rotation", "colour", "image", "kl")} <= last.keys()
-    read = network.eval().read(Own().at(0))["image"]
+    read = network.eval().predictions(Own().batch(0))["image"]
     assert {name: tuple(mean.shape) for name, mean in read.items()} == {
         "shape": (5, 4),
         "rotation": (5, 2),
@@ -366,7 +359,7 @@ def test_own_factors_are_declared_and_trained_like_a_hands(tmp_path):
 
 
 def test_tags_show_the_same_content_in_another_sequence():
-    dataset = Tagged()
+    dataset = TaggedDataset()
     tags, samples = Tags(dataset, np.arange(0, 48)), np.arange(48)
     drawn = tags.draw(samples, np.random.default_rng(0))
     assert (dataset["content"][drawn] == dataset["content"][samples]).all()
@@ -377,8 +370,8 @@ def test_tags_show_the_same_content_in_another_sequence():
 
 
 def test_a_batch_brings_tags_that_are_a_function_of_the_step():
-    dataset = Tagged()
-    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).at(s)["tag"] for s in (3, 3, 4))
+    dataset = TaggedDataset()
+    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).batch(s)["tag"] for s in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, next_)
     chosen = Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).indices(3)[0]
     images = torch.from_numpy(dataset["image"]).float() / 127.5 - 1
@@ -394,6 +387,6 @@ def test_data_without_contents_has_no_tags():
     dataset.name = "plain"
     with pytest.raises(UserError, match="plain does not say which images share a background"):
         Tags(dataset, np.arange(4))
-    lonely = Tagged()
+    lonely = TaggedDataset()
     with pytest.raises(UserError, match="only the sequence a shows the background 0"):
         Tags(lonely, np.flatnonzero(lonely["sequence"] != 1))

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from dvae_lib.files import UserError
 from dvae_lib.models.networks import (
+    CenterCrop,
     GaussianHead,
     ImageDecoder,
     ImageEncoder,
@@ -35,7 +37,7 @@ def test_pose_decoder_is_table_2(shape, outputs):
 
 
 def test_image_decoder_is_table_1():
-    decoder = ImageDecoder(D)
+    decoder = ImageDecoder(D, (3, 256, 256))
     kernels = [128, 64, 32, 16, 8]
     by_hand = D * 8192 + 8192 + 2 * 128
     by_hand += sum(25 * a * b + b + 2 * b for a, b in zip(kernels, kernels[1:], strict=False))
@@ -47,7 +49,7 @@ def test_image_decoder_is_table_1():
 @pytest.mark.parametrize("size", [256, 128, 64, 32])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_image_decoder_doubles_exactly(size, channels):
-    image = ImageDecoder(D, size, channels)(torch.randn(2, D))
+    image = ImageDecoder(D, (channels, size, size))(torch.randn(2, D))
     assert image.shape == (2, channels, size, size) and image.abs().max() <= 1
 
 
@@ -56,16 +58,27 @@ def test_shared_decoder_is_table_3(size, last, hidden):
     decoder = SharedDecoder(D, size)
     features = last * (size // 2) ** 2
     pose = (features * hidden + hidden) + (hidden * hidden + hidden) + (hidden * 63 + 63)
-    assert count_parameters(decoder) == count_parameters(ImageDecoder(D, size)) + pose
+    assert count_parameters(decoder) == count_parameters(ImageDecoder(D, (3, size, size))) + pose
     image, joints = decoder(torch.randn(2, D))
     assert image.shape == (2, 3, size, size) and joints.shape == (2, 21, 3)
     image.sum().backward()
     assert decoder.shared[0].weight.grad is not None and decoder.pose[1].weight.grad is None
 
 
-def test_image_decoder_refuses_other_sizes():
-    with pytest.raises(ValueError, match="256, 128, 64 or 32"):
-        ImageDecoder(D, 100)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 100, 100), (3, 48, 64), (2, 16, 300)])
+def test_images_of_any_size_are_drawn_and_encoded(shape):
+    image = ImageDecoder(D, shape)(torch.randn(2, D))
+    assert image.shape == (2, *shape) and ImageEncoder(D, shape[0])(image).loc.shape == (2, D)
+
+
+def test_what_is_too_large_is_cut_off_at_the_edges_alike():
+    whole = torch.arange(16.0).view(1, 1, 4, 4)
+    assert CenterCrop((2, 4))(whole).tolist() == whole[:, :, 1:3].tolist()
+
+
+def test_images_too_small_for_the_decoder_are_refused():
+    with pytest.raises(UserError, match="from 16 pixels on, and not 8 × 32"):
+        ImageDecoder(D, (3, 8, 32))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

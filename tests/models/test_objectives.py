@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from dvae_lib.models.objectives import at_size, elbo, kl_to_prior, log_likelihood
+from dvae_lib.models.objectives import elbo, kl_to_prior, log_likelihood, rescale_to_resolution
 
 
 def gaussian(batch=5, d=7, seed=0):
@@ -47,8 +47,8 @@ def test_elbo_weighs_its_terms():
 
 
 def test_weights_shrink_with_the_number_of_pixels():
-    assert at_size(100.0, 256) == 100.0
-    assert at_size(100.0, 64) == pytest.approx(100.0 / 16)
+    assert rescale_to_resolution(100.0, 256) == 100.0
+    assert rescale_to_resolution(100.0, 64) == pytest.approx(100.0 / 16)
 
 
 class LinearGaussian:

@@ -60,7 +60,7 @@ def test_a_walk_goes_in_two_legs_between_its_inputs(shown):
     assert all(tuple(ax.spines["top"].get_edgecolor()[:3]) == plt.matplotlib.colors.to_rgb(INPUT) for ax in framed)
 
     with torch.inference_mode():
-        q = model.encode(batch)
+        q = model.encode_factors(batch)
         decoded = [pose for _, pose, colour in shown[:10] if colour == hands.OURS]
 
         def decode(cpose, viewpoint):

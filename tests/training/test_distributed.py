@@ -21,7 +21,6 @@ from dvae_lib.models.objectives import reparameterize
 from dvae_lib.training import distributed
 from dvae_lib.training.checkpoints import CHECKPOINT, read_metrics
 
-
 pytestmark = pytest.mark.slow  # processes are started and killed
 
 
@@ -43,7 +42,7 @@ def _images():
 
 def _one_of_two(rank: int, port: int, folder: Path) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    network = distributed.share_statistics(_network())
+    network = distributed.convert_sync_batchnorm(_network())
     images = _images()[rank::2]
     loss = network(images).tanh().flatten(1).sum(1).mean()
     loss.backward()
@@ -89,7 +88,7 @@ def test_alone_nothing_changes():
     torch.manual_seed(4)
     assert torch.equal(reparameterize(q), expected)
     images, network = _images(), _network()
-    assert torch.equal(distributed.share_statistics(_network())(images), network(images))
+    assert torch.equal(distributed.convert_sync_batchnorm(_network())(images), network(images))
 
 
 SETTINGS = ["--set", "precision=64-true", "--set", "steps=31", "--set", "embedding_steps=21", "--set", "lr=0.001"]

@@ -26,12 +26,12 @@ from dvae_lib.experiments.run import EVALUATION, Run, load_or_train
 from dvae_lib.files import UserError, write_json
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
+from dvae_lib.models.saving import save_weights
 from dvae_lib.training import algorithm_2, train
-from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, read_metrics, save_weights
+from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, read_metrics
 from dvae_lib.training.interruption import Interruption
-from tests.datasets.test_batches import SIZE, FakeDataset
-from tests.training.test_loop import fit
-
+from tests.helpers.batches import SIZE, FakeDataset
+from tests.helpers.training import fit
 
 pytestmark = pytest.mark.slow  # processes are started and killed
 
@@ -195,7 +195,7 @@ def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
     def greedy(self, step):
         return torch.empty(1 << 50)
 
-    monkeypatch.setattr(Batches, "at", greedy)
+    monkeypatch.setattr(Batches, "batch", greedy)
     with pytest.raises(UserError, match=r"Memory ran out at step 0 .*--set batch=16"):
         fit(tmp_path)
 
@@ -204,21 +204,21 @@ def test_what_only_names_memory_is_another_error(tmp_path, monkeypatch):
     def broken(self, step):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Batches, "at", broken)
+    monkeypatch.setattr(Batches, "batch", broken)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         fit(tmp_path)
 
 
 def test_ctrl_c_in_the_last_step_is_heeded(tmp_path, monkeypatch):
-    original = Batches.at
+    original = Batches.batch
 
-    def at(self, step):
+    def batch(self, step):
         if step == 11:
             signal.raise_signal(signal.SIGINT)
         return original(self, step)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
-    monkeypatch.setattr(Batches, "at", at)
+    monkeypatch.setattr(Batches, "batch", batch)
     try:
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path, steps=12)
@@ -233,7 +233,7 @@ def test_only_a_second_ctrl_c_does_not_wait():
         with pytest.raises(KeyboardInterrupt), Interruption(Fabric(accelerator="cpu", devices=1)) as interruption:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGTERM)
-            assert interruption.heard == signal.SIGINT and interruption.asked(True)
+            assert interruption.heard == signal.SIGINT and interruption.requested(True)
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -248,7 +248,7 @@ def test_what_is_heard_while_processes_agree_is_not_forgotten():
             return data
 
     with Interruption(Two(accelerator="cpu", devices=1)) as interruption:
-        assert not interruption.asked(True) and interruption.asked(True)
+        assert not interruption.requested(True) and interruption.requested(True)
 
 
 def test_a_notebook_s_stop_button_loses_nothing(tmp_path):

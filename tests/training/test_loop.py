@@ -1,64 +1,20 @@
 """The loop: it learns, a killed run ends where the uninterrupted one does, and faults are said in sentences."""
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 
-from dvae_lib.datasets.augmentation import Augmentation
-from dvae_lib.datasets.batches import Batches
 from dvae_lib.files import UserError
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.models.fast import Adam
 from dvae_lib.models.modalities import modality
-from dvae_lib.training import cross_modal, learning_rate, train
-from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, load_weights, read_metrics
-from tests.datasets.test_batches import FakeDataset
-
-
-def model():
-    torch.manual_seed(0)
-    return CrossModalVAE([modality("keypoints", 64), modality("pose", 64)], d=8, beta=0.1)
-
-
-def fit(folder, steps=12, network=None, dataset=None, schedule="joint", **options):
-    network = network or model()
-    dataset = dataset or FakeDataset()
-    batches = Batches([(dataset, np.arange(len(dataset)))], 8, [], Augmentation(rotation=30.0), seed=3)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    settings = {
-        "lr": 1e-3,
-        "decay": True,
-        "save_every": 4,
-        "save_seconds": 0,
-        "log_every": 2,
-        "seed": 3,
-    } | options
-    stages = cross_modal(schedule, list(network.encoders), steps)
-    train(network, [(stage, batches) for stage in stages], folder, fabric, **settings)
-    return network
-
-
-class Killed(Exception):
-    pass
-
-
-@contextlib.contextmanager
-def killed_at(at, monkeypatch):
-    """The process dies as it draws the batch of step `at`."""
-    original = Batches.at
-
-    def dying(self, step):
-        if step == at:
-            raise Killed
-        return original(self, step)
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Batches, "at", dying)
-        yield
+from dvae_lib.models.saving import load_weights
+from dvae_lib.training import learning_rate
+from dvae_lib.training.checkpoints import CHECKPOINT, METRICS, WEIGHTS, read_metrics
+from tests.helpers.batches import FakeDataset
+from tests.helpers.training import fit, keypoints_and_pose, killed_at
 
 
 def fit_until_killed(folder, at, monkeypatch, **options):
@@ -84,7 +40,7 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, monkeypatch, at):
 
 
 def test_weights_survive_the_file(tmp_path):
-    trained, loaded = fit(tmp_path), model()
+    trained, loaded = fit(tmp_path), keypoints_and_pose()
     load_weights(loaded, tmp_path / WEIGHTS)
     assert all(
         torch.equal(a, b) for a, b in zip(trained.state_dict().values(), loaded.state_dict().values(), strict=True)
@@ -134,9 +90,9 @@ def test_damaged_and_missing_weights_are_named(tmp_path):
     path = tmp_path / WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="weights.safetensors is damaged"):
-        load_weights(model(), path)
+        load_weights(keypoints_and_pose(), path)
     with pytest.raises(UserError, match="does not exist"):
-        load_weights(model(), tmp_path / "elsewhere.safetensors")
+        load_weights(keypoints_and_pose(), tmp_path / "elsewhere.safetensors")
 
 
 def test_another_models_weights_are_refused(tmp_path):

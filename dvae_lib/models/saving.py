@@ -1,0 +1,122 @@
+"""A model as one safetensors file: its weights, and in the metadata, as JSON, what it is made of.
+
+Loading needs no code that declared the model, and runs none. Networks of one's own are not in the file: they are
+handed in again, and must be those that the model was declared with.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import nn
+
+from dvae_lib.files import UserError, atomic_write
+from dvae_lib.models.modalities import Modality, OwnNetworks
+
+_KEY, _FORMAT = "dvae_lib", 1
+Model = TypeVar("Model", bound="SavedModule")
+
+
+class SavedModule(nn.Module):
+    """A model that can be saved and loaded whole. `declaration`: its constructor's arguments, as JSON has them."""
+
+    declaration: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Writes weights and declaration to one file, or leaves what was there."""
+        save_weights(self, Path(path))
+
+    @classmethod
+    def load(cls: type[Model], path: str | Path, networks: OwnNetworks | None = None) -> Model:
+        """The model in a file that `save` has written, on the CPU, in evaluation mode.
+
+        networks: own networks by modality, (encoder, decoder), if the model was declared with any.
+
+        Raises UserError if the file is missing or damaged, holds another kind of model or one of another version, or
+        if networks are missing.
+        """
+        kind, declaration = _read_declaration(Path(path))
+        if kind != cls.__name__:
+            raise UserError(f"{path} holds a {kind} and no {cls.__name__}: load it with {kind}.load.")
+        own = declaration.pop("networks", [])
+        if missing := sorted(set(own) - set(networks or {})):
+            raise UserError(
+                f"The model in {path} has networks of its own for {', '.join(missing)}, which the file does not hold: "
+                f'hand them in, {kind}.load(path, networks={{"{missing[0]}": (encoder, decoder)}}).'
+            )
+        try:
+            arguments = {name: _revive(value) for name, value in declaration.items()}
+            model = cls(**arguments, networks=networks)
+        except (TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+            raise UserError(f"{path} declares no model that can be built ({error}). Save or train it again.") from error
+        load_weights(model, Path(path))
+        return model.eval()
+
+
+def _revive(value: Any) -> Any:
+    """A constructor's argument from JSON, where modalities are dicts."""
+    if isinstance(value, list):
+        return tuple(_revive(item) for item in value)
+    if isinstance(value, dict) and "shape" in value:
+        return Modality(**value | {"shape": tuple(value["shape"])})
+    return value
+
+
+def describe(value: Any) -> Any:
+    """A constructor's argument as JSON has it: modalities become dicts."""
+    if isinstance(value, Modality):
+        return dataclasses.asdict(value)
+    return [describe(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def load(path: str | Path, networks: OwnNetworks | None = None) -> SavedModule:
+    """The model of whichever kind that a file holds: see `SavedModule.load`."""
+    from dvae_lib import models
+
+    kind, _ = _read_declaration(Path(path))
+    return getattr(models, kind).load(path, networks)
+
+
+def _read_declaration(path: Path) -> tuple[str, dict[str, Any]]:
+    """The kind of a file's model, and its declaration."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+        content = json.loads(text) if text else {}
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: no model was saved there, or its training did not end.") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is damaged, or no model's file ({first_line(error)}).") from error
+    if content.get("format") != _FORMAT or content.get("model") not in ("DVAE", "CrossModalVAE", "Regressor"):
+        raise UserError(
+            f"{path} was not saved by this version of dvae_lib: it says {content.get('format', 'nothing')} where this "
+            f"reads format {_FORMAT}. Train the model again, or load it with the version that saved it."
+        )
+    return content["model"], content["declaration"]
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Writes a model's weights, with its declaration if it has one."""
+    content = {"format": _FORMAT, "model": type(model).__name__, "declaration": getattr(model, "declaration", {})}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {_KEY: json.dumps(content)}))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Raises UserError if the file is missing, damaged, or holds another model's weights."""
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: the run was not trained to its end. Train it again.") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged or holds another model's weights ({first_line(error)}). "
+                        f"Delete the folder {path.parent} and train again.") from error  # fmt: skip
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

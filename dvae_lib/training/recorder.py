@@ -1,0 +1,119 @@
+"""What a training leaves behind: lines of metrics, checkpoints, and in the end the weights, none of them with a NaN."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from dvae_lib.files import UserError
+from dvae_lib.models.saving import save_weights
+from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, Metrics, load_checkpoint, save_checkpoint
+
+
+class Recorder:
+    """Logs, checks and saves a training in its folder, from where an earlier one was left: `done` of `total` steps.
+
+    Metrics are logged every `log_every` steps, and the loss is checked there; a checkpoint is saved every `save_every`
+    steps if the last is `save_seconds` old, and its weights are checked before.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        fabric: Fabric,
+        stages: Sequence[tuple],
+        log_every: int,
+        save_every: int,
+        save_seconds: float,
+    ):
+        self.folder, self.model, self.optimizer, self.fabric, self.stages = folder, model, optimizer, fabric, stages
+        self.log_every, self.save_every, self.save_seconds = log_every, save_every, save_seconds
+        self.total = sum(stage.steps for stage, _ in stages)
+        self.done = self._checked = load_checkpoint(folder, model, optimizer, fabric.device)
+        self._metrics = Metrics(folder, self.done) if fabric.is_global_zero else None
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def progress(self, description: str, quiet: bool) -> Iterator[None]:
+        """Shows a progress bar meanwhile."""
+        self._bar = tqdm(
+            initial=self.done,
+            total=self.total,
+            desc=description,
+            unit="step",
+            mininterval=1.0,
+            disable=quiet or not self.fabric.is_global_zero,
+        )
+        with self._bar:
+            yield
+
+    def record(self, now, loss: Tensor, terms: dict[str, Tensor]) -> bool:
+        """Takes down a step (`loop.Step`) that was made; whether it was one of those that are logged."""
+        self.done = now.step + 1
+        self._bar.update()
+        logged = now.step % self.log_every == 0 or self.done == self.total
+        if logged:
+            loss, terms = self.fabric.all_reduce((loss.detach(), terms), reduce_op="mean")
+            self._require_finite([loss], "The loss")
+            self._checked = self.done
+            if self._metrics:
+                self._metrics.write(now.step, now.number, loss, terms)
+            self._bar.set_postfix(stage=now.stage.name, loss=f"{loss.item():.3g}", refresh=False)
+        due = self.done % self.save_every == 0 and self.done < self.total
+        if due and time.monotonic() - self._saved_at >= self.save_seconds:
+            self._save()
+        return logged
+
+    def stop(self) -> None:
+        """Keeps an unfinished training."""
+        self._save()
+        if self.fabric.is_global_zero:
+            message = f"Stopped after step {self.done}, kept in {self.folder}; the same command goes on from there."
+            self._bar.write(message, file=sys.stderr)  # who dies of SIGTERM leaves stdout's buffer unwritten
+        self.fabric.barrier()  # who left now would have the one that still writes killed, by what started them
+
+    def finish(self) -> None:
+        """Keeps the trained weights."""
+        self._require_finite(self.model.state_dict().values(), "A weight")
+        if self.fabric.is_global_zero:
+            save_weights(self.model, self.folder / WEIGHTS)
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self.fabric.barrier()
+
+    def _save(self) -> None:
+        self._require_finite(self.model.state_dict().values(), "A weight")
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.folder, self.model, self.optimizer, self.done)
+        self._saved_at = time.monotonic()
+
+    def _require_finite(self, tensors: Iterable[Tensor], what: str) -> None:
+        """Raises UserError if a tensor is not finite, naming what in the unchecked batches is to blame, if anything."""
+        if all(torch.isfinite(tensor).all() for tensor in tensors):
+            return
+        blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
+        for step, name, values in self._unchecked():
+            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+            if bad.any():
+                which = f"In the batch of step {step}, {int(bad.sum())} of {len(bad)} samples"
+                blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
+                break
+        checkpoint = self.folder / CHECKPOINT
+        kept = f" The last good state is kept in {checkpoint}." if checkpoint.exists() else ""
+        raise UserError(f"{what} was no finite number at step {self.done - 1}.{kept} {blame}")
+
+    def _unchecked(self) -> Iterator[tuple[int, str, Tensor]]:
+        """The tensors of the batches since the last check, by step and name."""
+        first = 0
+        for stage, source in self.stages:
+            for step in range(max(self._checked, first), min(self.done, first + stage.steps)):
+                for name, values in source.batch(step).items():
+                    yield step, name, values
+            first += stage.steps
