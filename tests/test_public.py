@@ -1,4 +1,4 @@
-"""What others call: names that are loaded when used, a wheel that holds all it needs, and ten lines that run from it."""
+"""What others call: names that are loaded when used, a wheel that holds all it needs, ten lines that run from it."""
 
 import os
 import shutil
