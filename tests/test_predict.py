@@ -2,13 +2,13 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from dvae_lib import predict as module
 from dvae_lib.cli import app
 from dvae_lib.experiments.run import load_or_train
 from dvae_lib.files import UserError
@@ -174,7 +174,7 @@ def test_bad_files_are_named(tmp_path, photograph, monkeypatch):
 def test_the_drawing_holds_the_photograph_and_two_views(photograph):
     figure = draw_prediction(one(Echo(), photograph, 32))
     assert len(figure.axes) == 3 and figure.axes[0].images[0].get_array().shape == (200, 200, 3)
-    module.plt.close(figure)
+    plt.close(figure)
 
 
 def run(*arguments):

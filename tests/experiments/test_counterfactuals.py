@@ -116,7 +116,7 @@ class Perfect(DVAE):
 
     def decode(self, z, names=None):
         size = self.modalities["image"].shape[-1]
-        pose, tag = self.part(z, "pose").mean(1), self.part(z, "tag").mean(1)
+        pose, tag = self.select(z, "pose").mean(1), self.select(z, "tag").mean(1)
         ones = torch.ones(len(z), 3, size, size)
         return {"image": ones * tag[:, None, None, None], "pose": pose[:, None, None].expand(-1, 21, 3)}
 
@@ -130,7 +130,7 @@ def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_m
     read = cross_modal.translate("image", pairs.truth["image"], "pose")  # of the first pose in contents 0 and 4
     first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.truth["scale"][0]
     torch.testing.assert_close(found["pose, true images"][0], first.detach())
-    tag = perfect.part(counterfactuals.encode(perfect, pairs.asked), "tag").mean(1)
+    tag = perfect.select(counterfactuals.encode(perfect, pairs.asked), "tag").mean(1)
     torch.testing.assert_close(found["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
 
 
@@ -148,12 +148,12 @@ def test_drift_is_the_mean_over_the_steps(model, pairs, cross_modal):
     class Leaking(Perfect):
         def decode(self, z, names=None):
             means = super().decode(z, names)
-            return means | {"pose": self.part(z, "tag").mean(1)[:, None, None].expand(-1, 21, 3)}
+            return means | {"pose": self.select(z, "tag").mean(1)[:, None, None].expand(-1, 21, 3)}
 
     leaking = Leaking.__new__(Leaking)
     leaking.__dict__ = dict(model.__dict__)
     found = counterfactuals.drifts(leaking, pairs, cross_modal, steps=7)
-    tag = leaking.part(counterfactuals.encode(leaking, pairs.asked), "tag").mean(1)
+    tag = leaking.select(counterfactuals.encode(leaking, pairs.asked), "tag").mean(1)
     whole = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.truth["scale"]
     torch.testing.assert_close(found["pose, decoded"], whole * 21 / 36, rtol=1e-3, atol=1e-3)
 
