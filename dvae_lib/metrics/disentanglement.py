@@ -37,10 +37,10 @@ def beta_vae_score(codes: Codes, samples: int = 1000, pairs: int = 32, seed: int
     Each of the samples is the mean absolute difference of the codes of some pairs, which have one factor in common and
     differ in all others. Which factor it is, is learnt from one half of the samples and asked of the other.
 
-    This departs from the paper's score in two ways. There the other factors of a pair are drawn independently, so that
-    one with n values is the same in 1 / n of the pairs; this tells factors with different numbers of values apart
-    whatever the code is. And there the test sees the values that were learnt from (see above). On 20 × 6 values the
-    original gives 82 % for eight dimensions of pure noise, with pairs that differ alone 64 %, and this 50 %.
+    This departs from the original score, which the paper used, in two ways. There the other factors of a pair are drawn
+    independently, so that one with n values coincides in 1 / n of the pairs; that tells factors with different numbers
+    of values apart, whatever the code is. And there the test is of the values that were learnt from (see above). For
+    eight dimensions of pure noise on 20 × 6 values the original gives 82 %, without coincidences 64 %, and this 50 %.
 
     Raises ValueError unless there are two factors or more with two values or more, and one with four.
     """
@@ -68,7 +68,7 @@ def factor_vae_score(codes: Codes, samples: int = 1000, size: int = 64, seed: in
     Each sample is a set of codes with one factor in common, and votes for it with the dimension that varies least,
     measured against how it varies over all values; one that hardly varies has no vote. What a dimension stands for is
     the majority of one half of the samples. The other half is asked, which is of other values and measured against
-    those (see above).
+    those (see above): with one population, 64 dimensions of pure noise on 20 × 6 values would score 84 %.
 
     Raises ValueError as `beta_vae_score` does.
     """
