@@ -19,7 +19,7 @@ from dvae_lib.metrics.disentanglement import (
 )
 
 N = 8  # values of each factor
-SIGNS = (1, -1)
+SIGNS = (1, -1)  # of the two kinds of pairs
 
 
 def perfect(factors=2, repeats=1):
@@ -76,9 +76,7 @@ def test_the_beta_vae_score_is_that_of_all_pairs_counted():
         train, test = counted(learnt), counted(sorted({0, 1, 2, 3} - set(learnt)))
 
         def loss(w):  # of a logistic regression, both kinds alike often
-            return sum(
-                np.logaddexp(0, sign * (x @ w[:2] + w[2])).mean() for sign, x in zip((1, -1), train, strict=True)
-            )
+            return sum(np.logaddexp(0, sign * (x @ w[:2] + w[2])).mean() for sign, x in zip(SIGNS, train, strict=True))
 
         w = minimize(loss, np.zeros(3)).x
         return np.mean([(sign * (x @ w[:2] + w[2]) < 0).mean() for sign, x in zip(SIGNS, test, strict=True)])
