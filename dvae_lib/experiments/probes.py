@@ -19,7 +19,7 @@ from dvae_lib.experiments.counterfactuals import images, render, samples_at
 from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import joint_errors
 from dvae_lib.metrics.disentanglement import regressed
-from dvae_lib.metrics.intervals import Interval, interval
+from dvae_lib.metrics.intervals import Interval, bootstrap_ci
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.synthetic.scenes import replace
 
@@ -112,7 +112,9 @@ def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[st
         sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}
         sources["image"] = model.encode("image", batch["image"]).sample()
         crossed = upper.encode("image", batch["image"]).sample()
-    columns = {f"{name} from {of}": model.select(z, name) for of, z in sources.items() for name in model.factors}
+    columns = {
+        f"{name} from {source}": model.select(z, name) for source, z in sources.items() for name in model.factors
+    }
     columns |= {"z_cross": crossed, "noise": torch.randn_like(crossed)}
     return {name: _regression_errors(columns[name], batch) for name in SYMBOLS}
 
@@ -134,16 +136,16 @@ def area(errors: Tensor) -> Tensor:
     return (1 - errors / 50).clamp(0, 1).nanmean(1)
 
 
-def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, each: int = 1) -> Interval:
+def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1) -> Interval:
     """What the other's part tells of a factor, as a share of what its own part tells, in per cent, with its interval.
 
     Telling is being better than the column of noise. columns: of Table 4, values (N,) of the samples by factor; source:
-    “labels” or “image”; each: see `intervals.interval`.
+    “labels” or “image”; block_size: see `intervals.bootstrap_ci`.
     """
     own, other = _columns(factor, source)
     noise = columns["noise"][factor]
     told = [columns[name][factor] - noise for name in (other, own)]
-    mean, low, high = (100 * value for value in interval(told[0], each, told[1]))
+    mean, low, high = (100 * value for value in bootstrap_ci(told[0], block_size, told[1]))
     return mean, low, high
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 
 from dvae_lib.files import UserError, atomic_write
@@ -33,7 +33,7 @@ from dvae_lib.hand.canonical import project_to_rotation
 THRESHOLDS = np.linspace(0, 50, 20)
 
 
-def joint_errors(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
+def joint_errors(prediction: Float[Tensor, "B 21 3"], batch: dict[str, Tensor]) -> Float[Tensor, "B 21"]:
     """Distance in mm (B, 21) between predicted and true joints; NaN where a joint is not visible.
 
     prediction: (B, 21, 3) in bone scales, as the models decode it. It is brought to millimetres with the true
@@ -44,7 +44,7 @@ def joint_errors(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
     return distance.masked_fill(distance.isnan(), torch.inf).masked_fill(~batch["visible"], torch.nan)
 
 
-def epe(errors: Tensor) -> float:
+def epe(errors: Float[Tensor, "N 21"]) -> float:
     """End-point error in mm of `joint_errors` (N, 21): the mean over the joints of each joint's mean.
 
     Raises UserError where no joint is visible in any sample.
@@ -52,7 +52,7 @@ def epe(errors: Tensor) -> float:
     return float(np.mean([column.mean() for column in _by_joint(errors).values()]))
 
 
-def _by_joint(errors: Tensor) -> dict[int, NDArray]:
+def _by_joint(errors: Float[Tensor, "N 21"]) -> dict[int, Float[np.ndarray, " seen"]]:
     """The errors of every joint that is ever visible, sorted."""
     columns = errors.detach().cpu().double().numpy().T
     seen = {joint: np.sort(column[~np.isnan(column)]) for joint, column in enumerate(columns)}
@@ -65,7 +65,9 @@ def _by_joint(errors: Tensor) -> dict[int, NDArray]:
     return seen
 
 
-def pck(errors: Tensor, thresholds: Sequence[float] | NDArray = THRESHOLDS) -> NDArray:
+def pck(
+    errors: Float[Tensor, "N 21"], thresholds: Sequence[float] | Float[np.ndarray, " T"] = THRESHOLDS
+) -> Float[np.ndarray, " T"]:
     """PCK (T,) of `joint_errors` (N, 21) at thresholds (T,) in mm; an error equal to a threshold counts as within.
 
     Raises UserError where no joint is visible in any sample.
@@ -74,7 +76,12 @@ def pck(errors: Tensor, thresholds: Sequence[float] | NDArray = THRESHOLDS) -> N
     return np.mean(shares, axis=0)
 
 
-def auc(thresholds: Sequence[float] | NDArray, shares: Sequence[float] | NDArray, low: float, high: float) -> float:
+def auc(
+    thresholds: Sequence[float] | Float[np.ndarray, " T"],
+    shares: Sequence[float] | Float[np.ndarray, " T"],
+    low: float,
+    high: float,
+) -> float:
     """Area under a PCK curve: the trapezoids between those of its points (T,) that lie in [low, high] mm, divided by
     the distance of the first of them from the last.
 
@@ -89,7 +96,7 @@ def auc(thresholds: Sequence[float] | NDArray, shares: Sequence[float] | NDArray
     return float(np.sum(np.diff(t) * (y[1:] + y[:-1]) / 2) / (t[-1] - t[0]))
 
 
-def exact_auc(errors: Tensor, low: float, high: float) -> float:
+def exact_auc(errors: Float[Tensor, "N 21"], low: float, high: float) -> float:
     r"""Area under the PCK curve of `joint_errors` (N, 21) over exactly [low, high] mm, without a grid of thresholds.
 
     The curve is a staircase, and $\int_a^b [e \le t]\,dt$ is $b - e$, kept between 0 and $b - a$.
@@ -134,7 +141,7 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def score_pose(errors: Tensor, root: Root) -> PoseScores:
+def score_pose(errors: Float[Tensor, "N 21"], root: Root) -> PoseScores:
     """All scores of `joint_errors` (N, 21), those of all batches joined; `root` as the batches were made.
 
     Raises UserError where no joint is visible in any sample.
@@ -160,7 +167,7 @@ def score_pose(errors: Tensor, root: Root) -> PoseScores:
     )
 
 
-def geodesic(a: Tensor, b: Tensor) -> Tensor:
+def geodesic(a: Float[Tensor, "*batch 3 3"], b: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
     r"""The angle in degrees (...), from 0 to 180, of the rotation that leads from a (..., 3, 3) to b (..., 3, 3).
 
     With $R = a^T b$ it is $\operatorname{atan2}(\lVert R - R^T \rVert_F / \sqrt 2,\ \operatorname{tr} R - 1)$, which,
@@ -171,7 +178,9 @@ def geodesic(a: Tensor, b: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(twice_sine, R.diagonal(dim1=-2, dim2=-1).sum(-1) - 1))
 
 
-def viewpoint_errors(prediction: Tensor, viewpoint: Tensor) -> Tensor:
+def viewpoint_errors(
+    prediction: Float[Tensor, "*batch 3 3"], viewpoint: Float[Tensor, "*batch 3 3"]
+) -> Float[Tensor, "*batch"]:
     """Geodesic error in degrees (...) of predicted viewpoints (..., 3, 3), any matrices, against the true rotations.
 
     A prediction is read as the rotation nearest to it; one that is not finite is wrong by 180°.

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.metrics.intervals import interval
+from dvae_lib.metrics.intervals import bootstrap_ci
 from dvae_lib.plots.hands import MUTED
 
 
@@ -27,18 +27,18 @@ def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: i
     return figure
 
 
-def beta_d(found: Mapping[tuple[float, int], Mapping[str, Tensor]], each: int = 1) -> Figure:
+def beta_d(values: Mapping[tuple[float, int], Mapping[str, Tensor]], block_size: int = 1) -> Figure:
     """The supplement's Fig. 1: of each β and d, the image's reconstruction error (left) and the divergence (right).
 
-    found: by (β, d), of each test sample (N,) the “reconstruction” and the “KL”, in nats; each: see
-    `intervals.interval`. Bars are 95 % intervals.
+    values: by (β, d), of each test sample (N,) the “reconstruction” and the “KL”, in nats; block_size: see
+    `intervals.bootstrap_ci`. Bars are 95 % intervals.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
-    betas, dimensions = (sorted(set(values)) for values in zip(*found, strict=True))
+    betas, dimensions = (sorted(set(axis)) for axis in zip(*values, strict=True))
     titles = {"reconstruction": "mean squared error of the image", "KL": "KL divergence (nats)"}
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
         for place, (d, marker) in enumerate(zip(dimensions, "os^Dv", strict=False)):
-            means, lows, highs = zip(*(interval(found[b, d][name], each) for b in betas), strict=True)
+            means, lows, highs = zip(*(bootstrap_ci(values[b, d][name], block_size) for b in betas), strict=True)
             x = [b * 1.06 ** (place - len(dimensions) // 2) for b in betas]  # side by side
             (line,) = ax.plot(x, means, marker=marker, markersize=5, label=f"d = {d}")
             ax.vlines(x, lows, highs, color=line.get_color())

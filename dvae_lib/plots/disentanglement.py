@@ -10,16 +10,18 @@ from dvae_lib.metrics.disentanglement import DCI
 from dvae_lib.plots.hands import MUTED, OURS, TRUTH
 
 
-def importances(found: Mapping[str, DCI], factors: Sequence[str], ends: Mapping[str, int]) -> Figure:
+def importances(scores: Mapping[str, DCI], factors: Sequence[str], ends: Mapping[str, int]) -> Figure:
     """A row for each latent: the importance of its dimensions for the first factor upwards, for the second downwards.
 
     factors: the names of the two. ends: of the latents that have two parts, where the first ends; a line is drawn.
     """
-    size = (7.5, 1.0 + 1.05 * len(found))
-    figure, axes = plt.subplots(len(found), sharex=True, sharey=True, squeeze=False, figsize=size, layout="constrained")
-    for ax, (name, of) in zip(axes[:, 0], found.items(), strict=True):
-        dimensions = np.arange(len(of.importance))
-        for values, sign, colour, factor in zip(of.importance.T, (1, -1), (OURS, TRUTH), factors, strict=True):
+    size = (7.5, 1.0 + 1.05 * len(scores))
+    figure, axes = plt.subplots(
+        len(scores), sharex=True, sharey=True, squeeze=False, figsize=size, layout="constrained"
+    )
+    for ax, (name, dci) in zip(axes[:, 0], scores.items(), strict=True):
+        dimensions = np.arange(len(dci.importance))
+        for values, sign, colour, factor in zip(dci.importance.T, (1, -1), (OURS, TRUTH), factors, strict=True):
             ax.bar(dimensions, sign * values, color=colour, width=0.85, label=f"for the {factor}")
         ax.axhline(0, color=MUTED, linewidth=0.8)
         if name in ends:

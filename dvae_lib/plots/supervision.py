@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.metrics.intervals import Interval, improvement, interval
+from dvae_lib.metrics.intervals import Interval, bootstrap_ci, improvement
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH
 
 BASELINE = "labelled"
@@ -20,21 +20,21 @@ _APART = 1.06  # markers of one percentage stand side by side on the logarithmic
 
 
 def semi_weak(
-    errors: Mapping[str, Mapping[int, Tensor]], full: Tensor, published: Mapping[str, float], each: int = 1
+    errors: Mapping[str, Mapping[int, Tensor]], full: Tensor, published: Mapping[str, float], block_size: int = 1
 ) -> Figure:
     """Left: the mean error over the percentage of labelled images, and full supervision at 100 %. Right: by how much
     it is lower than with the labelled images only, beside the most that the paper claims.
 
     errors: of “labelled”, “semi” and “weak”, by percentage, each test sample's error (N,) in mm; full: the same with
-    all labels. published: per cent, of “semi” and “weak”.
+    all labels. published: per cent, of “semi” and “weak”. block_size: see `intervals.bootstrap_ci`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.6), layout="constrained")
     for place, (kind, style) in enumerate(_STYLES.items()):
-        own = {percent: interval(values, each) for percent, values in errors[kind].items()}
-        _with_intervals(left, own | {100: interval(full, each)}, place - 1, style)
+        own = {percent: bootstrap_ci(values, block_size) for percent, values in errors[kind].items()}
+        _with_intervals(left, own | {100: bootstrap_ci(full, block_size)}, place - 1, style)
         if kind != BASELINE:
             pairs = {percent: (values, errors[BASELINE][percent]) for percent, values in errors[kind].items()}
-            gains = {percent: improvement(*pair, each) for percent, pair in pairs.items()}
+            gains = {percent: improvement(*pair, block_size) for percent, pair in pairs.items()}
             _with_intervals(right, gains, 2 * place - 3, style | {"label": "_"})
             text = f"paper, {kind}: up to {published[kind]:g} %"
             right.axhline(published[kind], color=style["color"], linestyle="--", linewidth=1, label=text)

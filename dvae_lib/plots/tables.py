@@ -6,7 +6,7 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from dvae_lib.metrics.intervals import Interval, interval
+from dvae_lib.metrics.intervals import Interval, bootstrap_ci
 from dvae_lib.models.networks import count_parameters
 
 
@@ -22,22 +22,22 @@ ONLY_RENDERED = Markdown(
 )
 
 
-def in_words(found: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
+def in_words(estimate: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
     """“18.5 (18.3 to 18.7)”; a narrow column breaks it before the bracket only."""
-    rounded = (round(value, digits) + 0.0 for value in found)  # no −0
+    rounded = (round(value, digits) + 0.0 for value in estimate)  # no −0
     mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−") for value in rounded)
     return f"{mean}{unit} ({low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high})"
 
 
-def share(values: Tensor, of: Tensor, each: int) -> str:
-    """What the mean of values is of that of others, in per cent, with its bootstrap interval."""
-    mean, low, high = (100 * value for value in interval(values, each, of))
+def share(values: Tensor, denominator: Tensor, block_size: int) -> str:
+    """The mean of values (N,) in per cent of that of the denominator (N,), with its bootstrap interval."""
+    mean, low, high = (100 * value for value in bootstrap_ci(values, block_size, denominator))
     return in_words((mean, low, high), 0, unit=" %")
 
 
-def with_interval(values: Tensor, digits: int, each: int, signed: bool = False) -> str:
+def with_interval(values: Tensor, digits: int, block_size: int, signed: bool = False) -> str:
     """A mean with its bootstrap interval, `in_words`."""
-    return in_words(interval(values, each), digits, signed)
+    return in_words(bootstrap_ci(values, block_size), digits, signed)
 
 
 _SCORES = {
@@ -49,18 +49,18 @@ _SCORES = {
 
 
 def scores(
-    name: str, caption: str, of: Mapping[str, Mapping[str, Tensor]], each: int, signed: bool = False
+    name: str, caption: str, methods: Mapping[str, Mapping[str, Tensor]], block_size: int, signed: bool = False
 ) -> Markdown:
-    """A row for each method of what `counterfactuals.score` gave for it, with intervals; empty where it has none."""
+    """A row for each method of its `counterfactuals.score`, with intervals; a cell is empty where it lacks a score."""
     rows = [
         [
             method,
             *(
-                with_interval(found[key], digits, each, signed) if key in found else ""
+                with_interval(values[key], digits, block_size, signed) if key in values else ""
                 for key, (_, digits) in _SCORES.items()
             ),
         ]
-        for method, found in of.items()
+        for method, values in methods.items()
     ]
     return table(name, caption, ["", *(title for title, _ in _SCORES.values())], rows)
 

@@ -85,18 +85,18 @@ class Report:
 
 def report(runs: Runs) -> Report:
     """All of it, from the runs of a profile and data. Raises UserError if a run that a claim needs is not trained."""
-    found = list(claims(runs))
-    return Report([_row(item, runs, {claim.number: claim for claim in found}) for item in ITEMS], found)
+    measured = list(claims(runs))
+    return Report([_row(item, runs, {claim.number: claim for claim in measured}) for item in ITEMS], measured)
 
 
-def _row(item: Item, runs: Runs, found: Mapping[int, Claim]) -> Row:
+def _row(item: Item, runs: Runs, measured: Mapping[int, Claim]) -> Row:
     own = [runs[name] for name in item.runs if name in runs and runs[name].experiment.data[0].endswith(item.data)]
     made = {run.experiment.name: run.made | {"data": " + ".join(run.experiment.data)} for run in own}
     if not item.runs:
         return Row(item, made, "", "", "in the book")
     if not own:
         return Row(item, made, "", "", "not with these data")
-    verdicts = "; ".join(f"claim {number} {found[number].verdict}" for number in item.claims)
+    verdicts = "; ".join(f"claim {number} {measured[number].verdict}" for number in item.claims)
     return Row(item, made, *_numbers(item, own), verdicts or "shown")
 
 

@@ -10,7 +10,7 @@ class Measure:
     """A number that a claim asks for: the mean with the ends of its 95 % interval, and what it has to be."""
 
     what: str
-    found: Interval
+    estimate: Interval
     limit: float
     at_most: bool = True
     unit: str = ""
@@ -18,18 +18,18 @@ class Measure:
 
     def __str__(self) -> str:
         """“0.90 (0.88 to 0.92), at most 1.10”."""
-        rounded = (round(value, self.digits) + 0.0 for value in (*self.found, self.limit))  # no −0
+        rounded = (round(value, self.digits) + 0.0 for value in (*self.estimate, self.limit))  # no −0
         mean, low, high, limit = (f"{value:.{self.digits}f}".replace("-", "−") for value in rounded)
         return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
 
     @property
     def holds(self) -> bool:
-        return self.found[0] <= self.limit if self.at_most else self.found[0] >= self.limit
+        return self.estimate[0] <= self.limit if self.at_most else self.estimate[0] >= self.limit
 
     @property
-    def sure(self) -> bool:
+    def conclusive(self) -> bool:
         """Whether the whole interval says the same as its mean."""
-        return all((end <= self.limit) == (self.found[0] <= self.limit) for end in self.found[1:])
+        return all((end <= self.limit) == (self.estimate[0] <= self.limit) for end in self.estimate[1:])
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,18 @@ class Claim:
             return "not asked"
         word = "holds" if self.holds else "fails"
         decisive = self.measures if self.holds else [m for m in self.measures if not m.holds]
-        sure = all(m.sure for m in decisive) if self.holds else any(m.sure for m in decisive)
-        return word if sure else f"{word}, within the interval"
+        conclusive = (all if self.holds else any)(m.conclusive for m in decisive)
+        return word if conclusive else f"{word}, within the interval"
 
     def as_dict(self) -> dict:
-        measures = [asdict(m) | {"holds": m.holds, "sure": m.sure} for m in self.measures]
+        measures = [asdict(m) | {"holds": m.holds, "conclusive": m.conclusive} for m in self.measures]
         return asdict(self) | {"verdict": self.verdict, "measures": measures}
 
     def __str__(self) -> str:
         """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
         lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict[0].upper()}{self.verdict[1:]}.**"]
         for m in self.measures:
-            lines.append(f"  - {m.what}: {m}. {'Yes' if m.holds else 'No'}{'' if m.sure else ', within the interval'}.")
+            lines.append(
+                f"  - {m.what}: {m}. {'Yes' if m.holds else 'No'}{'' if m.conclusive else ', within the interval'}."
+            )
         return "\n".join(lines)

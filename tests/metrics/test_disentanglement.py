@@ -1,8 +1,12 @@
 """Scores of disentanglement, on latents whose scores are known."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.linalg import hadamard
+from scipy.optimize import minimize
+from sklearn.model_selection import train_test_split
 
 from dvae_lib.metrics.disentanglement import (
     beta_vae_score,
@@ -15,6 +19,7 @@ from dvae_lib.metrics.disentanglement import (
 )
 
 N = 8  # values of each factor
+SIGNS = (1, -1)  # of the two kinds of pairs
 
 
 def perfect(factors=2, repeats=1):
@@ -41,6 +46,46 @@ def test_votes_are_sure_of_a_perfect_latent_and_guess_for_an_entangled_one(score
     assert score(entangled(factors)) == pytest.approx(chance, abs=0.12)
     if factors == 2:
         assert score(noise()) == pytest.approx(chance, abs=0.2)
+
+
+@pytest.mark.parametrize("score", [beta_vae_score, factor_vae_score])
+@pytest.mark.parametrize("shape", [(20, 20), (20, 12), (20, 6), (40, 3)])
+def test_noise_is_told_at_chance_on_every_grid(score, shape):
+    """Also on few values of a factor: 82 % and 98 % are what pairs that may coincide give on the last two."""
+    rng = np.random.default_rng(0)
+    told = [score(rng.standard_normal((*shape, 8)), samples=200, seed=seed) for seed in range(80)]
+    assert np.mean(told) == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_pair_differs_in_every_factor_but_one():
+    """With one pair a sample, a coincidence in the other factor would leave nothing to tell the two apart by."""
+    assert beta_vae_score(perfect(), pairs=1) == 1
+    assert beta_vae_score(perfect(3), pairs=1) == 1
+
+
+def test_the_beta_vae_score_is_that_of_all_pairs_counted():
+    """By brute force on 4 × 3 values: every pair of pairs of either kind, for every choice of values to learn from."""
+    codes = np.random.default_rng(0).standard_normal((4, 3, 2))
+
+    def counted(rows):  # all mean differences of two pairs: with the first factor in common, then with the second
+        first = [abs(codes[i, j] - codes[i, k]) for i in rows for j, k in itertools.permutations(range(3), 2)]
+        second = [abs(codes[i, j] - codes[k, j]) for i, k in itertools.permutations(rows, 2) for j in range(3)]
+        return [np.array([(a + b) / 2 for a, b in itertools.product(kind, repeat=2)]) for kind in (first, second)]
+
+    def accuracy(learnt):
+        train, test = counted(learnt), counted(sorted({0, 1, 2, 3} - set(learnt)))
+
+        def loss(w):  # of a logistic regression, both kinds alike often
+            return sum(np.logaddexp(0, sign * (x @ w[:2] + w[2])).mean() for sign, x in zip(SIGNS, train, strict=True))
+
+        w = minimize(loss, np.zeros(3)).x
+        return np.mean([(sign * (x @ w[:2] + w[2]) < 0).mean() for sign, x in zip(SIGNS, test, strict=True)])
+
+    expected = [accuracy(learnt) for learnt in itertools.combinations(range(4), 2)]
+    scores = [beta_vae_score(codes, samples=8000, pairs=2, seed=seed) for seed in range(12)]
+    for score in scores:  # of one of the choices each
+        assert min(abs(score - e) for e in expected) < 0.02
+    assert max(scores) - min(scores) > 0.1
 
 
 def test_a_dead_dimension_gets_no_vote():
@@ -112,3 +157,65 @@ def test_scores_are_functions_of_the_seed():
     for score in (beta_vae_score, factor_vae_score, separated_attribute_score):
         assert score(codes, seed=3) == score(codes, seed=3)
     assert beta_vae_score(codes, seed=1) != beta_vae_score(codes, seed=2)
+
+
+ALONE = np.zeros((4, 3, 2))
+ODD = {
+    "one factor": noise()[0],
+    "one value": noise()[:, :1],
+    "one dimension": noise(1),
+    "two values": noise()[:2, :2],
+    "constant": ALONE,
+    "not finite": ALONE * np.nan,
+    "constant but once": ALONE + np.eye(12)[0].reshape(4, 3, 1),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(
+    "score", [beta_vae_score, factor_vae_score, mutual_information_gap, separated_attribute_score, dci, scores]
+)
+def test_a_score_of_an_odd_grid_is_a_number_or_a_sentence(score, name):
+    codes = ODD[name]
+    refused = {"one factor": "two factors or more", "one value": r"these have \(8, 1, 4\)"}
+    refused |= dict.fromkeys(("constant", "not finite"), "the same everywhere on the grid, or not all finite")
+    if score in (beta_vae_score, factor_vae_score, scores):
+        refused["two values"] = "four values or more.* the grid is 2 × 2"
+    if score in (mutual_information_gap, separated_attribute_score, scores):
+        refused["one dimension"] = "the second best dimension needs two of them; there is 1"
+    if name in refused:
+        with pytest.raises(ValueError, match=refused[name]):
+            score(codes)
+        return
+    value = score(codes)
+    numbers = value.values() if score is scores else vars(value).values() if score is dci else [value]
+    assert all(np.all((np.asarray(number) >= 0) & (np.asarray(number) <= 1)) for number in numbers)
+
+
+def test_the_only_dimension_or_part_is_complete():
+    codes = noise(1)
+    assert dci(codes).completeness == dci(noise(3), parts=[slice(0, 3)]).completeness == 1
+    assert dci(codes).disentanglement < 0.1  # it serves both
+
+
+def test_a_factor_that_no_dimension_serves_is_spread_evenly():
+    """The codes differ at one point of the grid, which the forest is not shown."""
+    _, test = train_test_split(np.arange(12), test_size=0.25, random_state=0)
+    codes = np.zeros((12, 2))
+    codes[test[0]] = 1
+    found = dci(codes.reshape(4, 3, 2))
+    assert not found.importance.any()
+    assert found.disentanglement == pytest.approx(0) and found.completeness == pytest.approx(0)
+
+
+def test_few_samples_are_left_out_one_by_one():
+    z = np.arange(6.0)[:, None]
+    targets = np.concatenate([z, z**2], 1)
+    others = targets.copy()
+    others[2] = 100
+    before, after = regressed(z, targets), regressed(z, others)
+    np.testing.assert_array_equal(before[2], after[2])
+    assert (before[[0, 1, 3, 4, 5]] != after[[0, 1, 3, 4, 5]]).any(1).all()
+    assert np.isfinite(regressed(z[:4], targets[:4])).all()
+    with pytest.raises(ValueError, match="four samples or more; there are 3"):
+        regressed(z[:3], targets[:3])

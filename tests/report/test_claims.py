@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 from dvae_lib import cli
-from dvae_lib.experiments import experiments, find
+from dvae_lib.experiments import counterfactuals, experiments, find
 from dvae_lib.experiments.run import Run, every_run
 from dvae_lib.files import UserError
 from dvae_lib.report import report
-from dvae_lib.report.claims import claim, late, over_seeds
+from dvae_lib.report.claims import CLAIMS, claim, over_seeds, tail
 from dvae_lib.report.verdicts import Claim, Measure
 
 N = 100
@@ -23,7 +24,7 @@ N = 100
 class Known(Run):
     """A trained run with given errors: {source: {what: (N,)}}."""
 
-    found: dict = None
+    known_errors: dict = None
 
     @property
     def trained(self):
@@ -31,7 +32,7 @@ class Known(Run):
 
     @property
     def errors(self):
-        return self.found
+        return self.known_errors
 
 
 def known(name, **errors):
@@ -48,7 +49,7 @@ def test_claim_1_is_a_ratio_on_either_set():
     runs = both_sets("dvae-pose", pose=5.4) | both_sets("cross-modal", pose=5.0)
     found = claim(1, runs)
     assert [m.what.split(",")[0] for m in found.measures] == ["synth-stb", "synth-rhd"]
-    assert all(m.found == pytest.approx((1.08, 1.08, 1.08)) for m in found.measures)
+    assert all(m.estimate == pytest.approx((1.08, 1.08, 1.08)) for m in found.measures)
     assert found.holds and found.verdict == "holds"
     assert claim(1, runs | both_sets("dvae-pose", pose=6.0)).verdict == "fails"
 
@@ -56,7 +57,7 @@ def test_claim_1_is_a_ratio_on_either_set():
 def test_claim_3_wants_all_three_better_than_the_mean_and_agreement():
     good = {"pose": 5.0, "cpose": 4.0, "viewpoint": 3.0, "apart": 1.0}
     found = claim(3, both_sets("dvae-pose", **good))
-    assert found.holds and [m.found[0] for m in found.measures[:4]] == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    assert found.holds and [m.estimate[0] for m in found.measures[:4]] == pytest.approx([0.5, 0.4, 0.3, 0.2])
     for worse in ({"viewpoint": 11.0}, {"apart": 6.0}):
         assert not claim(3, both_sets("dvae-pose", **good | worse)).holds
 
@@ -71,11 +72,31 @@ def test_claim_5_pools_all_shares():
     errors = {"labelled": 10.0, "semi": 9.8, "weak": 9.0}
     runs = {f"{kind}-{m}": known(f"{kind}-{m}", pose=value) for kind, value in errors.items() for m in (5, 10, 25, 50)}
     found = claim(5, runs)
-    assert [m.found[0] for m in found.measures] == pytest.approx([2.0, 10.0, 100 * 0.8 / 9.8], abs=1e-4)
+    assert [m.estimate[0] for m in found.measures] == pytest.approx([2.0, 10.0, 100 * 0.8 / 9.8], abs=1e-4)
     assert found.holds
     for run in runs.values():
         run.errors["image"]["pose"][3] = np.nan  # a hand that shows no joint
     assert claim(5, runs).measures == found.measures
+
+
+def test_claim_7_is_of_the_walks_of_fig_4_and_of_fig_5(monkeypatch):
+    """Each model's own drifts, against those of true images; Fig. 4 is of dvae-image, Fig. 5 of dvae-zu."""
+    drifts = {
+        "dvae-image": {"pose, read": 1.0, "pose, true images": 2.0, "content": 3.0, "content, true images": 4.0},
+        "dvae-zu": {"pose, read": 6.0, "pose, true images": 5.0, "content": 1.0, "content, true images": 5.0},
+    }
+    monkeypatch.setattr(Known, "load", lambda run: run.experiment.name)
+    monkeypatch.setattr(counterfactuals, "draw_pairs", lambda run: SimpleNamespace(each=5))
+    monkeypatch.setattr(
+        counterfactuals,
+        "drifts",
+        lambda model, pairs, estimator: {what: torch.full((N,), value) for what, value in drifts[model].items()},
+    )
+    found = claim(7, {name: known(name) for name in (*drifts, "cross-modal")})
+    assert [(m.what.split(",")[0], m.estimate[0]) for m in found.measures] == [
+        ("dvae-image", 0.5), ("dvae-image", 0.75), ("dvae-zu", 1.2), ("dvae-zu", 0.2)
+    ]  # fmt: skip
+    assert "pose on walks in the content" in found.measures[0].what and found.verdict == "fails"
 
 
 def test_claim_8_compares_the_ends_of_the_grid():
@@ -87,7 +108,7 @@ def test_claim_8_compares_the_ends_of_the_grid():
         }
 
     found = claim(8, grid(lambda b, d: b + d, lambda b, d: d / b))
-    by = {m.what: m.found[0] for m in found.measures}
+    by = {m.what: m.estimate[0] for m in found.measures}
     assert len(by) == 12
     assert by["d = 8, β 10 → 1000, the image's error grows by"] == pytest.approx(100 * ((1008 / 18) ** 2 - 1), rel=1e-4)
     assert by["β = 100, d 8 → 256, the KL grows by"] == pytest.approx(100 * (256 / 8 - 1), rel=1e-4)
@@ -129,9 +150,9 @@ def test_a_run_that_is_missing_is_named(tmp_path, monkeypatch):
     assert result.exit_code == 1 and "is not trained" in result.output
 
 
-def test_late_values_are_the_last_that_were_logged():
+def test_the_tail_is_of_the_values_that_were_logged():
     values = np.array([9.0, np.nan, 1, 2, 3, 4, np.nan, 5, 6, 7, 8])
-    np.testing.assert_array_equal(late(values, 1 / 3), [6, 7, 8])
+    np.testing.assert_array_equal(tail(values, 1 / 3), [6, 7, 8])
 
 
 @pytest.mark.parametrize("holds", [True, False])
@@ -144,7 +165,7 @@ def test_the_command_fails_with_a_claim(monkeypatch, tmp_path, holds):
     result = CliRunner().invoke(cli.app, ["report", "--json", str(tmp_path / "report.json")])
     assert result.exit_code == (0 if holds else 1)
     saved = json.loads((tmp_path / "report.json").read_text())
-    assert saved["claims"][0]["measures"][0]["found"] == [0.5, 0.4, 0.6]
+    assert saved["claims"][0]["measures"][0]["estimate"] == [0.5, 0.4, 0.6]
     assert saved["claims"][0]["verdict"] == ("holds" if holds else "fails")
 
 
@@ -158,6 +179,10 @@ def test_a_number_of_rhd_does_not_stand_beside_stb(tmp_path, monkeypatch):
         assert "dvae-pose" in report._row(items[f"fig-pck-{data}"], runs, {}).ours
     rendered = every_run("smoke", "synthetic")
     assert "dvae-pose-rhd" in report._row(items["fig-pck-rhd"], rendered, {}).ours.strip("[]").split(", ")[0]
+
+
+def test_the_claims_are_ten():
+    assert [definition.number for definition in CLAIMS] == list(range(1, 11))
 
 
 def test_every_item_names_runs_that_exist_and_claims_of_the_ten():
