@@ -28,11 +28,11 @@ class Augmentation:
     background: float = 0.0  # share of the samples put before another background; needs the data set's masks
 
 
-class Draws:
-    """Random numbers for a batch, on the CPU so that a seed means the same on every device.
+class BatchRng:
+    """The random numbers of one batch. They are drawn on the CPU, so that a seed gives the same on every device.
 
-    rank, world: where processes share a batch, each draws for all of it and keeps the numbers of its own samples, every
-        `world`-th from `rank` on: together they draw what one process would.
+    rank, world: where several processes share a batch, each draws the numbers of the whole batch and keeps those of its
+        own samples, every `world`-th from `rank` on. So the batch does not depend on the number of processes.
     """
 
     def __init__(self, seed: int, rank: int = 0, world: int = 1):
@@ -40,11 +40,11 @@ class Draws:
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Uniform in [−1, 1], of shape (B, …) where B is the number of this process's samples."""
-        whole = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
-        return (2 * whole[self.rank :: self.world] - 1).to(like.device)
+        numbers = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
+        return (2 * numbers[self.rank :: self.world] - 1).to(like.device)
 
     def permutation(self, n: int) -> Tensor:
-        """One for all samples: (n,)."""
+        """A permutation (n,), the same in every process."""
         return torch.randperm(n, generator=self.generator)
 
 
@@ -53,14 +53,14 @@ def pixel_map(
     size: int,
     augmentation: Augmentation,
     flip: Tensor,
-    draws: Draws,
+    rng: BatchRng,
 ) -> tuple[Tensor, Tensor]:
     """The affine maps A (B, 3, 3) of pixels and G (B, 3, 3) of space of one random augmentation."""
     K = batch["K"]
     n = len(K)
-    angle = torch.deg2rad(augmentation.rotation * draws.uniform((n,), K))
-    zoom = torch.exp(augmentation.zoom * draws.uniform((n,), K))
-    shift = size * augmentation.shift * draws.uniform((n, 2), K)
+    angle = torch.deg2rad(augmentation.rotation * rng.uniform((n,), K))
+    zoom = torch.exp(augmentation.zoom * rng.uniform((n,), K))
+    shift = size * augmentation.shift * rng.uniform((n, 2), K)
 
     G = torch.eye(3, device=K.device).repeat(n, 1, 1)
     mirror = torch.where(flip, -1.0, 1.0)
@@ -87,11 +87,11 @@ def warp(images: Tensor, A: Tensor, outside: float = 0.0, mode: str = "bilinear"
     return grid_sample(shifted, grid, mode=mode, padding_mode="zeros", align_corners=False).add_(outside)
 
 
-def jitter_colour(image: Tensor, amount: float, draws: Draws) -> Tensor:
+def jitter_colour(image: Tensor, amount: float, rng: BatchRng) -> Tensor:
     n = len(image)
-    gain = 1 + amount * draws.uniform((n, 3, 1, 1), image)
-    contrast = 1 + amount * draws.uniform((n, 1, 1, 1), image)
-    brightness = amount * draws.uniform((n, 1, 1, 1), image)
+    gain = 1 + amount * rng.uniform((n, 3, 1, 1), image)
+    contrast = 1 + amount * rng.uniform((n, 1, 1, 1), image)
+    brightness = amount * rng.uniform((n, 1, 1, 1), image)
     grey = image.mean((1, 2, 3), keepdim=True)
     # ((image − grey) · contrast + grey + 1) · gain − 1 + brightness, its image touched once
     offset = ((1 - contrast) * grey + 1) * gain - 1 + brightness
@@ -104,17 +104,17 @@ def _enlarge(cells: Tensor, size: int) -> Tensor:
     return weights.mT @ cells @ weights
 
 
-def replace_background(image: Tensor, mask: Tensor, share: float, draws: Draws) -> Tensor:
+def replace_background(image: Tensor, mask: Tensor, share: float, rng: BatchRng) -> Tensor:
     """Puts a share of the hands before something else, so that no room can be learnt by heart.
 
     That is a blend of random colours, coarse and fine, and of the next image, its hand moved to the corners and its
     colours exchanged.
     """
     n, _, size, _ = image.shape
-    coarse, fine = (draws.uniform((n, 3, cells, cells), image) for cells in (3, 16))
-    fineness, channels = draws.uniform((n, 1, 1, 1), image), draws.permutation(3)
-    amount = (draws.uniform((n, 1, 1, 1), image) + 1) / 2
-    chosen = torch.nonzero(draws.uniform((n,), image) < 2 * share - 1).flatten()
+    coarse, fine = (rng.uniform((n, 3, cells, cells), image) for cells in (3, 16))
+    fineness, channels = rng.uniform((n, 1, 1, 1), image), rng.permutation(3)
+    amount = (rng.uniform((n, 1, 1, 1), image) + 1) / 2
+    chosen = torch.nonzero(rng.uniform((n,), image) < 2 * share - 1).flatten()
 
     colours = _enlarge(coarse[chosen], size) + _enlarge((fineness * fine)[chosen], size)
     elsewhere = image[((chosen - 1) % n)[:, None], channels].roll((size // 2, size // 2), dims=(2, 3))

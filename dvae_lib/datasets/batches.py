@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dvae_lib.datasets.augmentation import (
     Augmentation,
-    Draws,
+    BatchRng,
     jitter_colour,
     pixel_map,
     replace_background,
@@ -37,7 +37,7 @@ def make_batch(
     raw: Mapping[str, Tensor],
     size: int,
     augmentation: Augmentation | None = None,
-    draws: Draws | None = None,
+    rng: BatchRng | None = None,
     root: Root = "palm",
     hand: bool = True,
 ) -> dict[str, Tensor]:
@@ -52,10 +52,10 @@ def make_batch(
     wrist or the middle MCP is, as in the protocol of Zimmermann & Brox.
     """
     augmentation, flip = augmentation or Augmentation(), raw["right"].bool()
-    draws = draws or Draws(0)
+    rng = rng or BatchRng(0)
     if augmentation.flip:
-        flip = flip ^ (draws.uniform(flip.shape, flip) > 0)
-    A, G = pixel_map(raw, size, augmentation, flip, draws)
+        flip = flip ^ (rng.uniform(flip.shape, flip) > 0)
+    A, G = pixel_map(raw, size, augmentation, flip, rng)
 
     palm = raw["palm"] if "palm" in raw else palm_centre(raw["pose"])
     pose = with_root(raw["pose"], root, palm) @ G.mT
@@ -80,9 +80,9 @@ def make_batch(
     if "image" in raw:
         image = (raw["image"] / 127.5).sub_(1)
         if augmentation.background and "mask" in raw:
-            image = replace_background(image, raw["mask"], augmentation.background, draws)
+            image = replace_background(image, raw["mask"], augmentation.background, rng)
         if augmentation.colour:
-            image = jitter_colour(image, augmentation.colour, draws)
+            image = jitter_colour(image, augmentation.colour, rng)
         batch["image"] = warp(image, A) if moved else image
     if hand and "mask" in raw:
         shown = (raw["mask"] > PERSON).float()[:, None]
@@ -170,8 +170,8 @@ class Batches:
         mine = [self._share(indices) for indices in chosen]
         blocks = [self._load(part.dataset, own) for part, own in zip(self.parts, mine, strict=True)]
         raw = {field: torch.cat([block[field] for block in blocks]) for field in blocks[0]}
-        draws = Draws(self.seed * 1_000_003 + step, self.rank, self.world)
-        batch = self._make(raw, self.augmentation, draws)
+        rng = BatchRng(self.seed * 1_000_003 + step, self.rank, self.world)
+        batch = self._make(raw, self.augmentation, rng)
         if self.tags:
             batch["tag"] = torch.cat([self._tag(part, whole, step) for part, whole in enumerate(chosen)])
         for name in LABELS:
