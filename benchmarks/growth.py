@@ -60,7 +60,7 @@ def speed(count: str, folder: str) -> Iterator[float]:
     while True:
         start = time.perf_counter()
         for step in range(step, step + STEPS):  # noqa: B020
-            batches.at(step)
+            batches.batch(step)
         yield BATCH * STEPS / (time.perf_counter() - start)
 
 
@@ -69,7 +69,7 @@ def memory(count: str, folder: str) -> Iterator[float]:
     batches, step = _batches(count, folder), 0
     while True:
         for step in range(step, step + STEPS):  # noqa: B020
-            batches.at(step)
+            batches.batch(step)
         yield _peak()
 
 

@@ -41,7 +41,7 @@ def _bare(name: str):
     """What one step of the bare networks is, and what it is done to."""
     e, fabric, model, stage, batches = prepared(name)
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
-    batch = batches.at(0)
+    batch = batches.batch(0)
     update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
 
     def step() -> None:
@@ -72,10 +72,10 @@ class _Watched:
     def __init__(self, batches, device: torch.device):
         self.batches, self.device, self.asked = batches, device, []
 
-    def at(self, step: int) -> dict:
+    def batch(self, step: int) -> dict:
         if step in (WARM_UP, STEPS - 1):  # a clock that waits for a GPU would slow the steps between
             self.asked.append(_clock(self.device))
-        return self.batches.at(step)
+        return self.batches.batch(step)
 
 
 def trained(model: nn.Module, stage: Stage, batches: Supply, fabric: Fabric, lr: float) -> Iterator[float]:
@@ -105,7 +105,7 @@ def batch(name: str) -> Iterator[float]:
     """Seconds of making a batch."""
     _, fabric, _, _, batches = prepared(name)
     while True:
-        yield _seconds(lambda: batches.at(0), fabric.device)
+        yield _seconds(lambda: batches.batch(0), fabric.device)
 
 
 def checkpoint(name: str) -> Iterator[float]:

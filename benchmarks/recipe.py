@@ -33,7 +33,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     fabric = make_fabric("auto", precision=e.precision)
     model = run.build()
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
-    held_out = run.batches("test", SAMPLES).at(0)
+    held_out = run.batches("test", SAMPLES).batch(0)
     found: dict[str, Curve] = {stage.name: [] for stage in e.stages}
     for stage in e.stages:
         batches, seconds = run.training_batches(stage.name, fabric.device), 0.0
@@ -42,7 +42,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
             torch.manual_seed(step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, stage.steps, e.lr, e.decay)
-            update(engine, optimizer, fabric, stage, batches.at(step), step)
+            update(engine, optimizer, fabric, stage, batches.batch(step), step)
             seconds += time.perf_counter() - start
             if (step + 1) % EVERY[stage.name] == 0:
                 error = errors(model, [held_out], SOURCE[stage.name])["pose"].mean().item()

@@ -50,7 +50,7 @@ class Decoder(BaseDecoder):
 def _parts() -> tuple[CrossModalVAE, dict[str, Encoder], dict[str, Decoder], MultimodalBaseDataset]:
     run = run_of(experiment(TWO))
     model, e = run.build(), run.experiment
-    batches = [run.training_batches("joint").at(step) for step in range(STEPS)]
+    batches = [run.training_batches("joint").batch(step) for step in range(STEPS)]
     data = MultimodalBaseDataset({name: torch.cat([batch[name] for batch in batches]) for name in model.encoders})
     encoders = {name: Encoder(network, e.d) for name, network in model.encoders.items()}
     return model, encoders, {name: Decoder(network) for name, network in model.decoders.items()}, data

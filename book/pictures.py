@@ -38,7 +38,7 @@ def hands() -> None:
 def cross_modal_readings() -> None:
     """Test images, what is read from them, what is drawn for their poses."""
     run = load_or_train("cross-modal")
-    batch = run.batches("test", 64).at(0)
+    batch = run.batches("test", 64).batch(0)
     figure = cross_modal.translations(run.load(), batch, list(range(7)))
     figure.savefig(STATIC / "readme-crossmodal.png", dpi=100)
 
@@ -46,7 +46,7 @@ def cross_modal_readings() -> None:
 def transfers() -> None:
     """Pose of one test image, content of another; and a walk in the content."""
     run = load_or_train("dvae-zu")
-    model, batch = run.load(), run.batches("test", 48).at(0)
+    model, batch = run.load(), run.batches("test", 48).batch(0)
     poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
     figure = synthesis.pose_transfer(model, batch, poses, contents)
     figure.savefig(STATIC / "readme-counterfactuals.png", dpi=100)

@@ -50,7 +50,7 @@ class Pairs:
 def samples_at(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
     """Samples of a run's first data set, as they are."""
     dataset, _ = run.parts("test")[0]
-    return Batches([(dataset, indices)], 256, names, root=run.experiment.root)
+    return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root)
 
 
 def images(run: Run, chosen: NDArray) -> Tensor:
@@ -63,7 +63,7 @@ def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]
     raw = source.render(protocol_window(scene), run.experiment.size)
     block = {name: torch.as_tensor(raw[name]) for name in _FIELDS}
     block["mask"] = (block["mask"] > 0) * (PERSON + 1)  # the arm is no room
-    return make_batch(block, run.experiment.size, root=run.experiment.root)
+    return make_batch(block, run.experiment.size, root_joint=run.experiment.root)
 
 
 def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:

@@ -107,7 +107,7 @@ def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[st
     (dataset, test), model, upper = run.parts("test")[0], run.load(), cross_modal.load()
     test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
-    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
+    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
         sources = {"labels": model.join({name: q.sample() for name, q in model.encode(batch).items()})}

@@ -38,7 +38,7 @@ from dvae_lib.training.interruption import Interruption
 class Supply(Protocol):
     """What training asks of data, `datasets.batches.Batches` or your own (chapter 11)."""
 
-    def at(self, step: int) -> dict[str, torch.Tensor]:
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
         """The batch of this step, a function of the seed and the step alone, on the device that trains."""
 
 
@@ -89,7 +89,9 @@ def train(
 
     def require_finite(tensors: Iterable[Tensor], what: str, done: int) -> None:
         if not all(torch.isfinite(tensor).all() for tensor in tensors):
-            raise _not_finite(what, done - 1, folder, ((s, batches.at(s)) for s in range(max(checked, before), done)))
+            raise _not_finite(
+                what, done - 1, folder, ((s, batches.batch(s)) for s in range(max(checked, before), done))
+            )
 
     def save(done: int) -> None:
         require_finite(model.state_dict().values(), "A weight", done)
@@ -111,7 +113,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step - before, stage.steps, lr, decay)
                 with _memory(step):
-                    loss, terms = update(engine, optimizer, fabric, stage, batches.at(step), step - before)
+                    loss, terms = update(engine, optimizer, fabric, stage, batches.batch(step), step - before)
                 progress.update()
                 logged, done = step % log_every == 0 or step + 1 == total, step + 1
                 if logged:

@@ -70,7 +70,7 @@ def test_a_labelled_palm_is_the_root():
     expected = (raw["pose"] - raw["palm"][:, None]) / bone_scale(raw["pose"])[:, None, None]
     torch.testing.assert_close(batch["pose"][left, 1:], expected[left, 1:])
     assert (batch["pose"][:, 0] == 0).all()
-    wrist = make_batch(raw, SIZE, root="wrist")
+    wrist = make_batch(raw, SIZE, root_joint="wrist")
     torch.testing.assert_close(wrist["root"][left], raw["pose"][left, 0])
 
 
@@ -80,13 +80,13 @@ def test_the_palm_is_visible_if_wrist_or_middle_finger_is():
     raw["visible"][1, 0] = raw["visible"][2, 9] = False
     raw["visible"][3, [0, 9]] = False
     assert make_batch(raw, SIZE)["visible"][:, 0].tolist() == [True, True, True, False]
-    assert make_batch(raw, SIZE, root="wrist")["visible"][:, 0].tolist() == [True, False, True, False]
+    assert make_batch(raw, SIZE, root_joint="wrist")["visible"][:, 0].tolist() == [True, False, True, False]
 
 
 def test_data_with_and_without_a_labelled_palm_make_one_batch():
     labelled, plain = FakeDataset(seed=1), FakeDataset(seed=2)
     labelled.arrays["palm"] = labelled.arrays["pose"][:, 13].copy()
-    batch = Batches([(labelled, np.arange(40)), (plain, np.arange(40))], 8, []).at(0)
+    batch = Batches([(labelled, np.arange(40)), (plain, np.arange(40))], 8, []).batch(0)
     chosen = Batches([(labelled, np.arange(40)), (plain, np.arange(40))], 8, []).indices(0)
     flip = np.where(np.concatenate([labelled["right"][chosen[0]], plain["right"][chosen[1]]]), -1, 1)
     pose = plain["pose"][chosen[1]]
@@ -202,8 +202,8 @@ def test_batches_depend_on_seed_and_step_alone():
     indices = np.arange(len(dataset))
     first, again, other = (Batches([(dataset, indices)], 8, augmentation=EVERYTHING, seed=s) for s in (0, 0, 1))
     for step in (3, 0):
-        assert torch.equal(first.at(step)["image"], again.at(step)["image"])
-    assert not torch.equal(first.at(0)["image"], other.at(0)["image"])
+        assert torch.equal(first.batch(step)["image"], again.batch(step)["image"])
+    assert not torch.equal(first.batch(0)["image"], other.batch(0)["image"])
 
 
 def test_an_epoch_sees_every_sample_once():
@@ -216,22 +216,22 @@ def test_two_processes_share_the_global_batch():
     parts = [(FakeDataset(), np.arange(40))]
     whole = Batches(parts, 8, augmentation=None)
     shares = [Batches(parts, 8, rank=rank, world=2) for rank in (0, 1)]
-    poses = torch.cat([share.at(5)["pose"] for share in shares])
-    expected = whole.at(5)["pose"]
+    poses = torch.cat([share.batch(5)["pose"] for share in shares])
+    expected = whole.batch(5)["pose"]
     assert sorted(poses.sum((1, 2)).tolist()) == pytest.approx(sorted(expected.sum((1, 2)).tolist()))
 
 
 def test_a_mixture_draws_equal_shares():
     batches = Batches([(FakeDataset(40, 0), np.arange(40)), (FakeDataset(40, 1), np.arange(40))], 8)
     assert [len(indices) for indices in batches.indices(0)] == [4, 4]
-    assert len(batches.at(0)["pose"]) == 8
+    assert len(batches.batch(0)["pose"]) == 8
 
 
 def test_masks_are_loaded_when_backgrounds_are_replaced():
     dataset = FakeDataset()
     dataset.arrays["mask"] = np.zeros((40, SIZE, SIZE), np.uint8)
     plain, replaced = (
-        Batches([(dataset, np.arange(40))], 40, augmentation=Augmentation(background=share)).at(0)["image"]
+        Batches([(dataset, np.arange(40))], 40, augmentation=Augmentation(background=share)).batch(0)["image"]
         for share in (0.0, 1.0)
     )
     assert ((plain != replaced).flatten(1).float().mean(1) > 0.9).all()
@@ -250,10 +250,10 @@ def test_where_nobody_masked_the_hand_its_bones_say_where_it_is():
     everything = np.arange(len(dataset))
     bare = Dataset.__new__(Dataset)
     bare.__dict__ = {**dataset.__dict__, "arrays": {k: v for k, v in dataset.arrays.items() if k != "mask"}}
-    masked, guessed = (Batches([(d, everything)], 192, ["hand"], EVERYTHING).at(0)["hand"] for d in (dataset, bare))
+    masked, guessed = (Batches([(d, everything)], 192, ["hand"], EVERYTHING).batch(0)["hand"] for d in (dataset, bare))
     assert not torch.equal(masked, guessed)
     overlap = (masked & guessed).sum() / (masked | guessed).sum()
     assert overlap > 0.6  # the masks have the heel of the hand too
     assert (masked & guessed).sum() / guessed.sum() > 0.85
-    mixed = Batches([(dataset, everything), (bare, everything)], 32, ["hand"]).at(0)
+    mixed = Batches([(dataset, everything), (bare, everything)], 32, ["hand"]).batch(0)
     assert mixed["hand"].shape == (32, 1, 32, 32)

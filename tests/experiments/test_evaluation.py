@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from dvae_lib.datasets.batches import LABELS, Batches, Part
+from dvae_lib.datasets.batches import LABELS, Batches, Subset
 from dvae_lib.experiments import find
 from dvae_lib.experiments.evaluation import composed, errors, evaluate, mean_labels
 from dvae_lib.experiments.run import Run
@@ -27,7 +27,7 @@ def pose_dvae():
 
 @pytest.fixture
 def batch():
-    return Batches([(FakeDataset(), np.arange(12))], 12, ["image"]).at(0)
+    return Batches([(FakeDataset(), np.arange(12))], 12, ["image"]).batch(0)
 
 
 # The regressors.
@@ -142,8 +142,8 @@ def test_a_composed_pose_is_the_pose():
 
 
 def mixed_batch(known=("viewpoint",)):
-    parts = [Part(FakeDataset(), np.arange(10)), Part(FakeDataset(40, 1), np.arange(40), known)]
-    return Batches(parts, 8, []).at(0)
+    subsets = [Subset(FakeDataset(), np.arange(10)), Subset(FakeDataset(40, 1), np.arange(40), known)]
+    return Batches(subsets, 8, []).batch(0)
 
 
 def test_a_batch_says_what_is_known():
@@ -176,7 +176,7 @@ def test_weak_samples_teach_the_viewpoint_and_nothing_else():
 
 
 def indices(run, stage):
-    return [(len(part.indices), tuple(part.known)) for part in run.training_batches(stage).parts]
+    return [(len(subset.indices), tuple(subset.known)) for subset in run.training_batches(stage).subsets]
 
 
 def test_each_kind_of_supervision_sees_its_samples():
@@ -196,9 +196,9 @@ def test_each_kind_of_supervision_sees_its_samples():
         "weak": [(quarter, all_), (n - quarter, weak)],
     }
     assert {run.training_batches("embedding").batch_size for run in runs.values()} == {8}  # nobody sees more images
-    first = runs["labelled"].training_batches("embedding").parts[0].indices
+    first = runs["labelled"].training_batches("embedding").subsets[0].indices
     assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
-    assert "image" not in runs["semi"].training_batches("disentangling").at(0)
+    assert "image" not in runs["semi"].training_batches("disentangling").batch(0)
 
 
 def test_no_image_is_decoded_where_none_is_asked_for():

@@ -338,7 +338,7 @@ def test_eq_5_trains_everything_at_once(tmp_path):
 class Own:
     """Data that are no hands: three factors of other shapes, and a batch by step; nothing of the library's."""
 
-    def at(self, step):
+    def batch(self, step):
         generator = torch.Generator().manual_seed(step)
         shapes = {"shape": (4,), "rotation": (2,), "colour": (3,), "image": (3, SIZE, SIZE)}
         return {name: torch.rand(5, *shape, generator=generator) for name, shape in shapes.items()}
@@ -353,7 +353,7 @@ def test_own_factors_are_declared_and_trained_like_a_hands(tmp_path):
     train(network, stages, tmp_path, Fabric(accelerator="cpu", devices=1), lr=1e-3, log_every=1)
     last = read_metrics(tmp_path)[-1]
     assert {f"image→{name}" for name in ("shape", "rotation", "colour", "image", "kl")} <= last.keys()
-    read = network.eval().read(Own().at(0))["image"]
+    read = network.eval().read(Own().batch(0))["image"]
     assert {name: tuple(mean.shape) for name, mean in read.items()} == {
         "shape": (5, 4),
         "rotation": (5, 2),
@@ -378,7 +378,7 @@ def test_tags_show_the_same_content_in_another_sequence():
 
 def test_a_batch_brings_tags_that_are_a_function_of_the_step():
     dataset = Tagged()
-    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).at(s)["tag"] for s in (3, 3, 4))
+    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).batch(s)["tag"] for s in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, next_)
     chosen = Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).indices(3)[0]
     images = torch.from_numpy(dataset["image"]).float() / 127.5 - 1

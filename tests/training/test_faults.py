@@ -190,7 +190,7 @@ def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
     def greedy(self, step):
         return torch.empty(1 << 50)
 
-    monkeypatch.setattr(Batches, "at", greedy)
+    monkeypatch.setattr(Batches, "batch", greedy)
     with pytest.raises(UserError, match=r"Memory ran out at step 0 .*--set batch=16"):
         fit(tmp_path)
 
@@ -199,21 +199,21 @@ def test_what_only_names_memory_is_another_error(tmp_path, monkeypatch):
     def broken(self, step):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Batches, "at", broken)
+    monkeypatch.setattr(Batches, "batch", broken)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         fit(tmp_path)
 
 
 def test_ctrl_c_in_the_last_step_is_heeded(tmp_path, monkeypatch):
-    original = Batches.at
+    original = Batches.batch
 
-    def at(self, step):
+    def interrupted(self, step):
         if step == 11:
             signal.raise_signal(signal.SIGINT)
         return original(self, step)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
-    monkeypatch.setattr(Batches, "at", at)
+    monkeypatch.setattr(Batches, "batch", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path, steps=12)

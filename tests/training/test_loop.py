@@ -49,7 +49,7 @@ class Killed(Exception):
 @contextlib.contextmanager
 def killed_at(at, monkeypatch):
     """The process dies as it draws the batch of step `at`."""
-    original = Batches.at
+    original = Batches.batch
 
     def dying(self, step):
         if step == at:
@@ -57,7 +57,7 @@ def killed_at(at, monkeypatch):
         return original(self, step)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Batches, "at", dying)
+        patch.setattr(Batches, "batch", dying)
         yield
 
 
