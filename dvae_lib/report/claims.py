@@ -198,19 +198,19 @@ def _transfer(runs: Runs) -> Iterator[Measure]:
     if not _rendered(run):
         return
     model, estimator, pairs = run.load(), runs["cross-modal"].load(), counterfactuals.draw_pairs(run)
-    drawn = counterfactuals.transfer(model, pairs.asked)
-    ours = counterfactuals.score(drawn, pairs.truth, estimator)
+    drawn = counterfactuals.transfer(model, pairs.inputs)
+    ours = counterfactuals.score(drawn, pairs.targets, estimator)
     others = counterfactuals.baselines(run, pairs, estimator)
-    theirs = [counterfactuals.score(images, pairs.truth, estimator) for images in others.values()]
+    theirs = [counterfactuals.score(images, pairs.targets, estimator) for images in others.values()]
     for name, sign, unit, digits in (("psnr", 1, " dB", 2), ("ssim", 1, "", 3), ("epe", -1, " mm", 1)):
         best = max((of[name] for of in theirs), key=lambda values: sign * values.mean().item())
-        found = interval(ours[name] - best, pairs.each)
+        found = interval(ours[name] - best, pairs.contents_per_pose)
         title = {"epe": "the error of the pose read off"}.get(name, name.upper())
         yield Measure(f"{title}, above the best of {len(theirs)} baselines", found, 0.0, sign < 0, unit, digits)
     told, control = (
-        counterfactuals.recognised(images, pairs) for images in (drawn, others["nearest pose, right content"])
+        counterfactuals.is_correct_content(images, pairs) for images in (drawn, others["nearest pose, right content"])
     )
-    found = interval(100 * (told - control), pairs.each)
+    found = interval(100 * (told - control), pairs.contents_per_pose)
     yield Measure("the room recognised, above training images of the right one", found, 0.0, False, " %")
 
 
@@ -229,7 +229,7 @@ def _walks(runs: Runs) -> Iterator[Measure]:
     drifts = counterfactuals.drifts(runs["dvae-zu"].load(), pairs, estimator)
     for what, moved in (("pose on walks in z_u", "pose, read"), ("content on walks in the pose", "content")):
         true = drifts[f"{moved.removesuffix(', read')}, true images"]
-        found = interval(drifts[moved], pairs.each, true)
+        found = interval(drifts[moved], pairs.contents_per_pose, true)
         yield Measure(f"drift of the {what}, times that of two true images", found, 1.0, digits=2)
 
 
