@@ -2,13 +2,13 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from dvae_lib import predict as module
 from dvae_lib.cli import app
 from dvae_lib.experiments.run import load_or_train
 from dvae_lib.files import UserError
@@ -16,7 +16,8 @@ from dvae_lib.hand import MIDDLE_MCP, mirror
 from dvae_lib.hand.canonical import canonicalise, compose
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
-from dvae_lib.predict import Box, draw, predict
+from dvae_lib.plots.photographs import draw_prediction
+from dvae_lib.predict import Box, predict
 
 
 class Echo(CrossModalVAE):
@@ -105,23 +106,26 @@ def test_the_factors_make_the_pose(photograph, right):
     torch.testing.assert_close(compose(answer.cpose, answer.viewpoint, right), answer.pose, atol=1e-2, rtol=1e-4)
 
 
-def test_readings_that_contradict_each_other_are_doubted(photograph):
+def test_a_large_disagreement_of_the_decoded_poses_is_warned_of(photograph):
     pose = torch.randn(21, 3, generator=torch.Generator().manual_seed(0))
     pose = pose - pose[:1]
     model = Known(pose)
-    usual = torch.linspace(1, 100, 100) / 50  # in bones
-    answer = one(model, photograph, 32, bone=50.0, usual=usual)
-    assert answer.apart == pytest.approx(0, abs=1e-2) and answer.doubt == 0 and answer.warning is None
-    for mm, share in ((60.4, 0.60), (96.4, 0.96)):
+    reference = torch.linspace(1, 100, 100) / 50  # in bones
+    answer = one(model, photograph, 32, bone=50.0, reference=reference)
+    assert answer.disagreement_mm == pytest.approx(0, abs=1e-2)
+    assert answer.disagreement_quantile == 0 and answer.warning is None
+    for mm, quantile in ((60.4, 0.60), (96.4, 0.96)):
         model.means["pose"] = pose + torch.tensor([0.0, mm / 50, 0.0])
-        answer = one(model, photograph, 32, bone=50.0, usual=usual)
-        assert answer.apart == pytest.approx(mm, rel=1e-4) and answer.doubt == pytest.approx(share)
-    assert "photo.png: the two readings of the pose are 96 mm apart, more than in 96 % of" in answer.warning
-    # Neither the length of a bone nor the mirror makes a hand more of one.
+        answer = one(model, photograph, 32, bone=50.0, reference=reference)
+        assert answer.disagreement_mm == pytest.approx(mm, rel=1e-4)
+        assert answer.disagreement_quantile == pytest.approx(quantile)
+    assert "photo.png: the two decoded poses are 96 mm apart, more than in 96 % of" in answer.warning
+    # Neither the length of the bone nor the mirror changes the quantile.
     for options in ({"bone": 10.0}, {"bone": 90.0}, {"right": True}):
-        assert one(model, photograph, 32, usual=usual, **options).doubt == answer.doubt
+        other = one(model, photograph, 32, reference=reference, **options)
+        assert other.disagreement_quantile == answer.disagreement_quantile
     assert one(model, photograph, 32).warning is None  # nothing to compare with
-    assert one(Echo(), photograph, 32, usual=usual).warning is None  # has one reading only
+    assert one(Echo(), photograph, 32, reference=reference).warning is None  # decodes one pose only
 
 
 def test_a_pose_without_keypoints_fills_its_crop(photograph):
@@ -171,9 +175,9 @@ def test_bad_files_are_named(tmp_path, photograph, monkeypatch):
 
 
 def test_the_drawing_holds_the_photograph_and_two_views(photograph):
-    figure = draw(one(Echo(), photograph, 32))
+    figure = draw_prediction(one(Echo(), photograph, 32))
     assert len(figure.axes) == 3 and figure.axes[0].images[0].get_array().shape == (200, 200, 3)
-    module.plt.close(figure)
+    plt.close(figure)
 
 
 def run(*arguments):
@@ -192,7 +196,7 @@ def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
     assert result.exit_code == 0, result.output
     answers = json.loads(result.stdout)
     assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
-    assert 0 <= answers[0]["share of test images that are less so"] <= 1
+    assert 0 <= answers[0]["share of test images with a smaller distance"] <= 1
     assert Image.open(answers[0]["drawing"]).size[0] > 600
     assert "pose, mm from the palm, x right, y down, z away" in answers[0]
 
@@ -207,9 +211,9 @@ def test_drawings_of_one_name_are_refused(photograph, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_prediction_names_its_root(photograph):
+def test_a_prediction_names_its_root_joint(photograph):
     model = Echo()
-    answer = predict(model, [photograph], 32, root="wrist")[0].as_dict()
+    answer = predict(model, [photograph], 32, root_joint="wrist")[0].as_dict()
     assert "pose, mm from the wrist, x right, y down, z away" in answer
     assert answer["joint order"].startswith("OpenPose: wrist, then thumb")
 

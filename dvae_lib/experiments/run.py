@@ -41,7 +41,7 @@ from dvae_lib.training.checkpoints import WEIGHTS, load_weights, read_metrics
 from dvae_lib.training.distributed import make_fabric
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
-FORMAT = 1  # of the evaluation: what has another is evaluated anew, without training
+FORMAT = 2  # of the evaluation: what has another is evaluated anew, without training
 
 
 def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:

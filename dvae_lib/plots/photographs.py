@@ -103,16 +103,16 @@ def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor
 
 
 @of_photographs
-def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction]) -> Figure:
-    """How far `apart` the two readings of images are in mm, with a hand (N,) and without (M,), and a few of these."""
+def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Prediction]) -> Figure:
+    """Histograms of the `disagreement_mm` of images with a hand (N,) and without (M,), and examples of the latter."""
     figure, axes = plt.subplots(1, 1 + len(examples), figsize=(7.5, 2.6), width_ratios=[4, *[1.2] * len(examples)])
     ax, *pictures = np.atleast_1d(axes)
-    ends = torch.cat([hands, others])
-    bins = np.geomspace(ends.min(), ends.max(), 30)
-    for values, colour, name in ((hands, OURS, "hands"), (others, TRUTH, "no hand")):
-        ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.75, label=name)
-    ax.set(xscale="log", xlabel="the two readings apart (mm)", ylabel="share")
-    ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if ends.min() <= mm <= ends.max()]
+    values = torch.cat([hands, no_hands])
+    bins = np.geomspace(values.min(), values.max(), 30)
+    for group, colour, name in ((hands, OURS, "hands"), (no_hands, TRUTH, "no hand")):
+        ax.hist(group, bins, weights=np.full(len(group), 1 / len(group)), color=colour, alpha=0.75, label=name)
+    ax.set(xscale="log", xlabel="distance of the two poses (mm)", ylabel="share")
+    ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if values.min() <= mm <= values.max()]
     ax.set_xticks(ticks, [str(mm) for mm in ticks])
     ax.minorticks_off()
     ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
@@ -121,7 +121,7 @@ def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction])
         picture.imshow(example.photograph)
         picture.set(xlim=(box.left, min(width, box.left + box.side)), ylim=(min(height, box.top + box.side), box.top))
         picture.set(xticks=[], yticks=[])
-        picture.set_title(f"{example.apart:.0f} mm", fontsize=9)
+        picture.set_title(f"{example.disagreement_mm:.0f} mm", fontsize=9)
     return figure
 
 

@@ -145,7 +145,7 @@ def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
             both = comparable({"own": own[name], "guess": guess[name]}, each)
             found = interval(both["own"], each, both["guess"])
             yield Measure(f"{data}, error of the {what}, times the mean answer's", found, 1.0, digits=2)
-        both = comparable({"apart": own["apart"], "error": own["pose"]}, each)
+        both = comparable({"apart": own["disagreement_mm"], "error": own["pose"]}, each)
         found = interval(both["apart"], each, both["error"])
         yield Measure(f"{data}, the two 3DPoses apart, times the error", found, 1.0, digits=2)
 
