@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from dvae_lib.datasets.augmentation import Augmentation, BatchRng, jitter_colour, pixel_map, replace_background, warp
@@ -20,8 +21,10 @@ DEPTH_RANGE = 4.0
 PERSON = 1  # a part id of RHD: ids above it are a hand's
 
 
-def normalise_depth(depth: Tensor, root_depth: Tensor, scale: Tensor) -> Tensor:
-    """Depth (B, S, S) mm → (B, 1, S, S) in [−1, 1] around the root joint's depth (B,); unknown and far are 1."""
+def normalise_depth(
+    depth: Num[Tensor, "B S S"], root_depth: Float[Tensor, " B"], scale: Float[Tensor, " B"]
+) -> Float[Tensor, "B 1 S S"]:
+    """Depth in mm, mapped to [−1, 1] around the root joint's depth; unknown (0) and far are 1. scale: in mm."""
     relative = (depth.float() - root_depth[:, None, None]) / (DEPTH_RANGE * scale[:, None, None])
     return torch.where(depth == 0, 1.0, relative.clamp(-1, 1))[:, None]
 
