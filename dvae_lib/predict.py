@@ -170,4 +170,4 @@ def _crop(photograph: np.ndarray, box: Box, size: int) -> Tensor:
     """The model's input (1, 3, size, size) in [−1, 1]: the box, cut out of a photograph (H, W, 3) uint8."""
     pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
     centre = torch.tensor([[box.left + box.side / 2, box.top + box.side / 2]])
-    return crop(pixels, centre, torch.tensor([box.side]), size).float() / 127.5 - 1
+    return crop(pixels, centre, torch.tensor([float(box.side)]), size).float() / 127.5 - 1

@@ -103,7 +103,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
 
 @torch.inference_mode()
 def encode(model: DVAE, batch: Batch) -> Tensor:
-    """z (N, d), the mean of each part's posterior: the pose's given the pose, the content's given the image."""
+    """z (N, d), the mean of each part's posterior: given its own factor, or the observation for z_u."""
     return model.join({name: q.mean for name, q in model.encode(batch).items()})
 
 

@@ -49,9 +49,9 @@ def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int
 
 
 def samples(name: str, count: int = 8, size: int = 128) -> Figure:
-    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; where it is not here, how to get it.
+    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; if it is not here, how to get it.
 
-    Read as they are, without preparing the whole data set for it.
+    The samples are read directly, without preparing the whole data set.
     """
     if not settings.is_here(name):
         return missing(name)
@@ -65,13 +65,13 @@ def samples(name: str, count: int = 8, size: int = 128) -> Figure:
 
 @of_photographs
 @torch.inference_mode()
-def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], each: int = 4) -> Figure:
-    """The photographs with the smallest and the largest error of the pose: predicted 2D over the true in grey."""
+def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], count: int = 4) -> Figure:
+    """The photographs with the smallest and the largest pose errors: predicted over true (grey) keypoints."""
     errors = joint_errors(model.translate("image", batch["image"], "pose"), batch).nanmean(1)
     order = errors.argsort()
-    chosen = torch.cat([order[:each], order[-each:]])
+    chosen = torch.cat([order[:count], order[-count:]])
     keypoints = model.translate("image", batch["image"], "keypoints")
-    figure, axes = grid(2, each, ["best", "worst"], cell=1.7)
+    figure, axes = grid(2, count, ["best", "worst"], cell=1.7)
     for ax, i in zip(axes.flat, chosen.tolist(), strict=True):
         show_keypoints(ax, batch["keypoints"][i], batch["image"][i], colour="#d9d9d9")
         draw_skeleton(ax, keypoints[i])
@@ -88,9 +88,9 @@ def transfer(model: DVAE, poses: Mapping[str, Tensor], contents: Mapping[str, Te
 
 @of_photographs
 def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor]]) -> Figure:
-    """A column for each of the samples chosen: the image and the pose asked for, the content, and what was drawn.
+    """A column for each chosen sample: the image that gives the pose, its pose, the content, and the decoded image.
 
-    worst: for each direction the batch of the poses, that of the contents, the images drawn, and which to show.
+    worst: for each direction the batch of the poses, that of the contents, the decoded images, and the chosen indices.
     """
     columns = [(*batches, i) for *batches, chosen in worst.values() for i in chosen.tolist()]
     figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "drawn"])
@@ -126,7 +126,7 @@ def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Pre
 
 
 def draw_prediction(prediction: predict.Prediction) -> Figure:
-    """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
+    """The photograph with the predicted hand drawn over it, and its pose from the front and from the side."""
     figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
     photo.imshow(prediction.photograph)
     draw_skeleton(photo, prediction.keypoints, width=2.5)
@@ -148,7 +148,7 @@ def draw_prediction(prediction: predict.Prediction) -> Figure:
 
 @of_photographs
 def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
-    """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
+    """The drawing that `dvae predict` makes of a test photograph."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)[1][sample]))
     return draw_prediction(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])
