@@ -189,9 +189,8 @@ def predict(
         raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
     box = photographs.Box(*crop) if crop else None
     answers = []
-    usual, e = errors["image"].get("contradiction"), chosen.experiment
-    read = photographs.predict(model, images, e.size, box, right, bone, usual, e.root)
-    for prediction in read:
+    reference, e = errors["image"].get("decoder_disagreement"), chosen.experiment
+    for prediction in photographs.predict(model, images, e.size, box, right, bone, reference, e.root):
         if prediction.warning:
             typer.secho(prediction.warning, err=True, fg="yellow")
         figure, drawing = draw_prediction(prediction), out / f"{prediction.path.stem}-pose.png"

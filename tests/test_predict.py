@@ -106,23 +106,26 @@ def test_the_factors_make_the_pose(photograph, right):
     torch.testing.assert_close(compose(answer.cpose, answer.viewpoint, right), answer.pose, atol=1e-2, rtol=1e-4)
 
 
-def test_readings_that_contradict_each_other_are_doubted(photograph):
+def test_a_large_disagreement_of_the_decoded_poses_is_warned_of(photograph):
     pose = torch.randn(21, 3, generator=torch.Generator().manual_seed(0))
     pose = pose - pose[:1]
     model = Known(pose)
-    usual = torch.linspace(1, 100, 100) / 50  # in bones
-    answer = one(model, photograph, 32, bone=50.0, usual=usual)
-    assert answer.apart == pytest.approx(0, abs=1e-2) and answer.doubt == 0 and answer.warning is None
-    for mm, share in ((60.4, 0.60), (96.4, 0.96)):
+    reference = torch.linspace(1, 100, 100) / 50  # in bones
+    answer = one(model, photograph, 32, bone=50.0, reference=reference)
+    assert answer.disagreement_mm == pytest.approx(0, abs=1e-2)
+    assert answer.disagreement_quantile == 0 and answer.warning is None
+    for mm, quantile in ((60.4, 0.60), (96.4, 0.96)):
         model.means["pose"] = pose + torch.tensor([0.0, mm / 50, 0.0])
-        answer = one(model, photograph, 32, bone=50.0, usual=usual)
-        assert answer.apart == pytest.approx(mm, rel=1e-4) and answer.doubt == pytest.approx(share)
-    assert "photo.png: the two readings of the pose are 96 mm apart, more than in 96 % of" in answer.warning
-    # Neither the length of a bone nor the mirror makes a hand more of one.
+        answer = one(model, photograph, 32, bone=50.0, reference=reference)
+        assert answer.disagreement_mm == pytest.approx(mm, rel=1e-4)
+        assert answer.disagreement_quantile == pytest.approx(quantile)
+    assert "photo.png: the two decoded poses are 96 mm apart, more than in 96 % of" in answer.warning
+    # Neither the length of the bone nor the mirror changes the quantile.
     for options in ({"bone": 10.0}, {"bone": 90.0}, {"right": True}):
-        assert one(model, photograph, 32, usual=usual, **options).doubt == answer.doubt
+        other = one(model, photograph, 32, reference=reference, **options)
+        assert other.disagreement_quantile == answer.disagreement_quantile
     assert one(model, photograph, 32).warning is None  # nothing to compare with
-    assert one(Echo(), photograph, 32, usual=usual).warning is None  # has one reading only
+    assert one(Echo(), photograph, 32, reference=reference).warning is None  # decodes one pose only
 
 
 def test_a_pose_without_keypoints_fills_its_crop(photograph):
@@ -193,7 +196,7 @@ def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
     assert result.exit_code == 0, result.output
     answers = json.loads(result.stdout)
     assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
-    assert 0 <= answers[0]["share of test images that are less so"] <= 1
+    assert 0 <= answers[0]["share of test images with a smaller distance"] <= 1
     assert Image.open(answers[0]["drawing"]).size[0] > 600
     assert "pose, mm from the palm, x right, y down, z away" in answers[0]
 
@@ -208,9 +211,9 @@ def test_drawings_of_one_name_are_refused(photograph, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_prediction_names_its_root(photograph):
+def test_a_prediction_names_its_root_joint(photograph):
     model = Echo()
-    answer = predict(model, [photograph], 32, root="wrist")[0].as_dict()
+    answer = predict(model, [photograph], 32, root_joint="wrist")[0].as_dict()
     assert "pose, mm from the wrist, x right, y down, z away" in answer
     assert answer["joint order"].startswith("OpenPose: wrist, then thumb")
 

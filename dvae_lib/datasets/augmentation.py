@@ -1,38 +1,39 @@
-r"""Random changes of training images, and of their labels with them.
+r"""Data augmentation: random changes of training images and of their labels.
 
-A geometric augmentation is an affine map $A$ of the crop's pixels together with the orthogonal map $G$ of space that
-it shows (a turn about the camera's axis, a mirror image). With $X' = GX$ and $K' = AKG^{-1}$ the joints project to
-$A$ times where they projected before: image and labels stay together, exactly, wherever the principal point lies.
+A geometric augmentation is an affine map $A$ of the crop's pixels together with an orthogonal map $G$ of space (a
+rotation about the camera's axis, a reflection). With $X' = GX$ and $K' = AKG^{-1}$ a joint that projected to $u$
+projects to $A u$: image and labels agree exactly, wherever the principal point lies.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random changes made to a training batch; all zero: none.
+    """The ranges of the random changes of a training batch; the defaults change nothing.
 
-    The paper's (Sec. 4.4) are rotation=180 and flip=True.
+    The paper (Sec. 4.4) uses rotation=180 and flip=True.
     """
 
     rotation: float = 0.0  # degrees, uniform in ±, about the crop's centre
-    flip: bool = False  # mirror image of every second sample
+    flip: bool = False  # mirrors each sample with probability one half
     zoom: float = 0.0  # the log of the magnification is uniform in ±
     shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
-    background: float = 0.0  # share of the samples put before another background; needs the data set's masks
+    background: float = 0.0  # share of the samples whose background is replaced; needs the data set's masks
 
 
-class Draws:
-    """Random numbers for a batch, on the CPU so that a seed means the same on every device.
+class BatchRng:
+    """The random numbers of one batch. They are drawn on the CPU, so that a seed gives the same on every device.
 
-    rank, world: where processes share a batch, each draws for all of it and keeps the numbers of its own samples, every
-        `world`-th from `rank` on: together they draw what one process would.
+    rank, world: where several processes share a batch, each draws the numbers of the whole batch and keeps those of its
+        own samples, every `world`-th from `rank` on. So the batch does not depend on the number of processes.
     """
 
     def __init__(self, seed: int, rank: int = 0, world: int = 1):
@@ -40,11 +41,11 @@ class Draws:
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Uniform in [−1, 1], of shape (B, …) where B is the number of this process's samples."""
-        whole = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
-        return (2 * whole[self.rank :: self.world] - 1).to(like.device)
+        numbers = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
+        return (2 * numbers[self.rank :: self.world] - 1).to(like.device)
 
     def permutation(self, n: int) -> Tensor:
-        """One for all samples: (n,)."""
+        """A permutation (n,), the same in every process."""
         return torch.randperm(n, generator=self.generator)
 
 
@@ -52,15 +53,18 @@ def pixel_map(
     batch: Mapping[str, Tensor],
     size: int,
     augmentation: Augmentation,
-    flip: Tensor,
-    draws: Draws,
-) -> tuple[Tensor, Tensor]:
-    """The affine maps A (B, 3, 3) of pixels and G (B, 3, 3) of space of one random augmentation."""
+    flip: Bool[Tensor, " B"],
+    rng: BatchRng,
+) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3 3"]]:
+    """The affine maps A of pixels and G of space of one random augmentation.
+
+    batch: its cameras "K" (B, 3, 3) are used. size: side of the crop in pixels. flip: which samples are mirrored.
+    """
     K = batch["K"]
     n = len(K)
-    angle = torch.deg2rad(augmentation.rotation * draws.uniform((n,), K))
-    zoom = torch.exp(augmentation.zoom * draws.uniform((n,), K))
-    shift = size * augmentation.shift * draws.uniform((n, 2), K)
+    angle = torch.deg2rad(augmentation.rotation * rng.uniform((n,), K))
+    zoom = torch.exp(augmentation.zoom * rng.uniform((n,), K))
+    shift = size * augmentation.shift * rng.uniform((n, 2), K)
 
     G = torch.eye(3, device=K.device).repeat(n, 1, 1)
     mirror = torch.where(flip, -1.0, 1.0)
@@ -74,47 +78,52 @@ def pixel_map(
     return A, G
 
 
-def warp(images: Tensor, A: Tensor, outside: float = 0.0, mode: str = "bilinear") -> Tensor:
-    """Images (B, C, S, S) with their pixels moved by A (B, 3, 3); `outside` fills what the image does not cover."""
+def warp(
+    images: Float[Tensor, "B C S S"], A: Float[Tensor, "B 3 3"], outside: float = 0.0, mode: str = "bilinear"
+) -> Float[Tensor, "B C S S"]:
+    """Images with their pixels moved by A; `outside` is the value where the moved image does not reach."""
     size = images.shape[-1]
     to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]], device=A.device)
     sampling = torch.linalg.inv(to_pixels) @ torch.linalg.inv(A) @ to_pixels
     places = (torch.arange(size, device=A.device) + 0.5) * 2 / size - 1
-    # `affine_grid` multiplies a (B, S², 3) by matrices; this is the same, several times as fast.
+    # Like `affine_grid`, which multiplies a (B, S², 3) by matrices, but several times as fast.
     along, across, start = sampling[:, None, None, :2].unbind(-1)
     grid = along * places[:, None] + across * places[:, None, None] + start
     shifted = images - outside if outside else images
     return grid_sample(shifted, grid, mode=mode, padding_mode="zeros", align_corners=False).add_(outside)
 
 
-def jitter_colour(image: Tensor, amount: float, draws: Draws) -> Tensor:
+def jitter_colour(image: Float[Tensor, "B 3 S S"], amount: float, rng: BatchRng) -> Float[Tensor, "B 3 S S"]:
+    """Random gain of each channel, contrast and brightness, each changed by at most `amount`, of images in [−1, 1]."""
     n = len(image)
-    gain = 1 + amount * draws.uniform((n, 3, 1, 1), image)
-    contrast = 1 + amount * draws.uniform((n, 1, 1, 1), image)
-    brightness = amount * draws.uniform((n, 1, 1, 1), image)
+    gain = 1 + amount * rng.uniform((n, 3, 1, 1), image)
+    contrast = 1 + amount * rng.uniform((n, 1, 1, 1), image)
+    brightness = amount * rng.uniform((n, 1, 1, 1), image)
     grey = image.mean((1, 2, 3), keepdim=True)
-    # ((image − grey) · contrast + grey + 1) · gain − 1 + brightness, its image touched once
+    # ((image − grey) · contrast + grey + 1) · gain − 1 + brightness, with one pass over the image
     offset = ((1 - contrast) * grey + 1) * gain - 1 + brightness
     return torch.addcmul(offset, image, contrast * gain).clamp_(-1, 1)
 
 
-def _enlarge(cells: Tensor, size: int) -> Tensor:
-    """Bilinear, (…, C, C) → (…, S, S): two products of matrices, several times as fast as `interpolate`."""
+def _enlarge(cells: Float[Tensor, "*batch C C"], size: int) -> Float[Tensor, "*batch {size} {size}"]:
+    """Bilinear interpolation by two matrix products, several times as fast as `interpolate`."""
     weights = interpolate(torch.eye(cells.shape[-1], device=cells.device)[None], size, mode="linear")[0]
     return weights.mT @ cells @ weights
 
 
-def replace_background(image: Tensor, mask: Tensor, share: float, draws: Draws) -> Tensor:
-    """Puts a share of the hands before something else, so that no room can be learnt by heart.
+def replace_background(
+    image: Float[Tensor, "B 3 S S"], mask: Num[Tensor, "B S S"], share: float, rng: BatchRng
+) -> Float[Tensor, "B 3 S S"]:
+    """Replaces the background of a share of the images in [−1, 1], so that a model cannot memorise the rooms.
 
-    That is a blend of random colours, coarse and fine, and of the next image, its hand moved to the corners and its
-    colours exchanged.
+    The new background blends random colours, coarse and fine, with the next image of the batch, whose hand is moved to
+    the corners and whose channels are permuted. mask: 0 where the background is.
     """
     n, _, size, _ = image.shape
-    coarse, fine = (draws.uniform((n, 3, cells, cells), image) for cells in (3, 16))
-    fineness, channels = draws.uniform((n, 1, 1, 1), image), draws.permutation(3)
-    amount = (draws.uniform((n, 1, 1, 1), image) + 1) / 2
-    chosen = torch.nonzero(draws.uniform((n,), image) < 2 * share - 1).flatten()
+    coarse, fine = (rng.uniform((n, 3, cells, cells), image) for cells in (3, 16))
+    fineness, channels = rng.uniform((n, 1, 1, 1), image), rng.permutation(3)
+    amount = (rng.uniform((n, 1, 1, 1), image) + 1) / 2
+    chosen = torch.nonzero(rng.uniform((n,), image) < 2 * share - 1).flatten()
 
     colours = _enlarge(coarse[chosen], size) + _enlarge((fineness * fine)[chosen], size)
     elsewhere = image[((chosen - 1) % n)[:, None], channels].roll((size // 2, size // 2), dims=(2, 3))

@@ -1,9 +1,8 @@
-r"""From a photograph to the square around its hand: the crop of the evaluation protocol (chapter 2).
+r"""Cropping a square around the hand, as the evaluation protocol does (chapter 2).
 
-The window is the one of Zimmermann & Brox (ICCV 2017), kept by Spurr et al. (CVPR 2018) and the dVAE: a square
-centred on the middle MCP, as wide as the joints reach, but no wider than 256 pixels of the image and no narrower
-than 50. The farthest joint then lies on its border. A crop is an affine map of pixels, so the camera stays a
-pinhole camera: $K' = A K$.
+The window is that of Zimmermann & Brox (ICCV 2017), also used by Spurr et al. (CVPR 2018) and the dVAE: a square
+centred on the middle MCP with the farthest joint on its border, but at least 50 and at most 256 pixels of the image
+wide. A crop is an affine map A of pixels, so the crop has a pinhole camera too: $K' = A K$.
 
 Pixels: column j of an image covers [j, j + 1], so an image of S pixels spans [0, S]. uv is (column, row).
 """
@@ -12,23 +11,26 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from dvae_lib.hand import MIDDLE_MCP
 
-PROTOCOL_SIZE = 256  # the size that the protocol's zoom of 1 … 10 refers to, whatever size is asked for here
-GREY = 128.0  # what lies outside the image
+PROTOCOL_SIZE = 256  # the crop size that the protocol's zoom of 1 … 10 refers to; ours may differ
+GREY = 128.0  # the value outside the image
 
 
-def crop_window(uv: Tensor, visible: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Where the protocol crops.
+def crop_window(
+    uv: Float[Tensor, "B 21 2"], visible: Bool[Tensor, "B 21"], image_size: tuple[int, int]
+) -> tuple[Float[Tensor, "B 2"], Float[Tensor, " B"]]:
+    """The protocol's window.
 
-    uv: (B, 21, 2) joints in pixels of the image, OpenPose order; joint 0 is the wrist (in the protocol's crops
-        of RHD, the palm centre).
-    visible: (B, 21) bool; joints that are not visible do not widen the window.
+    uv: joints in pixels of the image, OpenPose order; joint 0 is the wrist (in the protocol's crops of RHD, the palm
+        centre).
+    visible: joints that are not visible do not widen the window.
     image_size: (width, height); joints outside the image widen it only up to the border.
 
-    Returns the window's centre (B, 2), which is the middle MCP, and its side (B,), both in pixels.
+    Returns the window's centre, which is the middle MCP, and its side, both in pixels.
     """
     centre = uv[:, MIDDLE_MCP]
     border = torch.tensor(image_size, dtype=uv.dtype, device=uv.device)
@@ -40,10 +42,10 @@ def crop_window(uv: Tensor, visible: Tensor, image_size: tuple[int, int]) -> tup
     return centre, PROTOCOL_SIZE / zoom
 
 
-def crop_matrix(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """A (B, 3, 3): pixels of the image to pixels of the crop, homogeneous; the crop's camera is A @ K.
+def crop_matrix(centre: Float[Tensor, "B 2"], side: Float[Tensor, " B"], size: int) -> Float[Tensor, "B 3 3"]:
+    """The matrix A from homogeneous pixels of the image to those of the crop; the crop's camera is A @ K.
 
-    centre: (B, 2) and side: (B,) of the window in pixels of the image; size: side of the crop in pixels.
+    centre, side: of the window in pixels of the image; size: side of the crop in pixels.
     """
     A = torch.zeros(len(side), 3, 3, dtype=side.dtype, device=side.device)
     A[:, 0, 0] = A[:, 1, 1] = size / side
@@ -52,18 +54,26 @@ def crop_matrix(centre: Tensor, side: Tensor, size: int) -> Tensor:
     return A
 
 
-def _samples(centre: Tensor, side: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Columns and rows, (B, count) each, in pixels of the image, of evenly spaced samples across the windows."""
+def _samples(
+    centre: Float[Tensor, "B 2"], side: Float[Tensor, " B"], count: int
+) -> tuple[Float[Tensor, "B {count}"], Float[Tensor, "B {count}"]]:
+    """Columns and rows, in pixels of the image, of evenly spaced samples across the windows."""
     offset = (torch.arange(count, device=side.device, dtype=side.dtype) + 0.5) / count - 0.5
     return centre[:, :1] + side[:, None] * offset, centre[:, 1:] + side[:, None] * offset
 
 
-def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = GREY) -> Tensor:
-    """Cuts the windows out, antialiased: (B, C, size, size), of the same dtype as `images`.
+def crop(
+    images: Num[Tensor, "B C H W"],
+    centre: Float[Tensor, "B 2"],
+    side: Float[Tensor, " B"],
+    size: int,
+    fill: float = GREY,
+) -> Num[Tensor, "B C {size} {size}"]:
+    """Cuts the windows out of images (uint8 or floating) with antialiasing; the dtype is kept.
 
-    images: (B, C, H, W), uint8 or floating; centre: (B, 2) and side: (B,) of the windows in pixels.
-    Each pixel of the crop is the mean of k × k bilinear samples, k = ⌈side / size⌉: at least one sample for
-    each pixel of the image, so that shrinking does not leave pixels out. Outside the image there is `fill`.
+    centre, side: of the windows in pixels. fill: the value outside the image.
+    Each pixel of the crop is the mean of k × k bilinear samples, k = ⌈side / size⌉, so that every pixel of the image
+    has at least one sample.
     """
     B, _, H, W = images.shape
     k = max(1, math.ceil(float((side / size).max())))
@@ -82,11 +92,17 @@ def crop(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 
     return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut
 
 
-def crop_nearest(images: Tensor, centre: Tensor, side: Tensor, size: int, fill: float = 0) -> Tensor:
-    """Cuts windows out of images whose values must not be mixed, such as part ids or depths: (B, size, size).
+def crop_nearest(
+    images: Num[Tensor, "B H W"],
+    centre: Float[Tensor, "B 2"],
+    side: Float[Tensor, " B"],
+    size: int,
+    fill: float = 0,
+) -> Num[Tensor, "B {size} {size}"]:
+    """Cuts windows out of images whose values must not be mixed, such as part ids or depths; the dtype is kept.
 
-    images: (B, H, W) of any dtype; centre: (B, 2) and side: (B,) of the windows in pixels, as for `crop`.
-    Each pixel of the crop is the one pixel of the image in which its centre lies. Outside the image there is `fill`.
+    centre, side: of the windows in pixels. fill: the value outside the image.
+    Each pixel of the crop is the pixel of the image in which its centre lies.
     """
     B, H, W = images.shape
     column, row = (samples.floor().long() for samples in _samples(centre, side, size))

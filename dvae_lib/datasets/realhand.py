@@ -23,20 +23,20 @@ from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
-# Distance of two poses about the wrist, median over pairs this many frames apart: 12 mm at 1, 44 at 5, 58 at 10;
-# over all pairs 64. After 5 frames a neighbour says little, after 10 nothing. Five frames either side of 30 then
-# part the blocks at the price of 40 photographs, leaving 423 to train and 120 to test.
+# The median distance of two poses relative to the wrist is 12 mm at 1 frame apart, 44 at 5, 58 at 10, and 64 over all
+# pairs. So 5 frames are nearly independent and 10 are independent. A gap of 5 frames on either side of blocks of 30
+# costs 40 photographs and leaves 423 to train and 120 to test.
 BLOCK, GAP = 30, 5
 _ADVICE = (
-    f"Run `{settings.DOWNLOAD['realhand']}` to fetch what is missing or damaged, or delete the folder: the book does "
-    "without."
+    f"Run `{settings.DOWNLOAD['realhand']}` to fetch what is missing or damaged, or delete the folder: the book works "
+    "without it."
 )
 
 
 class RealHandSource:
     """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    root: the folder that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
+    folder: the one that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a photograph or a label
     is missing or damaged, or if a label is not a number.
     """
@@ -44,13 +44,13 @@ class RealHandSource:
     name = "realhand"
     sequences = ["real-world test set"]
 
-    def __init__(self, root: Path | None = None):
-        self.root = Path(root or settings.data_root() / "realhand")
-        if not (self.root / "images").is_dir():
-            raise UserError(f"{self.root} is not the realhand data set: it has no folder “images”. {_ADVICE}")
-        self.pose = 10 * read_mat(self.root / "pose_gt.mat", "pose_gt", (COUNT, 21, 3), _ADVICE)  # cm → mm
-        bbox = read_mat(self.root / "params.mat", "bbox", (COUNT, 4), _ADVICE)
-        fx, fy, u0, v0 = read_mat(self.root / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
+    def __init__(self, folder: Path | None = None):
+        self.folder = Path(folder or settings.data_root() / "realhand")
+        if not (self.folder / "images").is_dir():
+            raise UserError(f"{self.folder} is not the realhand data set: it has no folder “images”. {_ADVICE}")
+        self.pose = 10 * read_mat(self.folder / "pose_gt.mat", "pose_gt", (COUNT, 21, 3), _ADVICE)  # cm → mm
+        bbox = read_mat(self.folder / "params.mat", "bbox", (COUNT, 4), _ADVICE)
+        fx, fy, u0, v0 = read_mat(self.folder / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
         self.K = _photograph_camera(bbox, fx, fy, u0, v0)
         missing = [path for path in map(self.photograph, range(COUNT)) if not path.exists()]
         if missing:
@@ -60,11 +60,11 @@ class RealHandSource:
         return COUNT
 
     def photograph(self, frame: int) -> Path:
-        return self.root / "images" / f"{frame:05d}.jpg"
+        return self.folder / "images" / f"{frame:05d}.jpg"
 
     @cached_property
     def fingerprint(self) -> dict:
-        files = [self.root / "pose_gt.mat", self.root / "params.mat", *map(self.photograph, range(COUNT))]
+        files = [self.folder / "pose_gt.mat", self.folder / "params.mat", *map(self.photograph, range(COUNT))]
         digest = hashlib.sha256()
         for path in files:
             digest.update(path.read_bytes())
@@ -109,12 +109,12 @@ def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.
 
 
 def is_right(pose: np.ndarray) -> np.ndarray:
-    """Which poses (N, 21, 3) are right hands (N,), by the side to which the fingers bend.
+    """Which poses (N, 21, 3) are right hands: (N,) bool, by the side to which the fingers bend.
 
-    With the camera's axes (x right, y down, z forward) the cross product of the index and the little MCP, both seen
-    from the wrist, points out of the back of a left hand and out of the palm of a right one. Fingers bend, and the
-    thumb stands, towards the palm. Stretched fingers bend little, so the five fingertips are added up. All the
-    photographs turn out to be left hands, the straightest by 38 mm.
+    With the camera's axes (x right, y down, z forward) the cross product of the index and the little MCP, both relative
+    to the wrist, points out of the back of a left hand and out of the palm of a right one. Fingers and thumb bend
+    towards the palm. Stretched fingers bend little, so the five fingertips are summed. All photographs show left hands,
+    by at least 38 mm.
     """
     wrist, index, little = pose[:, 0], pose[:, 5], pose[:, 17]
     normal = np.cross(index - wrist, little - wrist)
@@ -124,8 +124,8 @@ def is_right(pose: np.ndarray) -> np.ndarray:
 
 
 def split(photographs) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and test photographs, of the source or of the data set prepared from it.
+    """The indices of the training and of the test photographs, of the source or of the data set prepared from it.
 
-    The photographs are frames of one video: blocks of 30 are held out (see `dvae_lib.datasets.splits`).
+    The photographs are frames of one video, so blocks of 30 are held out (see `dvae_lib.datasets.splits`).
     """
     return hold_out_blocks(np.arange(len(photographs)), BLOCK, GAP)

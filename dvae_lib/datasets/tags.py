@@ -1,4 +1,4 @@
-"""Tag images: another frame with the same content, which says what the background of an image is (Sec. 3.3)."""
+"""Tag images: other frames with the same content, which label the background of an image (Sec. 3.3)."""
 
 import numpy as np
 
@@ -7,26 +7,26 @@ from dvae_lib.files import UserError
 
 
 class Tags:
-    """For each sample others of the same content from other sequences, so that a tag says nothing of the pose.
+    """The possible tags of each sample: samples of the same content from other sequences, whose poses are unrelated.
 
-    indices: the samples that may be tags: those of training, or those of the test.
-    Raises UserError if the data set does not say what its contents are, or has one in a single sequence only.
+    indices: the samples (N,) that may be tags, such as those of training.
+    Raises UserError if the data set has no content labels, or if a content occurs in one sequence only.
     """
 
     def __init__(self, dataset: Dataset, indices: np.ndarray):
         if "content" not in dataset.arrays:
             raise UserError(f"{dataset.name} does not say which images share a background: it has no tag images.")
         content, self.sequence = np.array(dataset["content"]), np.array(dataset["sequence"])
-        self.others = {}
+        self.candidates = {}
         for sequence in np.unique(self.sequence[indices]):
-            for shown in np.unique(content[indices][self.sequence[indices] == sequence]):
-                same = indices[(content[indices] == shown) & (self.sequence[indices] != sequence)]
+            for background in np.unique(content[indices][self.sequence[indices] == sequence]):
+                same = indices[(content[indices] == background) & (self.sequence[indices] != sequence)]
                 if not len(same):
                     raise UserError(
                         f"In {dataset.name} only the sequence {dataset.sequences[sequence]} shows the background "
-                        f"{shown}: no other frame can be its tag image."
+                        f"{background}: no other frame can be its tag image."
                     )
-                self.others[sequence, shown] = same
+                self.candidates[sequence, background] = same
         self.content = content
 
     def draw(self, samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -34,6 +34,6 @@ class Tags:
         tags = np.empty_like(samples)
         keys = np.stack([self.sequence[samples], self.content[samples]], axis=1)
         for key in np.unique(keys, axis=0):
-            mine = (keys == key).all(axis=1)
-            tags[mine] = generator.choice(self.others[tuple(key)], mine.sum())
+            chosen = (keys == key).all(axis=1)
+            tags[chosen] = generator.choice(self.candidates[tuple(key)], chosen.sum())
         return tags

@@ -1,7 +1,7 @@
-"""Pose transfer put to the test: drawn images against the true counterfactual ones (chapters 04, 05).
+"""Pose transfer measured on rendered hands, whose true counterfactual images are known (chapters 04, 05).
 
-Which image is *right* for the pose of one photograph and the content of another, nobody knows. Of rendered hands the
-renderer knows: it draws the content's scene once more, with the other's pose and viewpoint in it.
+A model takes the pose of one image and the content of another. The renderer draws the right answer: the scene of the
+second image with the pose and viewpoint of the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,189 +24,205 @@ from dvae_lib.synthetic.scenes import Scene, replace
 
 Batch = Mapping[str, Tensor]
 _FIELDS = ("image", "mask", "pose", "K", "visible", "right")
-_MARGIN = 3  # pixels around a hand, of 64, that count as the hand's where content is compared
+_MARGIN = 3  # pixels around a hand, at 64 pixels, that are left out where content is compared
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Held-out samples i, whose pose is wanted, and j, whose content is: N = poses × contents of each.
+    """N pairs of held-out samples: i gives the pose, j the content. Each pose has one pair for every other content.
 
-    index: (N, 2) of i and j in the data set. content: (N,) which background that of j is.
-    asked: what a model is given: the pose as "pose", the image of j as "image" and as "tag".
-    truth: the counterfactual images with their poses, a batch; "hand" is all of the person, the arm too.
-    far: (N,) for each pair another, where walks go; posed: as truth, with the pose of that one in the content of j.
-    each: how many contents each pose has; a pose's pairs follow one another.
+    index: (N, 2), i and j in the data set. content: (N,), the background of j.
+    inputs: what a model is given: "pose" (N, 21, 3) of i; "image" and "tag" (N, 3, S, S), both the image of j.
+    targets: a batch with the true counterfactual images; its "hand" (N, 1, S, S) marks the whole person, with the arm.
+    partner: (N,), for each pair the pair at which its walks end.
+    pose_swapped_targets: like targets, with the pose of the partner in the content of j.
+    contents_per_pose: how many contents each pose has; the pairs of a pose follow one another.
     """
 
     index: NDArray
     content: Tensor
-    asked: Batch
-    truth: Batch
-    far: Tensor
-    posed: Batch
-    each: int
+    inputs: Batch
+    targets: Batch
+    partner: Tensor
+    pose_swapped_targets: Batch
+    contents_per_pose: int
 
 
 def samples_at(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
-    """Samples of a run's first data set, as they are."""
+    """The samples (N,) of a run's first data set, without augmentation."""
     dataset, _ = run.parts("test")[0]
-    return Batches([(dataset, indices)], 256, names, root=run.experiment.root)
+    return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root)
 
 
-def images(run: Run, chosen: NDArray) -> Tensor:
+def images(run: Run, indices: NDArray) -> Tensor:
     """The images (N, 3, S, S) of samples (N,) of a run's first data set."""
-    return torch.cat([batch["image"] for batch in samples_at(run, chosen).in_order()])
+    return torch.cat([batch["image"] for batch in samples_at(run, indices).in_order()])
 
 
 def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
-    """A batch of scenes, the crop cut anew as the protocol does around any hand."""
+    """A batch of scenes, each cropped around its hand by the protocol."""
     raw = source.render(protocol_window(scene), run.experiment.size)
     block = {name: torch.as_tensor(raw[name]) for name in _FIELDS}
-    block["mask"] = (block["mask"] > 0) * (PERSON + 1)  # the arm is no room
-    return make_batch(block, run.experiment.size, root=run.experiment.root)
+    block["mask"] = (block["mask"] > 0) * (PERSON + 1)  # the arm is not part of the room
+    return make_batch(block, run.experiment.size, root_joint=run.experiment.root)
 
 
 def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
     """Poses spread evenly over the test samples of a run on rendered hands, each with a sample of every other content.
 
-    The truth is the scene of j, with its room, person, light, camera and the hand's place, and in it the angles and
-    the viewpoint of i.
+    A target is the scene of j (its room, person, light, camera and the hand's place) with the joint angles and the
+    viewpoint of i.
     """
     dataset, test = run.parts("test")[0]
     generator = np.random.default_rng(seed)
     content = np.asarray(dataset["content"])
-    kinds = np.unique(content[test])
+    contents = np.unique(content[test])
     chosen = test[np.linspace(0, len(test) - 1, min(poses, len(test))).astype(int)]
     index = np.array(
-        [(i, generator.choice(test[content[test] == kind])) for i in chosen for kind in kinds if kind != content[i]]
+        [(i, generator.choice(test[content[test] == c])) for i in chosen for c in contents if c != content[i]]
     )
     source = open_source(dataset.name, **run.experiment.options.get(dataset.name, {}))
-    of_pose, of_content = (source.scene(indices) for indices in index.T)
+    pose_scene, content_scene = (source.scene(indices) for indices in index.T)
     n = len(index)
-    far = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
-    truth, posed = (
-        render(run, source, replace(of_content, pose, "pose", "viewpoint")) for pose in (of_pose, of_pose[far])
+    partner = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
+    targets, pose_swapped_targets = (
+        render(run, source, replace(content_scene, scene, "pose", "viewpoint"))
+        for scene in (pose_scene, pose_scene[partner])
     )
     image = images(run, index[:, 1])
-    asked = {"pose": truth["pose"], "image": image, "tag": image}
-    content_of_j = torch.from_numpy(content[index[:, 1]])
-    return Pairs(index, content_of_j, asked, truth, torch.from_numpy(far), posed, len(kinds) - 1)
+    return Pairs(
+        index,
+        torch.from_numpy(content[index[:, 1]]),
+        {"pose": targets["pose"], "image": image, "tag": image},
+        targets,
+        torch.from_numpy(partner),
+        pose_swapped_targets,
+        len(contents) - 1,
+    )
 
 
 @torch.inference_mode()
-def encode(model: DVAE, asked: Batch) -> Tensor:
-    """z (N, d), each part the mean of its posterior: the pose's from the pose, the content's from the image."""
-    return model.join({name: q.mean for name, q in model.encode_factors(asked).items()})
+def encode(model: DVAE, batch: Batch) -> Tensor:
+    """z (N, d), the mean of each part's posterior: given its own factor, or the observation for z_u."""
+    return model.join({name: q.mean for name, q in model.encode_factors(batch).items()})
 
 
 @torch.inference_mode()
-def transfer(model: DVAE, asked: Batch) -> Tensor:
-    """Images (N, 3, S, S) with the poses of `asked` and the content of its images."""
-    return model.decode(encode(model, asked), ["image"])["image"]
+def transfer(model: DVAE, inputs: Batch) -> Tensor:
+    """Images (N, 3, S, S) with the poses of `inputs` and the content of its images."""
+    return model.decode(encode(model, inputs), ["image"])["image"]
 
 
 @torch.inference_mode()
 def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, Tensor]:
-    """What can be shown without taking images apart, each (N, 3, S, S):
+    """The images (N, 3, S, S) of methods without disentanglement:
 
-    the cross-modal VAE's one image of a pose; the training image of the nearest pose, of any content and of the right
+    the cross-modal VAE's image of a pose; the training image with the nearest pose, of any content and of the right
     one; the mean of all training images, and of those with the right content.
     """
     dataset, train = run.parts("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
     poses = torch.cat([batch["pose"] for batch in samples_at(run, train, ()).in_order()])
-    distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.asked["pose"]])
+    distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.inputs["pose"]])
     right = content == pairs.content[:, None]
-    nearest = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
+    distances = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
 
-    kinds = pairs.content.unique()
-    totals = torch.zeros(len(kinds), *pairs.asked["image"].shape[1:])
-    for batch, own in zip(samples_at(run, train).in_order(), content.split(256), strict=True):
-        for k, kind in enumerate(kinds):
-            totals[k] += batch["image"][own == kind].sum(0)
-    counts = (content == kinds[:, None]).sum(1)
+    contents = pairs.content.unique()
+    totals = torch.zeros(len(contents), *pairs.inputs["image"].shape[1:])
+    for batch, batch_content in zip(samples_at(run, train).in_order(), content.split(256), strict=True):
+        for k, c in enumerate(contents):
+            totals[k] += batch["image"][batch_content == c].sum(0)
+    counts = (content == contents[:, None]).sum(1)
     mean = totals.sum(0) / counts.sum()
     means = totals / counts[:, None, None, None]
     return {
-        "cross-modal VAE": cross_modal.translate("pose", pairs.asked["pose"], "image"),
-        **{name: images(run, train[d.argmin(1).numpy()]) for name, d in nearest.items()},
-        "mean image": mean.expand_as(pairs.asked["image"]),
-        "mean image, right content": means[torch.searchsorted(kinds, pairs.content)],
+        "cross-modal VAE": cross_modal.translate("pose", pairs.inputs["pose"], "image"),
+        **{name: images(run, train[d.argmin(1).numpy()]) for name, d in distances.items()},
+        "mean image": mean.expand_as(pairs.inputs["image"]),
+        "mean image, right content": means[torch.searchsorted(contents, pairs.content)],
     }
 
 
 @torch.inference_mode()
-def read_off(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> Tensor:
-    """The error (N,) in mm of the pose that an estimator reads off images (N, 3, S, S), against that of the truth."""
-    return joint_errors(estimator.translate("image", images, "pose"), truth).nanmean(-1)
+def estimated_pose_error(images: Tensor, targets: Batch, estimator: CrossModalVAE) -> Tensor:
+    """The error (N,) in mm of the poses that an estimator finds in images (N, 3, S, S), against those of the targets.
+
+    It is the mean over the visible joints; NaN where none is visible.
+    """
+    return joint_errors(estimator.translate("image", images, "pose"), targets).nanmean(-1)
 
 
 @torch.inference_mode()
-def score(images: Tensor, truth: Batch, estimator: CrossModalVAE) -> dict[str, Tensor]:
-    """Images (N, 3, S, S) against the true ones, a value (N,) for each of:
+def score(images: Tensor, targets: Batch, estimator: CrossModalVAE) -> dict[str, Tensor]:
+    """Compares images (N, 3, S, S) with the true ones; each score is (N,):
 
-    psnr in dB and ssim, of the whole image; epe in mm, of the pose that an estimator reads off the image; background,
-    the root mean square error outside the hand, on [−1, 1].
+    psnr in dB and ssim of the whole image; epe in mm, the `estimated_pose_error`; background, the root mean square
+    error outside the person, on [−1, 1].
     """
-    whole = {"data_range": 2.0, "reduction": "none"}
+    options = {"data_range": 2.0, "reduction": "none"}
     return {
-        "psnr": peak_signal_noise_ratio(images, truth["image"], dim=(1, 2, 3), **whole),
-        "ssim": structural_similarity_index_measure(images, truth["image"], **whole),
-        "epe": read_off(images, truth, estimator),
-        "background": _rmse(images, truth["image"], ~truth["hand"]),
+        "psnr": peak_signal_noise_ratio(images, targets["image"], dim=(1, 2, 3), **options),
+        "ssim": structural_similarity_index_measure(images, targets["image"], **options),
+        "epe": estimated_pose_error(images, targets, estimator),
+        "background": _rmse(images, targets["image"], ~targets["hand"]),
     }
 
 
 @torch.inference_mode()
-def recognised(images: Tensor, pairs: Pairs) -> Tensor:
-    """1 for each of images (N, 3, S, S) that shows the room asked for, else 0 (N,): where nobody is, the nearest of the
-    true images of its pose in all contents is the right one.
+def is_correct_content(images: Tensor, pairs: Pairs) -> Tensor:
+    """1 for each of images (N, 3, S, S) whose content is that of its pair, else 0: (N,).
+
+    An image is compared, outside the person, with the true images of its pose in all contents; the nearest one must be
+    that of its pair.
     """
-    truth, hand, drawn = (x.unflatten(0, (-1, pairs.each)) for x in (pairs.truth["image"], pairs.truth["hand"], images))
-    apart = torch.stack([_rmse(drawn, truth[:, [k]], ~hand[:, [k]]) for k in range(pairs.each)], -1)
-    return (apart.argmin(-1) == torch.arange(pairs.each)).float().flatten()
+    k = pairs.contents_per_pose
+    targets, person, images = (x.unflatten(0, (-1, k)) for x in (pairs.targets["image"], pairs.targets["hand"], images))
+    distance = torch.stack([_rmse(images, targets[:, [i]], ~person[:, [i]]) for i in range(k)], -1)
+    return (distance.argmin(-1) == torch.arange(k)).float().flatten()
 
 
 def _rmse(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
-    """Of images (…, 3, S, S) over the pixels `where` (bool, broadcastable): (…)."""
+    """The root mean square difference (…) of images (…, 3, S, S) over the pixels `where` (bool, broadcastable)."""
     where = where.expand_as(a)
     return (((a - b).square() * where).sum((-3, -2, -1)) / where.sum((-3, -2, -1))).sqrt()
 
 
 @torch.inference_mode()
 def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) -> dict[str, Tensor]:
-    """What moves on a walk and should not, for each pair; the walks go from its pose and content to those of another.
+    """How much changes that should not, on straight walks from the latent of each pair to that of its partner.
 
-    A value (N,) each, means over the steps after the first:
-    pose, read and pose, decoded: on a walk in the content, how far the pose is from where it started, in mm, as the
-    estimator reads it off the images and as the model decodes it. poses: how far the ends' true poses are apart.
-    content: on a walk in the pose, how far the room is from where it started, where nobody is at either end, RMSE on
-    [−1, 1]. contents: how far the two ends' contents are apart, for the same pose, over the same pixels.
-    pose, true images and content, true images: the same of two true images, with another content and another pose.
+    Each value is (N,); drifts are distances from the start, means over the steps after the first.
+    On walks in the content: "pose, read", the drift in mm of the pose that the estimator finds in the images; "pose,
+    decoded", that of the decoded pose. "poses": the distance in mm of the true poses at the two ends.
+    On walks in the pose: "content", the drift of the image outside the persons at both ends, RMSE on [−1, 1].
+    "contents": the distance of the two ends' contents with the same pose, over the same pixels.
+    "pose, true images", "content, true images": the same of two true images, with different content or different pose.
     """
-    z, truth, posed = encode(model, pairs.asked), pairs.truth, pairs.posed
-    others = [name for name in model.slices if name != "pose"]
+    z = encode(model, pairs.inputs)
+    z_end = z[pairs.partner]
+    targets, pose_swapped = pairs.targets, pairs.pose_swapped_targets
+    content_parts = [name for name in model.slices if name != "pose"]
 
-    def read(image: Tensor) -> Tensor:
+    def estimate(image: Tensor) -> Tensor:
         return estimator.translate("image", image, "pose")
 
-    def apart(a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).norm(dim=-1).mean(-1) * truth["scale"]
+    def pose_distance(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).norm(dim=-1).mean(-1) * targets["scale"]
 
-    in_content = [model.decode(step, ["image", "pose"]) for step in model.walk(z, z[pairs.far], steps, others)]
-    in_pose = [model.decode(step, ["image"])["image"] for step in model.walk(z, z[pairs.far], steps, ["pose"])]
-    first, *images = (means["image"] for means in in_content)
-    own, *poses = (means["pose"] for means in in_content)
-    by_pose = read(truth["image"]).unflatten(0, (-1, pairs.each))
-    person = (truth["hand"] | posed["hand"]).float()
+    content_walk = [model.decode(z_t, ["image", "pose"]) for z_t in model.walk(z, z_end, steps, content_parts)]
+    pose_walk = [model.decode(z_t, ["image"])["image"] for z_t in model.walk(z, z_end, steps, ["pose"])]
+    first_image, *images = (means["image"] for means in content_walk)
+    first_pose, *poses = (means["pose"] for means in content_walk)
+    true_image_poses = estimate(targets["image"]).unflatten(0, (-1, pairs.contents_per_pose))
+    person = (targets["hand"] | pose_swapped["hand"]).float()
     margin = max(1, _MARGIN * person.shape[-1] // 64)
     room = max_pool2d(person, 2 * margin + 1, stride=1, padding=margin) == 0
     return {
-        "pose, read": torch.stack([apart(read(image), read(first)) for image in images]).mean(0),
-        "pose, decoded": torch.stack([apart(pose, own) for pose in poses]).mean(0),
-        "pose, true images": apart(by_pose.flatten(0, 1), by_pose.roll(1, 1).flatten(0, 1)),
-        "poses": apart(posed["pose"], truth["pose"]),
-        "content": torch.stack([_rmse(image, in_pose[0], room) for image in in_pose[1:]]).mean(0),
-        "content, true images": _rmse(posed["image"], truth["image"], room),
-        "contents": _rmse(images[-1], first, room),
+        "pose, read": torch.stack([pose_distance(estimate(image), estimate(first_image)) for image in images]).mean(0),
+        "pose, decoded": torch.stack([pose_distance(pose, first_pose) for pose in poses]).mean(0),
+        "pose, true images": pose_distance(true_image_poses.flatten(0, 1), true_image_poses.roll(1, 1).flatten(0, 1)),
+        "poses": pose_distance(pose_swapped["pose"], targets["pose"]),
+        "content": torch.stack([_rmse(image, pose_walk[0], room) for image in pose_walk[1:]]).mean(0),
+        "content, true images": _rmse(pose_swapped["image"], targets["image"], room),
+        "contents": _rmse(images[-1], first_image, room),
     }

@@ -1,6 +1,6 @@
-"""Latents whose factors are known: of hands drawn in all combinations, and of test samples (chapter 9).
+"""Latents of samples whose factors are known: rendered hands on a grid of factor values, and test samples (chapter 9).
 
-`disentanglement` has the scores that are asked of them.
+`metrics.disentanglement` computes the scores of such latents.
 """
 
 import dataclasses
@@ -26,29 +26,29 @@ from dvae_lib.synthetic.scenes import replace
 
 @dataclass(frozen=True)
 class Grid:
-    """Rendered hands of every combination of two factors' values, n_1 and n_2 of them.
+    """Rendered hands, one for every combination of the values of two factors.
 
-    batch: n_1 · n_2 samples, the second factor's values following one another.
+    shape: n_1 and n_2, the number of values of each. batch: n_1 · n_2 samples; the second factor changes fastest.
     """
 
     shape: tuple[int, int]
     batch: Mapping[str, Tensor]
 
     def of(self, z: Tensor) -> NDArray:
-        """Latents (n_1 · n_2, d) of the samples as `disentanglement` wants them: (n_1, n_2, d)."""
+        """Latents (n_1 · n_2, d) of the samples as the array (n_1, n_2, d) that `metrics.disentanglement` takes."""
         return z.unflatten(0, self.shape).numpy()
 
 
 def _source(run: Run) -> tuple[SyntheticSource, NDArray]:
-    """The renderer's data set of a run, and its test samples."""
+    """The rendered data set of a run, and the indices (N,) of its test samples."""
     dataset, test = run.parts("test")[0]
     return open_source(dataset.name, **run.experiment.options.get(dataset.name, {})), test
 
 
 def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
-    """Poses of test samples of a run on rendered hands, each drawn in the scene of one test sample of every content.
+    """Poses of test samples of a run on rendered hands, each rendered in the scene of one test sample of every content.
 
-    The tag of a sample is the image of its content's own scene.
+    The tag of a sample is the test image from which its content was taken.
     """
     source, test = _source(run)
     order = np.random.default_rng(seed).permutation(test)
@@ -59,28 +59,28 @@ def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
 
 
 def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
-    r"""Gestures of test samples of a run on rendered hands, each from the viewpoints of others, in the scene of one.
+    r"""Gestures of test samples of a run on rendered hands, each from the viewpoints of other samples, in one scene.
 
-    A label's viewpoint R is not the renderer's V: some joints that define it move with the gesture (`canonical`). Where
-    V draws a gesture with the label R, $V' = M R_{wanted}^T R M V$ draws it with the label that is wanted. M mirrors x
-    for a right hand, which batches show as a left one.
+    The labelled viewpoint R is not the renderer's V, because some joints that define it move with the gesture
+    (`canonical`). If V gives a gesture the label R, $V' = M R_{target}^T R M V$ gives it the label $R_{target}$. M
+    mirrors x for a right hand, which batches show as a left one.
     """
     source, test = _source(run)
     order = np.random.default_rng(seed).permutation(test)
     base, gestures, views = order[0], order[1 : count + 1], order[-count:]
     scene = replace(source.scene(np.full(len(gestures), base)), source.scene(gestures), "pose")
     R = render(run, source, scene)["viewpoint"].numpy()
-    wanted = next(samples_at(run, views, ()).in_order())["viewpoint"].numpy()
+    target = next(samples_at(run, views, ()).in_order())["viewpoint"].numpy()
     M = np.diag([-1.0 if scene.right[0] else 1.0, 1.0, 1.0])
-    turned = M @ wanted.mT[None] @ (R @ M @ scene.viewpoint)[:, None]
+    viewpoint = M @ target.mT[None] @ (R @ M @ scene.viewpoint)[:, None]
     i = np.repeat(np.arange(len(gestures)), len(views))
-    scene = dataclasses.replace(scene[i], viewpoint=turned.reshape(-1, 3, 3))
+    scene = dataclasses.replace(scene[i], viewpoint=viewpoint.reshape(-1, 3, 3))
     return Grid((len(gestures), len(views)), render(run, source, scene) | {"tag": images(run, np.full(len(i), base))})
 
 
 @torch.inference_mode()
 def of_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tensor:
-    """z (N, d), the mean of the posterior given the image."""
+    """z (N, d), the mean of q(z | image)."""
     return model.encode("image", batch["image"]).mean
 
 
@@ -98,64 +98,64 @@ PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMB
 
 
 def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[str, Tensor]]:
-    """The supplement's Table 4, of a dVAE of CPose and viewpoint: what regression finds of either in parts of z.
+    """The supplement's Table 4, of a dVAE of CPose and viewpoint: the errors of regressing either from parts of z.
 
-    A column for each of `SYMBOLS`, and in each the errors of test samples spread evenly over those that show a joint:
+    One column for each of `SYMBOLS`, with the errors of N test samples, spread evenly over those with a visible joint:
     “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
-    (dataset, test), model, upper = run.parts("test")[0], run.load(), cross_modal.load()
+    (dataset, test), model, cross_modal_model = run.parts("test")[0], run.load(), cross_modal.load()
     test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
-    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
+    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
         sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}
         sources["image"] = model.encode("image", batch["image"]).sample()
-        crossed = upper.encode("image", batch["image"]).sample()
+        z_cross = cross_modal_model.encode("image", batch["image"]).sample()
     columns = {
         f"{name} from {source}": model.select(z, name) for source, z in sources.items() for name in model.factors
     }
-    columns |= {"z_cross": crossed, "noise": torch.randn_like(crossed)}
+    columns |= {"z_cross": z_cross, "noise": torch.randn_like(z_cross)}
     return {name: _regression_errors(columns[name], batch) for name in SYMBOLS}
 
 
 def _regression_errors(z: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    read = {
+    predictions = {
         name: torch.from_numpy(regressed(z.double().numpy(), batch[name].flatten(1).double().numpy()))
         for name in ("cpose", "viewpoint")
     }
-    cpose = read["cpose"].unflatten(1, (21, 3)).float()
+    cpose = predictions["cpose"].unflatten(1, (21, 3)).float()
     return {
         "cpose": joint_errors(cpose, {**batch, "pose": batch["cpose"]}),
-        "viewpoint": (read["viewpoint"] - batch["viewpoint"].flatten(1)).square().sum(1).float(),
+        "viewpoint": (predictions["viewpoint"] - batch["viewpoint"].flatten(1)).square().sum(1).float(),
     }
 
 
 def area(errors: Tensor) -> Tensor:
-    """Joints' errors (N, 21) in mm as each sample's AUC (N,) of 0 to 50 mm; which range Table 4 has, is not said."""
+    """Each sample's AUC (N,) from 0 to 50 mm, of joints' errors (N, 21) in mm. Table 4 does not give its range."""
     return (1 - errors / 50).clamp(0, 1).nanmean(1)
 
 
-def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1) -> Interval:
-    """What the other's part tells of a factor, as a share of what its own part tells, in per cent, with its interval.
+def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, each: int = 1) -> Interval:
+    """What the other factor's part tells of a factor, in per cent of what its own part tells, with an interval.
 
-    Telling is being better than the column of noise. columns: of Table 4, values (N,) of the samples by factor; source:
-    “labels” or “image”; block_size: see `intervals.bootstrap_ci`.
+    Both are measured as the difference to the column of noise. columns: of Table 4, values (N,) of the samples by
+    factor; source: “labels” or “image”; each: see `intervals.interval`.
     """
     own, other = _columns(factor, source)
     noise = columns["noise"][factor]
-    told = [columns[name][factor] - noise for name in (other, own)]
-    mean, low, high = (100 * value for value in bootstrap_ci(told[0], block_size, told[1]))
+    gains = [columns[name][factor] - noise for name in (other, own)]
+    mean, low, high = (100 * value for value in bootstrap_ci(gains[0], each, gains[1]))
     return mean, low, high
 
 
 def leak_as_printed(factor: str, source: str) -> float:
-    """The same of the numbers that the paper prints."""
+    """`leak` for the numbers that the paper prints, in per cent."""
     own, other = (PRINTED[name][factor] - PRINTED["noise"][factor] for name in _columns(factor, source))
     return 100 * other / own
 
 
 def _columns(factor: str, source: str) -> tuple[str, str]:
-    """A factor's own column and the other's."""
+    """The names of the factor's own column and of the other factor's."""
     other = "viewpoint" if factor == "cpose" else "cpose"
     return f"{factor} from {source}", f"{other} from {source}"

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from dvae_lib import settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
-from dvae_lib.datasets.batches import Batches, Part
+from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
@@ -42,7 +42,7 @@ from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
 from dvae_lib.training.distributed import make_fabric
 
 CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
-FORMAT = 1  # of the evaluation: what has another is evaluated anew, without training
+FORMAT = 2  # of the evaluation: what has another is evaluated anew, without training
 
 
 def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
@@ -134,7 +134,7 @@ class Run:
 
     def batches(self, which: str, batch_size: int = 256) -> Batches:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
-        return Batches(self.parts(which), batch_size, self.experiment.images(), root=self.experiment.root)
+        return Batches(self.parts(which), batch_size, self.experiment.images(), root_joint=self.experiment.root)
 
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
@@ -148,10 +148,10 @@ class Run:
         (dataset, indices), *others = self.parts("train")
         labelled, rest = np.split(indices, [round(e.labelled * len(indices))])
         if stage == "disentangling":
-            own = [Part(dataset, indices if e.unlabelled_poses else labelled)]
+            own = [Subset(dataset, indices if e.unlabelled_poses else labelled)]
         else:
-            own = [Part(dataset, labelled), *([] if e.weak is None else [Part(dataset, rest, e.weak)])]
-        parts = [part for part in (*own, *(Part(*other) for other in others)) if len(part.indices)]
+            own = [Subset(dataset, labelled), *([] if e.weak is None else [Subset(dataset, rest, e.weak)])]
+        parts = [part for part in (*own, *(Subset(*other) for other in others)) if len(part.indices)]
         return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, e.seed, device, rank, world)
 
     def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
@@ -199,7 +199,7 @@ class Run:
 
     def _evaluate(self) -> None:
         e, model = self.experiment, self.load()
-        average = mean_labels(Batches(self.parts("train")[:1], 256, [], root=e.root).in_order())
+        average = mean_labels(Batches(self.parts("train")[:1], 256, [], root_joint=e.root).in_order())
         found = evaluate(model, self.batches("test").in_order(), average, e.root)
         for name, score in found.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")

@@ -1,8 +1,8 @@
-"""A trained dVAE that a reader drives in the page: its decoders run in the browser, without a server (explorer.js).
+"""A trained dVAE that a reader controls in the page: its decoders run in the browser, without a server (explorer.js).
 
-What one moves are the principal directions of the codes of the test set's labels, part by part. Along them a decoder's
-layers down to its first ReLU are one affine map, so that most of its weights need not be in the page. What lies off
-them is lost, and the page prints how little that is; what is there is rounded to 16 bits.
+Sliders move along the principal directions of the test set's latents, part by part. Along them the layers of a decoder
+up to its first ReLU are one affine map, so most weights need not be in the page. The variance in other directions is
+lost, and the page prints the share that is kept. Weights are rounded to 16 bits.
 """
 
 import base64
@@ -24,17 +24,17 @@ from dvae_lib.hand import BONES
 from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import BONE_COLOURS, grid, show_image, show_pose
 
-DIRECTIONS, SAMPLES = 12, 6  # of each part: how many can be moved along, and how many samples there are to choose from
-LIMIT = 4_000_000  # characters of weights in a page
+DIRECTIONS, SAMPLES = 12, 6  # of each part: the number of directions, and of samples to choose from
+LIMIT = 4_000_000  # the most characters of weights in a page
 LABELS = {"pose": "Pose", "tag": "Content", "u": "All but the pose", "cpose": "Gesture", "viewpoint": "Viewpoint"}
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Where one can go in a part of z: to mean + coordinates @ basis.
+    """The coordinates of a part of z in the page: the part is mean + coordinates @ basis.
 
-    mean: (d,) of the codes. basis: (K, d), their principal directions, each a standard deviation long, the longest
-    first. kept: the share of the codes' variance along them. samples: (SAMPLES, K), coordinates of codes far apart.
+    mean: (d,) of the codes. basis: (K, d), their principal directions, each one standard deviation long, the longest
+    first. kept: the share of the codes' variance along them. samples: (SAMPLES, K), the coordinates of distant codes.
     """
 
     mean: Tensor
@@ -44,33 +44,36 @@ class Directions:
 
 
 def directions(codes: Tensor) -> Directions:
-    """Those of codes (N, d); as samples, the codes nearest to the centres of as many clusters."""
+    """The principal directions of codes (N, d); the samples are those nearest to the centres of SAMPLES clusters."""
     mean = codes.mean(0)
-    _, lengths, turn = torch.linalg.svd(codes - mean, full_matrices=False)
+    _, lengths, axes = torch.linalg.svd(codes - mean, full_matrices=False)
     share = lengths.square() / lengths.square().sum()
-    few = min(DIRECTIONS, int((share > 1e-6).sum()))
-    basis = turn[:few] * lengths[:few, None] / len(codes) ** 0.5
+    count = min(DIRECTIONS, int((share > 1e-6).sum()))
+    basis = axes[:count] * lengths[:count, None] / len(codes) ** 0.5
     centres = KMeans(SAMPLES, n_init=4, random_state=0).fit(codes.numpy()).cluster_centers_
     chosen = codes[torch.cdist(torch.from_numpy(centres).to(codes), codes).argmin(1)]
     samples = (chosen - mean) @ torch.linalg.pinv(basis)
-    return Directions(mean, basis, float(share[:few].sum()), samples)
+    return Directions(mean, basis, float(share[:count].sum()), samples)
 
 
 def join(parts: Mapping[str, Directions], coordinates: Tensor) -> Tensor:
-    """z (B, d) at the coordinates (B, K) of all parts, one after the other."""
-    split = coordinates.split([len(of.basis) for of in parts.values()], dim=1)
-    return torch.cat([of.mean + c @ of.basis for of, c in zip(parts.values(), split, strict=True)], dim=1)
+    """z (B, d) at the coordinates (B, K) of all parts, concatenated."""
+    split = coordinates.split([len(part.basis) for part in parts.values()], dim=1)
+    return torch.cat([part.mean + c @ part.basis for part, c in zip(parts.values(), split, strict=True)], dim=1)
 
 
 class _Weights:
-    """Tensors as 16-bit integers one after the other, each row with its own unit."""
+    """Tensors as 16-bit integers, concatenated; each row has its own unit."""
 
     def __init__(self):
         self.rows: list[np.ndarray] = []
         self.length = 0
 
     def add(self, tensor: Tensor) -> dict:
-        """at: where its rows start, one for each entry of the first dimension. row: their length. units: of each."""
+        """Appends a tensor, one row for each entry of its first dimension.
+
+        Returns at: where its rows start; row: their length; units: of each row.
+        """
         rows = tensor.flatten(1).numpy()
         units = np.abs(rows).max(1).clip(1e-30) / 32767
         at, self.length = self.length, self.length + rows.size
@@ -85,7 +88,7 @@ class _Weights:
 
 
 def _folded(layer: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
-    """A layer that is normalised afterwards, as evaluation does it, in one."""
+    """A layer and the batch normalisation after it, in evaluation mode, as one layer."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     layer.weight.mul_(scale[:, None, None])
     layer.bias.copy_((layer.bias - norm.running_mean) * scale + norm.bias)
@@ -93,33 +96,33 @@ def _folded(layer: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose
 
 
 def _divided(decoder: Sequence[nn.Module]) -> tuple[nn.Sequential, list[nn.ConvTranspose2d]]:
-    """An image decoder's layers before its first ReLU, and the transposed convolutions that follow a ReLU each."""
+    """An image decoder's layers before its first ReLU, and its transposed convolutions, each after a ReLU."""
     linear, unflatten, norm, *rest = decoder
     layers = [_folded(*rest[i : i + 2]) for i in range(0, len(rest) - 2, 3)] + [rest[-2]]
     return nn.Sequential(linear, unflatten, norm, layers[0]), layers[1:]
 
 
 def _affine(network: nn.Module, z: Tensor, basis: Tensor) -> Tensor:
-    """What an affine network makes of z (d,), and of each row of a basis (K, d) beside it: (1 + K, …)."""
+    """An affine network at z (d,), then its change along each row of a basis (K, d): (1 + K, …)."""
     origin = network(z[None])
     return torch.cat([origin, network(z + basis) - origin])
 
 
 @torch.no_grad()
 def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
-    """What explorer.js is given. The model is used up: its layers are folded into one another."""
+    """The data for explorer.js. The model cannot be used afterwards: its layers are folded into one another."""
     model, weights = model.double().eval(), _Weights()
-    z = torch.cat([of.mean for of in parts.values()]).double()
-    basis = torch.block_diag(*(of.basis for of in parts.values())).double()
-    found: dict = {
+    z = torch.cat([part.mean for part in parts.values()]).double()
+    basis = torch.block_diag(*(part.basis for part in parts.values())).double()
+    data: dict = {
         "parts": [
             {
                 "label": LABELS.get(name, name),
-                "directions": len(of.basis),
-                "kept": of.kept,
-                "samples": of.samples.tolist(),
+                "directions": len(part.basis),
+                "kept": part.kept,
+                "samples": part.samples.tolist(),
             }
-            for name, of in parts.items()
+            for name, part in parts.items()
         ],
         "bones": BONES,
         "colours": BONE_COLOURS,
@@ -128,7 +131,7 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
         decoder = [*model.shared.shared, *model.shared.image] if model.shared else list(model.decoders["image"])
         start, layers = _divided(decoder)
         first = _affine(start, z, basis).permute(0, 2, 3, 1)  # channels last
-        found["image"] = {
+        data["image"] = {
             "size": first.shape[1] * 2 ** len(layers),
             "start": weights.add(first) | {"pixels": first.shape[1]},
             "layers": [
@@ -139,22 +142,22 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
     if "pose" in model.decoders:  # one that shares layers with the image's is too large for a page
         first, _, last, _ = model.decoders["pose"]
         reads = model.decoder_slice("pose")
-        found["pose"] = {
+        data["pose"] = {
             "start": weights.add(_affine(first, z[reads], basis[:, reads])),
             "last": {"weights": weights.add(last.weight), "bias": last.bias.tolist()},
         }
-    return found | {"weights": str(weights)}
+    return data | {"weights": str(weights)}
 
 
 def _still(model: DVAE, parts: Mapping[str, Directions], name: str) -> bytes:
-    """A picture of what the samples of two parts make together, each row one of the first."""
-    rows, columns = (of.samples for of in parts.values())
+    """A PNG of the modality `name`, decoded for all pairs of the samples of two parts; a row for each of the first."""
+    rows, columns = (part.samples for part in parts.values())
     pairs = torch.cat([rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1)], dim=1)
     with torch.inference_mode():
-        drawn = model.decode(join(parts, pairs), [name])[name]
+        decoded = model.decode(join(parts, pairs), [name])[name]
     figure, axes = grid(len(rows), len(columns))
-    for ax, one in zip(axes.flat, drawn, strict=True):
-        (show_image if name == "image" else show_pose)(ax, one)
+    for ax, mean in zip(axes.flat, decoded, strict=True):
+        (show_image if name == "image" else show_pose)(ax, mean)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=80)
     plt.close(figure)
@@ -163,15 +166,15 @@ def _still(model: DVAE, parts: Mapping[str, Directions], name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Explorer:
-    """What a notebook or a page shows: the still, until its script has run, and then the model."""
+    """What a notebook or a page shows: the still until its script has run, then the model."""
 
     data: dict = field(repr=False)
     still: bytes = field(repr=False)
     alt: str
 
     def _repr_html_(self) -> str:
-        here = resources.files(__name__)
-        style, script = ((here / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
+        package = resources.files(__name__)
+        style, script = ((package / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
         picture = base64.b64encode(self.still).decode()
         return (
             f'<div class="dvae-explorer"><style>{style}</style>'

@@ -67,12 +67,12 @@
     // (size, size, 3) in [−1, 1]
     image(coordinates) {
       const { start, values, layers } = this.data.image;
-      let pixels = start.pixels, found = affine(values, start.row, coordinates);
+      let pixels = start.pixels, map = affine(values, start.row, coordinates);
       for (const layer of layers) {
-        found = upsample(relu(found), pixels, layer.values, layer.bias);
+        map = upsample(relu(map), pixels, layer.values, layer.bias);
         pixels *= STRIDE;
       }
-      return found.map(Math.tanh);
+      return map.map(Math.tanh);
     }
 
     // (21, 3) in bone scales

@@ -1,18 +1,19 @@
 r"""3DPose ⇄ (CPose, viewpoint): the canonical frame of Zimmermann & Brox, used by the dVAE paper (chapter 2).
 
-A pose is turned, about its root, until the middle MCP lies on the negative y axis and the little MCP in the
-half plane z = 0, x > 0. What is left is the canonical pose (CPose): the same gesture from every viewpoint. The
-rotation that was undone is the viewpoint $R$: with poses as rows, $\mathrm{pose} = \mathrm{CPose}\, R$.
+A pose is rotated about its root until the middle MCP lies on the negative y axis and the little MCP in the half plane
+z = 0, x > 0. The result is the canonical pose (CPose), which is the same for every viewpoint of a gesture. The inverse
+of the rotation is the viewpoint $R$: with joints as rows, $\mathrm{pose} = \mathrm{CPose}\, R$.
 """
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dvae_lib.hand import LITTLE_MCP, MIDDLE_MCP
 
 
-def _rotation(axis: int, angle: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) that act on row vectors from the right, about x (0), y (1) or z (2)."""
+def _rotation(axis: int, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotations that act on row vectors from the right, about x (axis 0), y (1) or z (2). angle: in radians."""
     c, s = angle.cos(), angle.sin()
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
     R = torch.zeros(*angle.shape, 3, 3, dtype=angle.dtype, device=angle.device)
@@ -22,8 +23,8 @@ def _rotation(axis: int, angle: Tensor) -> Tensor:
     return R
 
 
-def _to_canonical_frame(pose: Tensor) -> Tensor:
-    """The rotation T (..., 3, 3) with pose @ T canonical; `pose` (..., 21, 3) is relative to its root."""
+def _to_canonical_frame(pose: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation T for which pose @ T is canonical; the pose is relative to its root."""
     middle = pose[..., MIDDLE_MCP, :]
     Rz = _rotation(2, torch.atan2(middle[..., 0], middle[..., 1]))  # middle MCP into the plane x = 0
     middle = (middle[..., None, :] @ Rz)[..., 0, :]
@@ -33,13 +34,15 @@ def _to_canonical_frame(pose: Tensor) -> Tensor:
     return Rz @ Rx @ Ry
 
 
-def canonicalise(pose: Tensor, right: Tensor | bool = False) -> tuple[Tensor, Tensor]:
+def canonicalise(
+    pose: Float[Tensor, "*batch 21 3"], right: Bool[Tensor, "*batch"] | bool = False
+) -> tuple[Float[Tensor, "*batch 21 3"], Float[Tensor, "*batch 3 3"]]:
     """Splits poses into (CPose, viewpoint).
 
-    pose: (..., 21, 3), any unit; joint 0 is its root.
-    right: (...) bool, true for right hands, whose CPose is mirrored (z → −z) into a left hand's.
+    pose: in any unit; joint 0 is its root.
+    right: true for right hands, whose CPose is mirrored (z → −z) into a left hand's.
 
-    Returns CPose (..., 21, 3), root at 0, and the viewpoint (..., 3, 3), a rotation.
+    Returns the CPose, whose root is at 0, and the viewpoint, a rotation.
     Source: the protocol of Zimmermann & Brox (ICCV 2017), followed by the paper's Sec. 3.3.
     """
     relative = pose - pose[..., :1, :]
@@ -47,20 +50,26 @@ def canonicalise(pose: Tensor, right: Tensor | bool = False) -> tuple[Tensor, Te
     return _mirror_z(relative @ T, right), T.transpose(-1, -2)
 
 
-def compose(cpose: Tensor, viewpoint: Tensor, right: Tensor | bool = False) -> Tensor:
-    """The root-relative pose (..., 21, 3) of a CPose seen from a viewpoint: the inverse of `canonicalise`."""
+def compose(
+    cpose: Float[Tensor, "*#batch 21 3"],
+    viewpoint: Float[Tensor, "*#batch 3 3"],
+    right: Bool[Tensor, "*#batch"] | bool = False,
+) -> Float[Tensor, "*#batch 21 3"]:
+    """The root-relative pose of a CPose seen from a viewpoint: the inverse of `canonicalise`."""
     return _mirror_z(cpose, right) @ viewpoint
 
 
-def _mirror_z(cpose: Tensor, right: Tensor | bool) -> Tensor:
+def _mirror_z(
+    cpose: Float[Tensor, "*batch 21 3"], right: Bool[Tensor, "*batch"] | bool
+) -> Float[Tensor, "*batch 21 3"]:
     right = torch.as_tensor(right, device=cpose.device)[..., None]
     return torch.stack([cpose[..., 0], cpose[..., 1], torch.where(right, -cpose[..., 2], cpose[..., 2])], dim=-1)
 
 
-def project_to_rotation(matrix: Tensor) -> Tensor:
-    """The rotation (..., 3, 3) nearest in the Frobenius norm to any matrix (..., 3, 3) with a unique nearest one.
+def project_to_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation nearest to a matrix in the Frobenius norm.
 
-    A network's nine numbers are no rotation; this is how they are read as one for evaluation.
+    The nine numbers that a network outputs are not a rotation; evaluation projects them to one.
     """
     U, _, Vh = torch.linalg.svd(matrix)
     sign = torch.linalg.det(U @ Vh)

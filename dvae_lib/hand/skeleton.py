@@ -1,13 +1,14 @@
 """The hand of 21 joints: names, bones, the orders used by each data set, root and scale (chapter 2).
 
-Everything in the book uses the OpenPose order: the root, then five fingers from the thumb to the little one,
-each from its base to its tip. Poses are in millimetres in the camera's frame: x right, y down, z forward.
-A left hand is the norm; right hands are mirrored into left ones when batches are made.
+Everything in the book uses the OpenPose order: the root, then five fingers from the thumb to the little one, each from
+base to tip. Poses are in millimetres in the camera's frame: x right, y down, z forward. Batches show left hands; right
+hands are mirrored into left ones when batches are made.
 """
 
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 FINGERS = {
@@ -29,7 +30,7 @@ MIDDLE_MCP, MIDDLE_PIP, LITTLE_MCP = 9, 10, 17
 
 Root = Literal["palm", "wrist"]
 
-# ORDERS[name][i] is where joint i of the book stands in that data set: pose[..., ORDERS[name], :] reorders.
+# ORDERS[name][i] is the index of our joint i in that data set: pose[..., ORDERS[name], :] is in our order.
 ORDERS = {
     "openpose": list(range(21)),
     "realhand": list(range(21)),
@@ -40,15 +41,17 @@ ORDERS = {
 }
 
 
-def palm_centre(pose: Tensor) -> Tensor:
-    """The midpoint (..., 3) of wrist and middle MCP: the root in the evaluation protocol of Zimmermann & Brox."""
+def palm_centre(pose: Float[Tensor, "*batch 21 D"]) -> Float[Tensor, "*batch D"]:
+    """The midpoint of wrist and middle MCP: the root in the evaluation protocol of Zimmermann & Brox."""
     return (pose[..., 0, :] + pose[..., MIDDLE_MCP, :]) / 2
 
 
-def with_root(pose: Tensor, root: Root = "palm", palm: Tensor | None = None) -> Tensor:
-    """The pose (..., 21, 3) whose joint 0 is the wrist, with the palm centre there instead if asked.
+def with_root(
+    pose: Float[Tensor, "*batch 21 D"], root: Root = "palm", palm: Float[Tensor, "*batch D"] | None = None
+) -> Float[Tensor, "*batch 21 D"]:
+    """A pose whose joint 0 is the wrist, with the given root as joint 0.
 
-    palm: (..., 3), where a data set labels it (STB); `palm_centre` otherwise.
+    palm: the palm centre where a data set labels it (STB); `palm_centre` by default.
     """
     if root == "wrist":
         return pose
@@ -58,13 +61,15 @@ def with_root(pose: Tensor, root: Root = "palm", palm: Tensor | None = None) -> 
     return torch.cat([palm[..., None, :], pose[..., 1:, :]], dim=-2)
 
 
-def bone_scale(pose: Tensor) -> Tensor:
-    """Length (...) of the proximal phalanx of the middle finger: the unit of the normalised pose."""
+def bone_scale(pose: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch"]:
+    """The length of the proximal phalanx of the middle finger: the unit of the normalised pose."""
     return (pose[..., MIDDLE_MCP, :] - pose[..., MIDDLE_PIP, :]).norm(dim=-1)
 
 
-def project(pose: Tensor, K: Tensor) -> Tensor:
-    """Pixels (..., 21, 2) of the joints (..., 21, 3) seen by a pinhole camera K (..., 3, 3).
+def project(
+    pose: Float[Tensor, "*#batch joints 3"], K: Float[Tensor, "*#batch 3 3"]
+) -> Float[Tensor, "*#batch joints 2"]:
+    """The pixels of joints seen by a pinhole camera K.
 
     Pixel (i, j) covers the square from (j, i) to (j + 1, i + 1), so its centre is at (j + ½, i + ½).
     """
@@ -72,8 +77,10 @@ def project(pose: Tensor, K: Tensor) -> Tensor:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def mirror(pose: Tensor, flip: Tensor | bool = True) -> Tensor:
-    """The pose (..., 21, 3) as a mirror shows it, x → −x, where `flip` (...) is true: left becomes right."""
+def mirror(
+    pose: Float[Tensor, "*batch joints 3"], flip: Bool[Tensor, "*batch"] | bool = True
+) -> Float[Tensor, "*batch joints 3"]:
+    """The mirror image (x → −x) of the poses for which `flip` is true: a left hand becomes a right one."""
     sign = torch.ones(3, dtype=pose.dtype, device=pose.device)
     sign[0] = -1
     if isinstance(flip, bool):
@@ -81,24 +88,25 @@ def mirror(pose: Tensor, flip: Tensor | bool = True) -> Tensor:
     return torch.where(flip[..., None, None], pose * sign, pose)
 
 
-_ACROSS = [(5, 9), (9, 13), (13, 17), (2, 5)]  # from knuckle to knuckle: with the bones they fill the palm
-_FLESH = 0.28  # half a finger's width, in bone scales
+_KNUCKLES = [(5, 9), (9, 13), (13, 17), (2, 5)]  # lines between knuckles; with the bones they cover the palm
+_FINGER_RADIUS = 0.28  # in bone scales
 
 
-def silhouette(joints: Tensor, K: Tensor, size: int) -> Tensor:
-    """Roughly where a hand of joints (B, 21, 3) mm is seen by the camera K (B, 3, 3): (B, 1, size, size), bool.
-
-    All pixels within half a finger's width of a bone. For photographs, which nobody has masked.
+def silhouette(
+    joints: Float[Tensor, "B 21 3"], K: Float[Tensor, "B 3 3"], size: int
+) -> Bool[Tensor, "B 1 {size} {size}"]:
+    """The approximate mask of a hand with joints in mm, seen by the camera K: all pixels within a finger's radius of a
+    bone. It is for photographs that have no masks.
     """
     points = project(joints, K)
-    a, b = (points[:, list(ends)] for ends in zip(*BONES, *_ACROSS, strict=True))  # (B, S, 2)
+    a, b = (points[:, list(ends)] for ends in zip(*BONES, *_KNUCKLES, strict=True))  # (B, S, 2)
     centres = torch.arange(size, device=points.device) + 0.5
     pixels = torch.cartesian_prod(centres, centres).flip(-1)  # (size², 2), x first
     along = b - a
     squared = along.square().sum(-1).clamp(min=1e-6)
-    off = pixels[None, None] - a[:, :, None]  # (B, S, size², 2)
-    t = ((off * along[:, :, None]).sum(-1) / squared[..., None]).clamp(0, 1)
-    distance = (off - t[..., None] * along[:, :, None]).norm(dim=-1)
-    focal = K[:, :2, :2].det().abs().sqrt()  # pixels, however the crop was turned
-    radius = _FLESH * (bone_scale(joints) * focal / joints[:, MIDDLE_MCP, 2])[:, None]
+    offset = pixels[None, None] - a[:, :, None]  # (B, S, size², 2)
+    t = ((offset * along[:, :, None]).sum(-1) / squared[..., None]).clamp(0, 1)
+    distance = (offset - t[..., None] * along[:, :, None]).norm(dim=-1)
+    focal = K[:, :2, :2].det().abs().sqrt()  # pixels; independent of the rotation of the crop
+    radius = _FINGER_RADIUS * (bone_scale(joints) * focal / joints[:, MIDDLE_MCP, 2])[:, None]
     return (distance < radius[..., None]).any(1).unflatten(-1, (1, size, size))

@@ -16,33 +16,33 @@ from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, draw_skeleton, grid, s
 
 @torch.inference_mode()
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
-    """Each sample's image, what is read from it, and the image drawn from its pose; a column a sample.
+    """Each sample's image, the keypoints and pose decoded from it, and the image decoded from its pose, in a column.
 
-    The image is the depth image where the model has no other; keypoints are left out where it has none.
+    The image is the depth image if the model encodes no RGB image; keypoints are left out if it does not decode them.
     """
     source = "image" if "image" in model.encoders else "depth"
-    read = model.decode(model.encode(source, batch[source]).mean)
-    drawn = model.translate("pose", batch["pose"], source)
-    two = [f"2D from {source}"] if "keypoints" in read else []
+    means = model.decode(model.encode(source, batch[source]).mean)
+    from_pose = model.translate("pose", batch["pose"], source)
+    keypoints_row = [f"2D from {source}"] if "keypoints" in means else []
     figure, axes = grid(
-        4 + len(two),
+        4 + len(keypoints_row),
         len(samples),
-        [source, *two, f"3D from {source}", "true 3D", f"{source} from 3D"],
+        [source, *keypoints_row, f"3D from {source}", "true 3D", f"{source} from 3D"],
         cell=1.15,
     )
     for column, i in zip(axes.T, samples, strict=True):
         show_image(column[0], batch[source][i], frame="#c00000")
-        if two:
-            show_keypoints(column[1], read["keypoints"][i], batch[source][i])
-        show_pose(column[-3], read["pose"][i])
+        if keypoints_row:
+            show_keypoints(column[1], means["keypoints"][i], batch[source][i])
+        show_pose(column[-3], means["pose"][i])
         show_pose(column[-2], batch["pose"][i], colour=MUTED)
-        show_image(column[-1], drawn[i])
+        show_image(column[-1], from_pose[i])
     return figure
 
 
 @torch.inference_mode()
 def decoded(model: CrossModalVAE, z: Tensor) -> Figure:
-    """Latents (N, d) decoded into every modality: a row a modality, a column a latent."""
+    """Latents (N, d) decoded into every modality: a row for each modality, a column for each latent."""
     names = {"image": "image", "depth": "depth", "keypoints": "2D", "pose": "3D"}
     means = model.eval().decode(z)
     rows = [name for name in names if name in means]
@@ -60,12 +60,12 @@ def decoded(model: CrossModalVAE, z: Tensor) -> Figure:
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """A straight walk (steps, d) from one latent (d,) to another."""
+    """Latents (steps, d) on the line from one latent (d,) to another."""
     return torch.lerp(start, end, torch.linspace(0, 1, steps)[:, None])
 
 
 def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> Figure:
-    """A logged term of several runs, such as "image→pose": the raw values faint, a running mean over them."""
+    """A logged term of several runs, such as "image→pose": the values (faint) and a running mean."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     late = []
     for (name, metrics), colour in zip(runs.items(), (OURS, TRUTH), strict=False):
@@ -88,7 +88,7 @@ def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> 
 def shared_latent(
     model: CrossModalVAE, batch: Mapping[str, Tensor], samples: int = 500, poses: int = 12, seed: int = 0
 ) -> Figure:
-    """t-SNE of the posteriors' means of images and of poses, in one latent, with poses decoded from it around."""
+    """t-SNE of the posterior means of images and of poses in one latent, with decoded poses around it."""
     count = min(samples, len(batch["pose"]))
     latents = {name: model.encode(name, batch[name][:count]).mean for name in ("image", "pose")}
     z = torch.cat(list(latents.values()))
@@ -105,7 +105,7 @@ def shared_latent(
 
     decoded_poses = model.decode(z, ["pose"])["pose"]
     for angle in np.linspace(0, 2 * np.pi, poses, endpoint=False):
-        # The latent that lies farthest out in this direction, drawn on a ring with a line to its place.
+        # The pose of the latent farthest out in this direction, drawn on a ring with a line to its point.
         chosen = int(np.argmax(flat @ [np.cos(angle), np.sin(angle)]))
         x, y = 1.32 * np.cos(angle), 1.32 * np.sin(angle)
         ax.plot([flat[chosen, 0], x], [flat[chosen, 1], y], color=MUTED, linewidth=0.8, zorder=0)

@@ -78,7 +78,7 @@ def joint_orders(image: NDArray, readings: Mapping[str, Tensor]) -> Figure:
 
 
 def _space(ax: Axes3D, *contents: Tensor | NDArray, reach: float = 2.6) -> None:
-    """Space around points (…, 3) as the camera has it: x right, y down, z away from us, who stand a little aside."""
+    """Sets up axes around points (…, 3) in the camera's frame (x right, y down, z forward), seen slightly aside."""
     points = np.concatenate([np.asarray(content) for content in contents])
     x, y, z = (points.min(0) + points.max(0)) / 2
     ax.set(xlim=(x - reach, x + reach), ylim=(z - reach, z + reach), zlim=(-y - reach, -y + reach))
@@ -88,7 +88,7 @@ def _space(ax: Axes3D, *contents: Tensor | NDArray, reach: float = 2.6) -> None:
 
 
 def _skeleton(ax: Axes3D, pose: Tensor, width: float = 2.4, alpha: float = 1.0) -> None:
-    """A pose (21, 3) in space; the palm is filled, so that the eye sees which way it faces."""
+    """A pose (21, 3) in space; the palm is filled to show which way it faces."""
     points = pose.numpy()[:, [0, 2, 1]] * (1, 1, -1)
     palm = Poly3DCollection([points[[1, 5, 9, 13, 17]]], facecolor="#e8b896", edgecolor="none", alpha=0.45 * alpha)
     ax.add_collection3d(palm)
@@ -104,7 +104,7 @@ def _triad(ax: Axes3D, axes: Tensor | NDArray, colour: str = INK) -> None:
 
 
 def three_rotations(stages: Mapping[str, Tensor]) -> Figure:
-    """A pose (21, 3) about its root, before and after each rotation, with the two joints that steer them."""
+    """A pose (21, 3) relative to its root, before and after each rotation, with the two joints that define them."""
     figure = plt.figure(figsize=(7.2, 6.6))
     figure.subplots_adjust(0, 0, 1, 0.93, 0, 0.12)
     for place, (name, pose) in enumerate(stages.items(), start=1):
@@ -216,7 +216,7 @@ def sphere_tracing(grid_y: NDArray, grid_z: NDArray, distance: NDArray, ray: NDA
 
 
 def counterfactuals(rows: Mapping[str, NDArray]) -> Figure:
-    """A row of images (n, 3, S, S) for each factor; the first is the same in all, and framed."""
+    """A row of images (n, 3, S, S) for each factor; the first image is the same in all rows, and framed."""
     figure, axes = grid(len(rows), len(next(iter(rows.values()))), row_names=list(rows), cell=1.2)
     for row, images in zip(axes, rows.values(), strict=True):
         for ax, image in zip(row, images, strict=True):
@@ -226,7 +226,7 @@ def counterfactuals(rows: Mapping[str, NDArray]) -> Figure:
 
 
 def leaks(lag: NDArray, change: Mapping[str, NDArray], memory: Mapping[str, float], baseline: float) -> Figure:
-    """Left: how far poses (mm) are that lie `lag` frames apart. Right: errors (mm) of a memory, split by split."""
+    """Left: the distance in mm of poses that are `lag` frames apart. Right: errors in mm of a memory on each split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1.25, 1), layout="constrained")
     for name, distance in change.items():
         left.plot(lag, distance, "-", label=name)
@@ -242,7 +242,7 @@ def leaks(lag: NDArray, change: Mapping[str, NDArray], memory: Mapping[str, floa
 
 
 def augmented(batches: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """Image and keypoints of the first two samples of each batch, a named column each."""
+    """Image and keypoints of the first two samples of each batch, in a named column."""
     figure, axes = grid(2, len(batches), column_names=list(batches), cell=1.5)
     for column, batch in enumerate(batches.values()):
         for row in range(2):
@@ -251,7 +251,7 @@ def augmented(batches: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
 
 def areas(thresholds: Sequence[float], shares: Sequence[float]) -> Figure:
-    """A PCK curve over mm, with the area from 20 to 50 mm and the strip of it that the public code leaves out."""
+    """A PCK curve, with the area from 20 to 50 mm and the strip of it that the public code leaves out."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     t = np.linspace(20, 50, 301)
     curve = np.interp(t, thresholds, shares)
@@ -264,10 +264,10 @@ def areas(thresholds: Sequence[float], shares: Sequence[float]) -> Figure:
     return figure
 
 
-def baseline(average: Tensor, others: Tensor, errors: Tensor) -> Figure:
-    """The mean pose (21, 3) over other poses (N, 21, 3), and its error in mm joint by joint (21,)."""
+def baseline(average: Tensor, poses: Tensor, errors: Tensor) -> Figure:
+    """The mean pose (21, 3) drawn over poses (N, 21, 3), and its error in mm for each joint (21,)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1, 1.7), layout="constrained")
-    for pose in others:
+    for pose in poses:
         draw_skeleton(left, pose[:, :2], MUTED, width=0.5, halo=False)
     draw_skeleton(left, average[:, :2], width=3)
     left.set(xlim=(-3, 3), ylim=(1.6, -4.2), aspect="equal", xticks=[], yticks=[])

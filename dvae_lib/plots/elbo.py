@@ -28,7 +28,7 @@ def pose_rows(rows: Mapping[str, Tensor], cell: float = 1.4) -> Figure:
 
 
 def finger_fan(z: Tensor, joints: Tensor, observed: Tensor) -> Figure:
-    """What one latent number does: fingers (n, 6) for z (n,), and one noisy observation (6,)."""
+    """The effect of one latent number: fingers (n, 6) for z (n,), and one noisy observation (6,)."""
     figure, ax = plt.subplots(figsize=(5.4, 3.4))
     colours = plt.colormaps["viridis"]
     scale = plt.Normalize(float(z.min()), float(z.max()))
@@ -60,7 +60,7 @@ def naive_evidence(d: Sequence[int], error: Tensor) -> Figure:
 def decomposition(
     z: Tensor, posterior: Tensor, candidates: Mapping[str, tuple[Tensor, float]], evidence: float
 ) -> Figure:
-    """Left: the posterior (n,) and candidates for q over z (n,). Right: their bounds, and the KL that is missing.
+    """Left: the posterior (n,) and candidates for q over z (n,). Right: their bounds, and their KL to the posterior.
 
     candidates: name → (density (n,), bound in nats).
     """
@@ -97,7 +97,7 @@ def decomposition(
 def bound_against_q(
     curves: Mapping[str, tuple[Tensor, Tensor]], points: Mapping[str, tuple[Tensor, Tensor]], evidence: float
 ) -> Figure:
-    """The bound as q leaves the posterior, one panel for each way; all entries are name → (how far, nats).
+    """The bound as q moves away from the posterior, a panel for each direction; entries are name → (distance, nats).
 
     curves: the evidence less the KL; points: the bound by sampling.
     """
@@ -113,7 +113,7 @@ def bound_against_q(
 
 
 def effective_beta(beta: Tensor, kl: Tensor, marks: Mapping[str, tuple[float, float]]) -> Figure:
-    """What the best q still knows, in nats (n,), against the weight of the KL (n,); marks: name → (β, nats)."""
+    """The KL of the best q, in nats (n,), against its weight β (n,); marks: name → (β, nats)."""
     figure, ax = plt.subplots(figsize=(6.2, 3.2))
     ax.plot(beta, kl, color=OURS)
     for name, (x, y) in marks.items():
@@ -146,12 +146,12 @@ def gradient_estimates(
 
 
 def training_curve(step: np.ndarray, bound: np.ndarray, distortion: np.ndarray, rate: np.ndarray) -> Figure:
-    """The bound over training, and the two terms it is made of, all in nats."""
+    """The bound over training, and its two terms, all in nats."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.0), layout="constrained")
     left.plot(step, bound, color=OURS, linewidth=1)
     low, high = np.percentile(bound, [10, 100])
     left.set(xlabel="step", ylabel="bound (nats)", ylim=(low - 0.05 * (high - low), high + 0.1 * (high - low)))
-    # Both scales are logarithmic: the steps in which the encoder starts to speak are few.
+    # Both scales are logarithmic, because the KL rises within a few steps.
     right.plot(step + 1, distortion, color=TRUTH, linewidth=1, label="distortion: squared error")
     right.plot(step + 1, rate, color=_GREEN, linewidth=1, label="rate: KL to the prior")
     right.set(xlabel="step", ylabel="nats", xscale="log", yscale="log")
@@ -160,7 +160,7 @@ def training_curve(step: np.ndarray, bound: np.ndarray, distortion: np.ndarray, 
 
 
 def kl_per_dimension(kl: Tensor, threshold: float) -> Figure:
-    """The mean KL (d,) of each latent dimension, sorted; those above the threshold are in colour."""
+    """The mean KL (d,) of each latent dimension, sorted; dimensions above the threshold are in colour."""
     figure, ax = plt.subplots(figsize=(7.5, 2.8))
     kl = kl.sort(descending=True).values
     colours = [OURS if value > threshold else MUTED for value in kl]
@@ -171,7 +171,7 @@ def kl_per_dimension(kl: Tensor, threshold: float) -> Figure:
 
 
 def importance(counts: Sequence[int], estimates: Sequence[float], elbo: float) -> Figure:
-    """Importance-weighted bounds from several numbers of samples, and the ELBO beneath them."""
+    """Importance-weighted bounds from several numbers of samples, and the ELBO below them."""
     figure, ax = plt.subplots(figsize=(5.6, 3.0))
     ax.axhline(elbo, color=INK, linestyle="--", label="ELBO")
     ax.plot(counts, estimates, "-o", color=OURS, label="importance-weighted")

@@ -1,4 +1,4 @@
-"""Chapter 06: poses read from images beside the true ones, and walks in one factor."""
+"""The figures of chapter 06: estimated and true poses, and walks in one factor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dvae_lib.experiments.counterfactuals import encode
 from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import OURS, TRUTH, sentence, show_image, show_pose
 from dvae_lib.plots.synthesis import INPUT
 
 
 def no_run(like: str) -> Figure:
-    """In place of a figure of a data set that the chosen data leave out; like: "stb" or "rhd"."""
+    """In place of a figure of a data set that the chosen data do not include; like: "stb" or "rhd"."""
     return sentence(f"Nothing was trained on hands like {like.upper()}'s: set DVAE_DATA={like}, or synthetic.")
 
 
@@ -40,8 +41,8 @@ def _blocks(rows: int, blocks: int, columns: int, gap: float = 0.6) -> tuple[Fig
 def quintets(sets: Mapping[str, Mapping[str, Tensor]], row_names: Sequence[str]) -> Figure:
     """The paper's Fig. 8: an image, its CPose (red) and ours (blue), its 3DPose (red) and ours (blue).
 
-    sets: data set → "image" (n, 3, S, S); "cpose", "cpose read", "pose" and "pose read" (n, 21, 3), in bone scales;
-    "error" (n,) of the 3DPose in mm. A row is a sample of each data set.
+    sets: data set → "image" (n, 3, S, S); "cpose", "pose" and the predicted "cpose read", "pose read" (n, 21, 3), in
+    bone scales; "error" (n,) of the 3DPose in mm. A row has one sample of each data set.
     """
     figure, axes = _blocks(len(row_names), len(sets), 5)
     for block, samples in enumerate(sets.values()):
@@ -62,12 +63,12 @@ def quintets(sets: Mapping[str, Mapping[str, Tensor]], row_names: Sequence[str])
 
 @torch.inference_mode()
 def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple[int, int]], steps: int = 5) -> Figure:
-    """3DPoses on a walk from one sample's to another's in two legs, laid out as the supplement's Fig. 4.
+    """3DPoses on walks from one sample to another in two legs, laid out as the supplement's Fig. 4.
 
-    A row a pair. In the left columns CPose goes, in the right ones the viewpoint; the two inputs are framed, and all
-    else is decoded.
+    A row for each pair. In the left columns the CPose changes, in the right ones the viewpoint; the two inputs are
+    framed, and the rest is decoded.
     """
-    z = model.join({name: q.mean for name, q in model.encode_factors(batch).items()})
+    z = encode(model, batch)
     figure, axes = _blocks(len(pairs), 2, steps)
     for (start, end), (left, right) in zip(pairs, axes, strict=True):
         first = model.walk(z[[start]], z[[end]], steps, ["cpose"])[:, 0]
@@ -75,8 +76,8 @@ def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple
         for ax, i in ((left[0], start), (right[-1], end)):
             show_pose(ax, batch["pose"][i], colour=TRUTH)
             show_image(ax, frame=INPUT)
-        drawn = model.decode(torch.cat([first[1:], second[1:-1]]), ["pose"])["pose"]
-        for ax, pose in zip((*left[1:], *right[:-1]), drawn, strict=True):
+        poses = model.decode(torch.cat([first[1:], second[1:-1]]), ["pose"])["pose"]
+        for ax, pose in zip((*left[1:], *right[:-1]), poses, strict=True):
             show_pose(ax, pose, colour=OURS)
     axes[0, 0, steps // 2].set_title("CPose goes", fontsize=10)
     axes[0, 1, steps // 2].set_title("viewpoint goes", fontsize=10)

@@ -1,4 +1,4 @@
-"""What every figure is made of: one style, images, and skeletons that read at a glance."""
+"""The elements of every figure: the style, images and skeletons."""
 
 import functools
 import sys
@@ -14,7 +14,7 @@ from torch import Tensor
 from dvae_lib import settings
 from dvae_lib.hand import BONES, FINGERS
 
-# Okabe & Ito's colours, told apart by colour-blind readers too; one for each finger from the thumb.
+# Okabe & Ito's colours, which colour-blind readers can distinguish; one for each finger from the thumb.
 FINGER_COLOURS = dict(zip(FINGERS, ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7"), strict=True))
 INK, TRUTH, OURS, MUTED = "#1a1a1a", "#D55E00", "#0072B2", "#8c8c8c"
 BONE_COLOURS = [
@@ -23,7 +23,7 @@ BONE_COLOURS = [
 
 
 def use_book_style() -> None:
-    """One look for the whole book; figures are opaque white, so that they are sound in the dark theme too.
+    """Sets the style of the book's figures. They are opaque white, which suits the dark theme too.
 
     In a notebook they are vector graphics.
     """
@@ -53,7 +53,7 @@ def to_picture(image: Tensor) -> np.ndarray:
 
 
 def show_image(ax: Axes, image: Tensor | None = None, frame: str | None = None) -> None:
-    """An image without ticks; `frame` colours a border, as the papers mark their inputs in red."""
+    """An image (C, S, S) in [−1, 1] without ticks; `frame` colours a border: red for inputs, as in the papers."""
     if image is not None:
         ax.imshow(to_picture(image), interpolation="nearest", extent=(-1, 1, 1, -1))
     ax.set(xticks=[], yticks=[])
@@ -69,9 +69,9 @@ def draw_skeleton(
     depth: Tensor | np.ndarray | None = None,
     halo: bool = True,
 ) -> None:
-    """A skeleton (21, 2) in the axes' own units, one colour a finger, or `colour` for all.
+    """A skeleton (21, 2) in the units of the axes, with one colour for each finger, or `colour` for all.
 
-    depth: (21,), larger is farther; near bones are then drawn over far ones, and thicker.
+    depth: (21,), larger is farther; near bones are drawn over far ones, and thicker.
     """
     points = np.asarray(points, dtype=float)
     segments = points[np.array(BONES)]
@@ -91,16 +91,16 @@ def draw_skeleton(
 
 
 def show_keypoints(ax: Axes, keypoints: Tensor, image: Tensor | None = None, colour: str | None = None) -> None:
-    """2D keypoints (21, 2), the crop spanning [−1, 1], over an image if given."""
+    """2D keypoints (21, 2), where the crop spans [−1, 1], over an image if given."""
     show_image(ax, image)
     draw_skeleton(ax, keypoints.detach().cpu(), colour)
     ax.set(xlim=(-1, 1), ylim=(1, -1), aspect="equal")
 
 
 def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.3) -> None:
-    """A normalised 3D pose (21, 3) as the camera sees it, without perspective, in the middle of the picture.
+    """A normalised 3D pose (21, 3) as the camera sees it, without perspective, centred.
 
-    reach: half the width shown, in bone scales; more for a hand that is larger, as a latent drawn at random may have.
+    reach: half the width shown, in bone scales; it grows for larger hands, which a random latent may have.
     """
     pose = pose.detach().cpu()
     low, high = pose.amin(0), pose.amax(0)
@@ -117,7 +117,7 @@ def grid(
     column_names: Sequence[str] = (),
     cell: float = 1.1,
 ) -> tuple[Figure, np.ndarray]:
-    """An empty table of square axes, rows named on the left and columns above: the figure and (rows, columns)."""
+    """A figure and its empty square axes (rows, columns), with row names on the left and column names above."""
     margin = 1.0 if row_names else 0.0
     figure, axes = plt.subplots(
         rows,
@@ -139,7 +139,7 @@ PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{settings.DOWNLOAD['r
 
 
 def sentence(text: str) -> Figure:
-    """What stands in place of a figure that cannot be drawn here."""
+    """A sentence in place of a figure that cannot be drawn here."""
     figure, ax = plt.subplots(figsize=(7.5, 1.6))
     ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
     ax.set(xticks=[], yticks=[])
@@ -148,12 +148,12 @@ def sentence(text: str) -> Figure:
 
 
 def missing(name: str, how: str = "here") -> Figure:
-    """In place of a figure of data that are not here, or not whole: how to get them."""
+    """In place of a figure of data that are missing or incomplete: how to get them."""
     return sentence(f"{name} is not {how}. Run\n{settings.DOWNLOAD[name]}\nand build the book again.")
 
 
 def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """For a function that draws the photographs: where they were not downloaded, its figure says how to get them."""
+    """For a function that draws the photographs: if they are not downloaded, its figure says how to get them."""
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs) -> Figure:

@@ -12,7 +12,7 @@ from dvae_lib.plots.synthesis import INPUT
 
 
 def picture_table(rows: Mapping[str, Tensor], framed: Mapping[str, Sequence[int]] | None = None) -> Figure:
-    """A row for each name of images (N, C, S, S); framed: the columns of a row whose images have a frame."""
+    """A named row for each entry of images (N, C, S, S); framed: by row, the columns whose images have a frame."""
     figure, axes = grid(len(rows), max(map(len, rows.values())), list(rows), cell=0.85)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for column, (ax, image) in enumerate(zip(line, images, strict=False)):
@@ -25,8 +25,8 @@ def learning(
 ) -> Figure:
     """The root mean square error of every modality over training, on logarithmic axes.
 
-    metrics: the lines of metrics.jsonl. numbers: how many of them each modality has. panels: the title of each source
-    of terms such as “image→colour”. A log-likelihood of unit variance is -n/2 (log 2π + mean square error).
+    metrics: the lines of metrics.jsonl. numbers: the dimension of each modality. panels: the title of each source of
+    terms such as “image→colour”. A log-likelihood with unit variance is -n/2 (log 2π + mean square error).
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(7.5, 3.0), sharey=True, squeeze=False, layout="constrained")
     for ax, (source, title) in zip(axes[0], panels.items(), strict=True):

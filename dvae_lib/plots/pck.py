@@ -1,4 +1,4 @@
-"""PCK curves of ours beside published ones, as the paper's Fig. 7 has them (chapter 06)."""
+"""Our PCK curves beside published ones, as in the paper's Fig. 7 (chapter 06)."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ def pck_curves(ours: Mapping[str, tuple[Curve, Curve]], published: Sequence[Publ
 
     ours: name → (thresholds (T,) in mm, shares (T,)), for example of `metrics.PoseScores`; their AUC is that of the
     points from 20 to 50 mm, as in the public evaluation code.
-    published: records of one data set, as `published.find` gives them. A method whose AUC alone is known stands in the
-    legend, and no curve is drawn for it; where two AUCs circulate it has both.
+    published: records of one data set, as `published.find` gives them. A method of which only the AUC is known has a
+    legend entry and no curve; if two AUCs are published, the entry has both.
     """
     figure, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     colours, markers = itertools.cycle(_COLOURS), itertools.cycle(_MARKERS)
@@ -39,16 +39,16 @@ def pck_curves(ours: Mapping[str, tuple[Curve, Curve]], published: Sequence[Publ
     for record in published:
         if record.quantity == "auc":
             areas.setdefault(record.label, []).append(record.value)
-    without = []
+    without_curve = []
     for label in sorted(areas, key=lambda label: max(areas[label], default=0), reverse=True):
         text = f"{label}: AUC {' or '.join(map(_short, areas[label]))}" if areas[label] else label
         if curve := curves.get(label):
             style = {"color": next(colours), "marker": next(markers), "linestyle": "--", "linewidth": 1.2}
             handles += ax.plot(curve.thresholds_mm, curve.value, markersize=4, label=text, **style)
         else:
-            without.append(Line2D([], [], linestyle="none", label=text))
-    if without:
-        handles += [Line2D([], [], linestyle="none", label="AUC only:"), *without]
+            without_curve.append(Line2D([], [], linestyle="none", label=text))
+    if without_curve:
+        handles += [Line2D([], [], linestyle="none", label="AUC only:"), *without_curve]
 
     points = np.concatenate([line.get_xydata() for line in ax.lines] or [np.zeros((1, 2))])
     lowest = points[points[:, 0] >= LOW, 1].min(initial=1)

@@ -49,9 +49,9 @@ def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int
 
 
 def samples(name: str, count: int = 8, size: int = 128) -> Figure:
-    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; where it is not here, how to get it.
+    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; if it is not here, how to get it.
 
-    Read as they are, without preparing the whole data set for it.
+    The samples are read directly, without preparing the whole data set.
     """
     if not settings.is_here(name):
         return missing(name)
@@ -65,13 +65,13 @@ def samples(name: str, count: int = 8, size: int = 128) -> Figure:
 
 @of_photographs
 @torch.inference_mode()
-def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], each: int = 4) -> Figure:
-    """The photographs with the smallest and the largest error of the pose: predicted 2D over the true in grey."""
+def extremes(model: CrossModalVAE, batch: Mapping[str, Tensor], count: int = 4) -> Figure:
+    """The photographs with the smallest and the largest pose errors: predicted over true (grey) keypoints."""
     errors = joint_errors(model.translate("image", batch["image"], "pose"), batch).nanmean(1)
     order = errors.argsort()
-    chosen = torch.cat([order[:each], order[-each:]])
+    chosen = torch.cat([order[:count], order[-count:]])
     keypoints = model.translate("image", batch["image"], "keypoints")
-    figure, axes = grid(2, each, ["best", "worst"], cell=1.7)
+    figure, axes = grid(2, count, ["best", "worst"], cell=1.7)
     for ax, i in zip(axes.flat, chosen.tolist(), strict=True):
         show_keypoints(ax, batch["keypoints"][i], batch["image"][i], colour="#d9d9d9")
         draw_skeleton(ax, keypoints[i])
@@ -88,9 +88,9 @@ def transfer(model: DVAE, poses: Mapping[str, Tensor], contents: Mapping[str, Te
 
 @of_photographs
 def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor]]) -> Figure:
-    """A column for each of the samples chosen: the image and the pose asked for, the content, and what was drawn.
+    """A column for each chosen sample: the image that gives the pose, its pose, the content, and the decoded image.
 
-    worst: for each direction the batch of the poses, that of the contents, the images drawn, and which to show.
+    worst: for each direction the batch of the poses, that of the contents, the decoded images, and the chosen indices.
     """
     columns = [(*batches, i) for *batches, chosen in worst.values() for i in chosen.tolist()]
     figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "drawn"])
@@ -103,16 +103,16 @@ def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor
 
 
 @of_photographs
-def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction]) -> Figure:
-    """How far `apart` the two readings of images are in mm, with a hand (N,) and without (M,), and a few of these."""
+def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Prediction]) -> Figure:
+    """Histograms of the `disagreement_mm` of images with a hand (N,) and without (M,), and examples of the latter."""
     figure, axes = plt.subplots(1, 1 + len(examples), figsize=(7.5, 2.6), width_ratios=[4, *[1.2] * len(examples)])
     ax, *pictures = np.atleast_1d(axes)
-    ends = torch.cat([hands, others])
-    bins = np.geomspace(ends.min(), ends.max(), 30)
-    for values, colour, name in ((hands, OURS, "hands"), (others, TRUTH, "no hand")):
-        ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.75, label=name)
-    ax.set(xscale="log", xlabel="the two readings apart (mm)", ylabel="share")
-    ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if ends.min() <= mm <= ends.max()]
+    values = torch.cat([hands, no_hands])
+    bins = np.geomspace(values.min(), values.max(), 30)
+    for group, colour, name in ((hands, OURS, "hands"), (no_hands, TRUTH, "no hand")):
+        ax.hist(group, bins, weights=np.full(len(group), 1 / len(group)), color=colour, alpha=0.75, label=name)
+    ax.set(xscale="log", xlabel="distance of the two poses (mm)", ylabel="share")
+    ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if values.min() <= mm <= values.max()]
     ax.set_xticks(ticks, [str(mm) for mm in ticks])
     ax.minorticks_off()
     ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
@@ -121,12 +121,12 @@ def doubt(hands: Tensor, others: Tensor, examples: Sequence[predict.Prediction])
         picture.imshow(example.photograph)
         picture.set(xlim=(box.left, min(width, box.left + box.side)), ylim=(min(height, box.top + box.side), box.top))
         picture.set(xticks=[], yticks=[])
-        picture.set_title(f"{example.apart:.0f} mm", fontsize=9)
+        picture.set_title(f"{example.disagreement_mm:.0f} mm", fontsize=9)
     return figure
 
 
 def draw_prediction(prediction: predict.Prediction) -> Figure:
-    """The photograph with the hand drawn over it, and the pose seen from the front and from the side."""
+    """The photograph with the predicted hand drawn over it, and its pose from the front and from the side."""
     figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
     photo.imshow(prediction.photograph)
     draw_skeleton(photo, prediction.keypoints, width=2.5)
@@ -148,7 +148,7 @@ def draw_prediction(prediction: predict.Prediction) -> Figure:
 
 @of_photographs
 def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
-    """The drawing that `dvae predict` makes of a test photograph as it is on disk."""
+    """The drawing that `dvae predict` makes of a test photograph."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)[1][sample]))
     return draw_prediction(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])

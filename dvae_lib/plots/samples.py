@@ -1,4 +1,4 @@
-"""Samples of a data set side by side: one look tells whether images, poses and cameras agree."""
+"""Samples of a data set side by side, to check that images, poses and cameras agree."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from dvae_lib.plots.hands import draw_skeleton, grid, show_image
 
 
 def contact_sheet(samples: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
-    """All samples in rows of `columns`, the joints drawn where pose and camera say they are.
+    """All samples in rows of `columns`, with the joints projected from pose and camera.
 
     samples: `image` (N, 3, S, S) uint8, `pose` (N, 21, 3) mm and `K` (N, 3, 3), as a source delivers them.
     """

@@ -1,4 +1,4 @@
-"""The figures of chapters 04 and 05: images recombined and walked through, and what parts of a latent know."""
+"""The figures of chapters 04 and 05: recombined images, walks in the latent, and what parts of it contain."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,11 +13,11 @@ from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, grid, sentence, show_image, show_pose
 
 Batch = Mapping[str, Tensor]
-INPUT = "#c00000"  # the frame of what the model is given, as in the paper
+INPUT = "#c00000"  # the frame of the model's inputs, as in the paper
 
 
 def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:
-    """The mean of each part for every sample of a batch, the name of the content's, and the images that show it."""
+    """The mean of each part for every sample, the name of the content's part, and the images that show the content."""
     means = {name: q.mean for name, q in model.encode_factors(batch).items()}
     content = next(name for name in means if name != "pose")
     return means, content, batch["tag" if content == "tag" else "image"]
@@ -25,15 +25,15 @@ def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:
 
 @torch.inference_mode()
 def pose_transfer(
-    model: DVAE, batch: Batch, poses: Sequence[int], contents: Sequence[int], others: Batch | None = None
+    model: DVAE, batch: Batch, poses: Sequence[int], contents: Sequence[int], content_batch: Batch | None = None
 ) -> Figure:
     """Pose of one image, content of another, laid out as the paper's Fig. 6.
 
-    A row for each of `poses`: the image, its true pose, and the pose before each content; the contents' images on top.
-    others: the batch that `contents` are of, if it is another.
+    A row for each of `poses`: the image, its true pose, and the decoded image with each content. The images that give
+    the contents are on top. content_batch: the batch of `contents`; by default that of `poses`.
     """
     pose = model.encode_factors(batch)["pose"].mean
-    means, content, shown = _means(model, others or batch)
+    means, content, shown = _means(model, content_batch or batch)
     figure, axes = grid(len(poses) + 1, len(contents) + 2, cell=1.15)
     for ax, j in zip(axes[0, 2:], contents, strict=True):
         show_image(ax, shown[j], frame=INPUT)
@@ -47,7 +47,7 @@ def pose_transfer(
 
 
 def _show_walk(axes: np.ndarray, ends: Sequence[Tensor], means: Tensor, show: Callable[..., None]) -> None:
-    """A row: what is decoded on the way, between the two inputs."""
+    """A row: the decoded means of a walk, between the two inputs."""
     show(axes[0], ends[0], INPUT)
     show(axes[-1], ends[1], INPUT)
     for ax, mean in zip(axes[1:-1], means, strict=True):
@@ -56,10 +56,10 @@ def _show_walk(axes: np.ndarray, ends: Sequence[Tensor], means: Tensor, show: Ca
 
 @torch.inference_mode()
 def walks(model: DVAE, batch: Batch, start: int, end: int, steps: int = 7) -> Figure:
-    """Straight walks in one part of z while the other stays, laid out as the paper's Fig. 4.
+    """Straight walks in one part of z with the other fixed, laid out as the paper's Fig. 4.
 
-    The pose goes from `start` to `end` before the content of either, its skeletons below; in the last row the content
-    goes, and the pose stays in the middle of its walk. The inputs stand at the ends.
+    In the first two rows the pose changes from `start` to `end`, with the content of either; the third row has its
+    skeletons. In the last row the content changes, and the pose is the mean of both. The inputs are at the ends.
     """
     means, content, shown = _means(model, batch)
     pose, other = means["pose"][[start, end]], means[content][[start, end]]
@@ -84,7 +84,7 @@ def _ends(model: DVAE, pose: Tensor, other: Tensor, content: str) -> Tensor:
 
 @torch.inference_mode()
 def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], steps: int = 7) -> Figure:
-    """The content goes from one sample's to another's, the pose stays the first's, laid out as the paper's Fig. 5.
+    """Walks in the content from one sample to another with the pose of the first, laid out as the paper's Fig. 5.
 
     Two rows for each pair: images, and the poses decoded with them, between the inputs and their true poses.
     """
@@ -101,15 +101,15 @@ def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], s
 
 @torch.inference_mode()
 def random_samples(model: DVAE, draws: Mapping[str, Tensor], columns: int = 8) -> Figure:
-    """Latents (N, d) by name, each a row or more of images decoded from them."""
-    each = {name: -(-len(z) // columns) for name, z in draws.items()}
-    names = [name if row == 0 else "" for name, rows in each.items() for row in range(rows)]
+    """Images decoded from latents (N, d), in one or more named rows for each entry."""
+    rows = {name: -(-len(z) // columns) for name, z in draws.items()}
+    names = [name if row == 0 else "" for name, count in rows.items() for row in range(count)]
     figure, axes = grid(len(names), columns, names)
     row = 0
     for name, z in draws.items():
         for ax, image in zip(axes[row:].flat, model.decode(z, ["image"])["image"], strict=False):
             show_image(ax, image)
-        row += each[name]
+        row += rows[name]
     return figure
 
 
@@ -149,7 +149,7 @@ def ellipses(panels: Mapping[str, Mapping[str, MultivariateNormal]], axis_names:
 
 
 def rotation(degrees: Tensor, bound: Tensor, evidence: float, information: Tensor) -> Figure:
-    """Left: the bound (n,) as the parts of z are mixed, under the evidence. Right: what z_u then knows of the pose."""
+    """Left: the bound (n,) as the parts of z are mixed, and the evidence. Right: z_u's information on the pose (n,)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.0), layout="constrained")
     left.axhline(evidence, color=INK, linestyle="--", label="evidence")
     left.plot(degrees, bound, color=OURS, linewidth=2, label="bound, at the best encoders")
@@ -164,7 +164,7 @@ def rotation(degrees: Tensor, bound: Tensor, evidence: float, information: Tenso
 
 
 def leakage(curves: Mapping[str, Tensor]) -> Figure:
-    """What z_u knows of the pose over training, one panel for each way to train: name → (steps, starts)."""
+    """The information of z_u on the pose over training, a panel for each way to train: name → (steps, starts)."""
     figure, axes = plt.subplots(1, len(curves), figsize=(8, 2.9), sharex=True, sharey=True, layout="constrained")
     for ax, (name, curve) in zip(axes, curves.items(), strict=True):
         ax.plot(curve, color=TRUTH, linewidth=1, alpha=0.5)
@@ -176,10 +176,10 @@ def leakage(curves: Mapping[str, Tensor]) -> Figure:
 
 @torch.inference_mode()
 def counterfactuals(
-    inputs: Mapping[str, Tensor], truth: Tensor, drawn: Mapping[str, Tensor], samples: Sequence[int]
+    inputs: Mapping[str, Tensor], targets: Tensor, decoded: Mapping[str, Tensor], samples: Sequence[int]
 ) -> Figure:
-    """A column a sample: what is given (framed), the true image, and what each method draws, (N, 3, S, S) all."""
-    rows = {**inputs, "truth": truth, **drawn}
+    """A column for each sample: the inputs (framed), the true image, and that of each method; all (N, 3, S, S)."""
+    rows = {**inputs, "truth": targets, **decoded}
     figure, axes = grid(len(rows), len(samples), list(rows), cell=1.15)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, i in zip(line, samples, strict=True):
@@ -188,5 +188,5 @@ def counterfactuals(
 
 
 def only_rendered() -> Figure:
-    """In place of a figure with true counterfactuals, on data that have none."""
+    """In place of a figure with true counterfactual images, for data that have none."""
     return sentence("The true image is known of rendered hands only: set DVAE_DATA=synthetic for this figure.")

@@ -119,7 +119,7 @@ def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
             both = drop_missing({"own": own[name], "guess": guess[name]}, block_size)
             ratio = bootstrap_ci(both["own"], block_size, both["guess"])
             yield Measure(f"{data}, error of the {what}, times the mean answer's", ratio, 1.0, digits=2)
-        both = drop_missing({"apart": own["apart"], "error": own["pose"]}, block_size)
+        both = drop_missing({"apart": own["disagreement_mm"], "error": own["pose"]}, block_size)
         ratio = bootstrap_ci(both["apart"], block_size, both["error"])
         yield Measure(f"{data}, the two 3DPoses apart, times the error", ratio, 1.0, digits=2)
 
@@ -151,19 +151,19 @@ def _transfer(runs: Runs) -> Iterator[Measure]:
     if not _rendered(run):
         return
     model, estimator, pairs = run.load(), runs["cross-modal"].load(), counterfactuals.draw_pairs(run)
-    drawn = counterfactuals.transfer(model, pairs.asked)
-    ours = counterfactuals.score(drawn, pairs.truth, estimator)
+    drawn = counterfactuals.transfer(model, pairs.inputs)
+    ours = counterfactuals.score(drawn, pairs.targets, estimator)
     others = counterfactuals.baselines(run, pairs, estimator)
-    theirs = [counterfactuals.score(images, pairs.truth, estimator) for images in others.values()]
+    theirs = [counterfactuals.score(images, pairs.targets, estimator) for images in others.values()]
     for name, sign, unit, digits in (("psnr", 1, " dB", 2), ("ssim", 1, "", 3), ("epe", -1, " mm", 1)):
         best = max((scores[name] for scores in theirs), key=lambda values: sign * values.mean().item())
-        above = bootstrap_ci(ours[name] - best, pairs.each)
+        above = bootstrap_ci(ours[name] - best, pairs.contents_per_pose)
         title = {"epe": "the error of the pose read off"}.get(name, name.upper())
         yield Measure(f"{title}, above the best of {len(theirs)} baselines", above, 0.0, sign < 0, unit, digits)
     told, control = (
-        counterfactuals.recognised(images, pairs) for images in (drawn, others["nearest pose, right content"])
+        counterfactuals.is_correct_content(images, pairs) for images in (drawn, others["nearest pose, right content"])
     )
-    above = bootstrap_ci(100 * (told - control), pairs.each)
+    above = bootstrap_ci(100 * (told - control), pairs.contents_per_pose)
     yield Measure("the room recognised, above training images of the right one", above, 0.0, False, " %")
 
 
@@ -177,7 +177,7 @@ def _walks(runs: Runs) -> Iterator[Measure]:
             ("pose on walks in the content", "pose, read", "pose, true images"),
             ("content on walks in the pose", "content", "content, true images"),
         ):
-            ratio = bootstrap_ci(drifts[drift], pairs.each, drifts[true])
+            ratio = bootstrap_ci(drifts[drift], pairs.contents_per_pose, drifts[true])
             yield Measure(f"{name}, drift of the {what}, times that of two true images", ratio, 1.0, digits=2)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from dvae_lib.datasets.augmentation import Augmentation, Draws, _enlarge, jitter_colour, warp
+from dvae_lib.datasets.augmentation import Augmentation, BatchRng, _enlarge, jitter_colour, warp
 from dvae_lib.datasets.batches import Batches, make_batch
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.hand import bone_scale, project, with_root
@@ -27,9 +27,9 @@ def test_without_augmentation_left_hands_are_only_normalised():
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING])
 def test_cpose_and_viewpoint_compose_the_pose(augmentation):
-    batch = make_batch(raw_block(), SIZE, augmentation, Draws(3))
+    batch = make_batch(raw_block(), SIZE, augmentation, BatchRng(3))
     torch.testing.assert_close(batch["cpose"] @ batch["viewpoint"], batch["pose"], atol=1e-4, rtol=0)
-    turned = make_batch(raw_block(), SIZE, Augmentation(rotation=90.0), Draws(3))
+    turned = make_batch(raw_block(), SIZE, Augmentation(rotation=90.0), BatchRng(3))
     plain = make_batch(raw_block(), SIZE)
     torch.testing.assert_close(turned["cpose"], plain["cpose"], atol=1e-4, rtol=0)  # only the viewpoint turns
     assert (turned["viewpoint"] - plain["viewpoint"]).abs().max() > 0.1
@@ -44,7 +44,7 @@ def test_a_labelled_palm_is_the_root():
     expected = (raw["pose"] - raw["palm"][:, None]) / bone_scale(raw["pose"])[:, None, None]
     torch.testing.assert_close(batch["pose"][left, 1:], expected[left, 1:])
     assert (batch["pose"][:, 0] == 0).all()
-    wrist = make_batch(raw, SIZE, root="wrist")
+    wrist = make_batch(raw, SIZE, root_joint="wrist")
     torch.testing.assert_close(wrist["root"][left], raw["pose"][left, 0])
 
 
@@ -54,7 +54,7 @@ def test_the_palm_is_visible_if_wrist_or_middle_finger_is():
     raw["visible"][1, 0] = raw["visible"][2, 9] = False
     raw["visible"][3, [0, 9]] = False
     assert make_batch(raw, SIZE)["visible"][:, 0].tolist() == [True, True, True, False]
-    assert make_batch(raw, SIZE, root="wrist")["visible"][:, 0].tolist() == [True, False, True, False]
+    assert make_batch(raw, SIZE, root_joint="wrist")["visible"][:, 0].tolist() == [True, False, True, False]
 
 
 def test_data_with_and_without_a_labelled_palm_make_one_batch():
@@ -86,7 +86,7 @@ def test_right_hands_become_left_ones():
     [Augmentation(rotation=180.0), Augmentation(flip=True), Augmentation(zoom=0.3, shift=0.1), EVERYTHING],
 )
 def test_augmented_poses_reproject_onto_augmented_keypoints(augmentation):
-    batch = make_batch(raw_block(), SIZE, augmentation, Draws(3))
+    batch = make_batch(raw_block(), SIZE, augmentation, BatchRng(3))
     pose = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
     torch.testing.assert_close(project(pose, batch["K"]), (batch["keypoints"] + 1) * 32, atol=1e-3, rtol=0)
     plain = make_batch(raw_block(), SIZE)
@@ -102,7 +102,7 @@ def test_image_moves_with_its_keypoints():
     centres = torch.arange(SIZE) + 0.5
     distance = (centres - uv[:, 0, None])[:, None, :] ** 2 + (centres - uv[:, 1, None])[:, :, None] ** 2
     raw["image"] = (255 * torch.exp(-distance / 8))[:, None].expand(-1, 3, -1, -1).to(torch.uint8)
-    batch = make_batch(raw, SIZE, EVERYTHING, Draws(4))
+    batch = make_batch(raw, SIZE, EVERYTHING, BatchRng(4))
     # Outside the crop the fill is mid-grey: keep what is brighter than that.
     light = (batch["image"][:, 0] - 0.02).clamp(min=0)
     expected = (batch["keypoints"][:, joint] + 1) * 32
@@ -119,7 +119,7 @@ def test_background_is_replaced_behind_the_hand_only():
     raw["mask"] = torch.zeros(64, SIZE, SIZE, dtype=torch.uint8)
     raw["mask"][:, 20:40, 10:50] = 17
     plain = make_batch(raw, SIZE)["image"]
-    image = make_batch(raw, SIZE, Augmentation(background=0.25), Draws(0))["image"]
+    image = make_batch(raw, SIZE, Augmentation(background=0.25), BatchRng(0))["image"]
     assert torch.equal(image[:, :, 20:40, 10:50], plain[:, :, 20:40, 10:50])
     changed = (image[:, :, :20] != plain[:, :, :20]).flatten(1).float().mean(1)
     assert set((changed > 0.9).tolist()) == {True, False} and 6 <= (changed > 0.9).sum() <= 28
@@ -153,11 +153,11 @@ def test_coarse_colours_are_enlarged_bilinearly():
 
 def test_colours_are_jittered_by_contrast_about_the_mean_then_by_a_gain_and_a_shift():
     image = torch.rand(4, 3, 8, 8) * 2 - 1
-    draws = Draws(5)
-    gain, contrast, shift = (0.3 * draws.uniform(shape, image) for shape in ((4, 3, 1, 1), (4, 1, 1, 1), (4, 1, 1, 1)))
+    rng = BatchRng(5)
+    gain, contrast, shift = (0.3 * rng.uniform(shape, image) for shape in ((4, 3, 1, 1), (4, 1, 1, 1), (4, 1, 1, 1)))
     grey = image.mean((1, 2, 3), keepdim=True)
     expected = ((grey + (1 + contrast) * (image - grey) + 1) * (1 + gain) - 1 + shift).clamp(-1, 1)
-    torch.testing.assert_close(jitter_colour(image, 0.3, Draws(5)), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(jitter_colour(image, 0.3, BatchRng(5)), expected, atol=1e-6, rtol=0)
     assert not torch.equal(expected, image)
 
 

@@ -35,15 +35,15 @@ def cross_modal():
 def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
     dataset, test = run.parts("test")[0]
     content = np.asarray(dataset["content"])
-    assert len(pairs.index) == 6 * pairs.each == 30
+    assert len(pairs.index) == 6 * pairs.contents_per_pose == 30
     assert np.isin(pairs.index, test).all()
     assert (content[pairs.index[:, 0]] != content[pairs.index[:, 1]]).all()
     assert (content[pairs.index[:, 1]] == pairs.content.numpy()).all()
-    for of_pose in pairs.index.reshape(6, 5, 2):
-        assert len(set(of_pose[:, 0])) == 1 and len(set(content[of_pose[:, 1]])) == 5
+    for same_pose in pairs.index.reshape(6, 5, 2):
+        assert len(set(same_pose[:, 0])) == 1 and len(set(content[same_pose[:, 1]])) == 5
 
 
-def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
+def test_a_target_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
     dataset, _ = run.parts("test")[0]
     scenes, original = [], counterfactuals.render
     monkeypatch.setattr(
@@ -51,20 +51,20 @@ def test_the_truth_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, mon
     )
     counterfactuals.draw_pairs(run, poses=6)
     source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
-    of_pose, of_content = (source.scene(column) for column in pairs.index.T)
-    of_far = source.scene(np.roll(pairs.index[:, 0], -16))
-    for scene, whose in zip(scenes, (of_pose, of_far), strict=True):
+    pose_scene, content_scene = (source.scene(column) for column in pairs.index.T)
+    partner_scene = source.scene(np.roll(pairs.index[:, 0], -16))
+    for scene, other in zip(scenes, (pose_scene, partner_scene), strict=True):
         for factor, names in FACTORS.items():
             for name in names:
-                wanted = whose if factor in ("pose", "viewpoint") else of_content
+                expected = other if factor in ("pose", "viewpoint") else content_scene
                 if name != "window":
-                    np.testing.assert_array_equal(getattr(scene, name), getattr(wanted, name))
-    # One person's hand: the pose asked for is the very one of the sample i.
+                    np.testing.assert_array_equal(getattr(scene, name), getattr(expected, name))
+    # One person's hand: the input pose is that of sample i.
     stored = torch.from_numpy(dataset.gather("pose", pairs.index[:, 0]))
-    own = (stored - stored[:, :1]) / (stored[:, 9] - stored[:, 10]).norm(dim=-1)[:, None, None]
-    asked = pairs.asked["pose"]
-    asked = (asked - asked[:, :1]) / (asked[:, 9] - asked[:, 10]).norm(dim=-1)[:, None, None]
-    torch.testing.assert_close(asked[:, 1:] - asked[:, 1:2], own[:, 1:] - own[:, 1:2], atol=1e-3, rtol=0)
+    stored = (stored - stored[:, :1]) / (stored[:, 9] - stored[:, 10]).norm(dim=-1)[:, None, None]
+    pose = pairs.inputs["pose"]
+    pose = (pose - pose[:, :1]) / (pose[:, 9] - pose[:, 10]).norm(dim=-1)[:, None, None]
+    torch.testing.assert_close(pose[:, 1:] - pose[:, 1:2], stored[:, 1:] - stored[:, 1:2], atol=1e-3, rtol=0)
 
 
 def test_a_sample_put_into_its_own_content_is_itself(run):
@@ -77,38 +77,38 @@ def test_a_sample_put_into_its_own_content_is_itself(run):
 
 def test_baselines_by_brute_force(run, pairs, cross_modal):
     dataset, train = run.parts("train")[0]
-    found = counterfactuals.baselines(run, pairs, cross_modal)
+    baselines = counterfactuals.baselines(run, pairs, cross_modal)
     batch = next(iter(counterfactuals.Batches([(dataset, train)], len(train), ["image"]).in_order()))
     content = np.asarray(dataset["content"])[train]
     for n in (0, 7, 29):
         kind = pairs.content[n].item()
-        by_hand = [(p - pairs.asked["pose"][n]).norm(dim=-1).mean().item() for p in batch["pose"]]
-        assert torch.equal(found["nearest pose"][n], batch["image"][int(np.argmin(by_hand))])
-        own = [d if c == kind else math.inf for d, c in zip(by_hand, content, strict=True)]
-        assert torch.equal(found["nearest pose, right content"][n], batch["image"][int(np.argmin(own))])
-        torch.testing.assert_close(found["mean image"][n], batch["image"].mean(0), atol=1e-5, rtol=0)
+        by_hand = [(p - pairs.inputs["pose"][n]).norm(dim=-1).mean().item() for p in batch["pose"]]
+        assert torch.equal(baselines["nearest pose"][n], batch["image"][int(np.argmin(by_hand))])
+        same_content = [d if c == kind else math.inf for d, c in zip(by_hand, content, strict=True)]
+        assert torch.equal(baselines["nearest pose, right content"][n], batch["image"][int(np.argmin(same_content))])
+        torch.testing.assert_close(baselines["mean image"][n], batch["image"].mean(0), atol=1e-5, rtol=0)
         torch.testing.assert_close(
-            found["mean image, right content"][n], batch["image"][content == kind].mean(0), atol=1e-5, rtol=0
+            baselines["mean image, right content"][n], batch["image"][content == kind].mean(0), atol=1e-5, rtol=0
         )
 
 
 def test_scores_by_their_definitions(pairs, cross_modal):
-    truth = pairs.truth
-    perfect = counterfactuals.score(truth["image"], truth, cross_modal)
+    targets = pairs.targets
+    perfect = counterfactuals.score(targets["image"], targets, cross_modal)
     assert torch.isinf(perfect["psnr"]).all() and (perfect["background"] == 0).all()
     torch.testing.assert_close(perfect["ssim"], torch.ones(30))
-    off = truth["image"] + 0.1
-    found = counterfactuals.score(off, truth, cross_modal)
-    torch.testing.assert_close(found["psnr"], torch.full((30,), 10 * math.log10(4 / 0.01)), atol=1e-3, rtol=0)
-    torch.testing.assert_close(found["background"], torch.full((30,), 0.1), atol=1e-5, rtol=0)
+    off = targets["image"] + 0.1
+    scores = counterfactuals.score(off, targets, cross_modal)
+    torch.testing.assert_close(scores["psnr"], torch.full((30,), 10 * math.log10(4 / 0.01)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scores["background"], torch.full((30,), 0.1), atol=1e-5, rtol=0)
     # What is wrong on the hand only is not the background's error.
-    on_hand = torch.where(truth["hand"], off, truth["image"])
-    assert (counterfactuals.score(on_hand, truth, cross_modal)["background"] == 0).all()
+    on_hand = torch.where(targets["hand"], off, targets["image"])
+    assert (counterfactuals.score(on_hand, targets, cross_modal)["background"] == 0).all()
     pose = cross_modal.translate("image", off, "pose")
-    distance = (pose - truth["pose"]).norm(dim=-1) * truth["scale"][:, None]
-    seen = truth["visible"]
-    by_hand = [d[v].mean() for d, v in zip(distance, seen, strict=True)]
-    torch.testing.assert_close(found["epe"], torch.stack(by_hand).detach())
+    distance = (pose - targets["pose"]).norm(dim=-1) * targets["scale"][:, None]
+    visible = targets["visible"]
+    by_hand = [d[v].mean() for d, v in zip(distance, visible, strict=True)]
+    torch.testing.assert_close(scores["epe"], torch.stack(by_hand).detach())
 
 
 class Perfect(DVAE):
@@ -124,14 +124,14 @@ class Perfect(DVAE):
 def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_modal):
     perfect = Perfect.__new__(Perfect)
     perfect.__dict__ = dict(model.__dict__)
-    found = counterfactuals.drifts(perfect, pairs, cross_modal)
-    assert found["pose, decoded"].abs().max() == 0 and found["content"].abs().max() == 0
-    assert found["poses"].min() > 0
-    read = cross_modal.translate("image", pairs.truth["image"], "pose")  # of the first pose in contents 0 and 4
-    first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.truth["scale"][0]
-    torch.testing.assert_close(found["pose, true images"][0], first.detach())
-    tag = perfect.select(counterfactuals.encode(perfect, pairs.asked), "tag").mean(1)
-    torch.testing.assert_close(found["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
+    drifts = counterfactuals.drifts(perfect, pairs, cross_modal)
+    assert drifts["pose, decoded"].abs().max() == 0 and drifts["content"].abs().max() == 0
+    assert drifts["poses"].min() > 0
+    read = cross_modal.translate("image", pairs.targets["image"], "pose")  # of the first pose in contents 0 and 4
+    first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.targets["scale"][0]
+    torch.testing.assert_close(drifts["pose, true images"][0], first.detach())
+    tag = perfect.select(counterfactuals.encode(perfect, pairs.inputs), "tag").mean(1)
+    torch.testing.assert_close(drifts["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
 
 
 def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
@@ -152,10 +152,10 @@ def test_drift_is_the_mean_over_the_steps(model, pairs, cross_modal):
 
     leaking = Leaking.__new__(Leaking)
     leaking.__dict__ = dict(model.__dict__)
-    found = counterfactuals.drifts(leaking, pairs, cross_modal, steps=7)
-    tag = leaking.select(counterfactuals.encode(leaking, pairs.asked), "tag").mean(1)
-    whole = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.truth["scale"]
-    torch.testing.assert_close(found["pose, decoded"], whole * 21 / 36, rtol=1e-3, atol=1e-3)
+    drifts = counterfactuals.drifts(leaking, pairs, cross_modal, steps=7)
+    tag = leaking.select(counterfactuals.encode(leaking, pairs.inputs), "tag").mean(1)
+    distance = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.targets["scale"]
+    torch.testing.assert_close(drifts["pose, decoded"], distance * 21 / 36, rtol=1e-3, atol=1e-3)
 
 
 def test_a_walk_moves_one_part_and_ends_at_the_other(model):
@@ -167,7 +167,7 @@ def test_a_walk_moves_one_part_and_ends_at_the_other(model):
     torch.testing.assert_close(model.select(way[2], "tag"), model.select(start + end, "tag") / 2)
 
 
-def test_a_true_image_is_recognised_by_its_room_and_another_room_is_not(pairs):
-    assert counterfactuals.recognised(pairs.truth["image"], pairs).mean() == 1
-    others = pairs.truth["image"].unflatten(0, (-1, pairs.each)).roll(1, 1).flatten(0, 1)
-    assert counterfactuals.recognised(others, pairs).mean() == 0
+def test_a_true_image_has_the_correct_content_and_one_of_another_room_has_not(pairs):
+    assert counterfactuals.is_correct_content(pairs.targets["image"], pairs).mean() == 1
+    others = pairs.targets["image"].unflatten(0, (-1, pairs.contents_per_pose)).roll(1, 1).flatten(0, 1)
+    assert counterfactuals.is_correct_content(others, pairs).mean() == 0

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from dvae_lib.datasets.batches import LABELS, Batches, Part
+from dvae_lib.datasets.batches import LABELS, Batches, Subset
 from dvae_lib.experiments import find
 from dvae_lib.experiments.evaluation import composed, errors, evaluate, mean_labels
 from dvae_lib.experiments.run import Run
@@ -64,8 +64,8 @@ def test_the_loss_of_a_regressor_is_half_the_squared_error(batch, targets):
 # Evaluation.
 
 
-class Told(Regressor):
-    """Not a model: it is told what to read."""
+class Fixed(Regressor):
+    """Not a model: its predictions are given."""
 
     def __init__(self, means):
         torch.nn.Module.__init__(self)
@@ -76,7 +76,7 @@ class Told(Regressor):
 
 
 def evaluation(batch, **means):
-    return evaluate(Told(means), [batch], mean_labels([batch]), "palm")
+    return evaluate(Fixed(means), [batch], mean_labels([batch]), "palm")
 
 
 def report(batch, **means):
@@ -85,7 +85,7 @@ def report(batch, **means):
 
 def test_the_truth_has_no_error(batch):
     scores = report(batch, **{name: batch[name] for name in LABELS})
-    for name in ("epe", "cpose", "viewpoint", "composed", "apart", "contradiction"):
+    for name in ("epe", "cpose", "viewpoint", "composed", "disagreement_mm", "decoder_disagreement"):
         assert scores[name] == pytest.approx(0, abs=0.05), name
 
 
@@ -98,7 +98,7 @@ def test_a_turned_viewpoint_is_wrong_by_its_angle(batch):
     moved = (batch["cpose"] @ viewpoint - batch["pose"]).norm(dim=-1) * batch["scale"][:, None]
     expected = epe(moved.masked_fill(~batch["visible"], torch.nan))
     assert scores["composed"] == pytest.approx(expected, rel=1e-3)
-    assert scores["apart"] == pytest.approx(expected, rel=1e-3)
+    assert scores["disagreement_mm"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_errors_of_single_samples_are_what_the_report_averages(batch):
@@ -106,27 +106,29 @@ def test_errors_of_single_samples_are_what_the_report_averages(batch):
     batch = batch | {"visible": torch.ones_like(batch["visible"])}
     torch.manual_seed(0)
     means = {name: batch[name] + 0.1 * torch.randn_like(batch[name]) for name in LABELS}
-    found = evaluation(batch, **means)
-    single, whole = found.errors["image"], found.report["from"]["image"]
-    alone = errors(Told(means), [batch])
-    assert alone.keys() == single.keys() and all(torch.equal(alone[name], single[name]) for name in alone)
-    for name, of in {"pose": "epe", "composed": "composed", "cpose": "cpose", "viewpoint": "viewpoint"}.items():
-        assert single[name].shape == (12,) and single[name].mean().item() == pytest.approx(whole[of], rel=1e-4)
+    evaluated = evaluation(batch, **means)
+    per_sample, report = evaluated.errors["image"], evaluated.report["from"]["image"]
+    alone = errors(Fixed(means), [batch])
+    assert alone.keys() == per_sample.keys() and all(torch.equal(alone[name], per_sample[name]) for name in alone)
+    for name, key in {"pose": "epe", "composed": "composed", "cpose": "cpose", "viewpoint": "viewpoint"}.items():
+        assert per_sample[name].shape == (12,)
+        assert per_sample[name].mean().item() == pytest.approx(report[key], rel=1e-4)
 
 
-def test_the_mean_answer_is_measured_like_the_others(batch):
-    found = evaluation(batch, **{name: batch[name].mean(0).expand_as(batch[name]) for name in LABELS})
+def test_the_mean_labels_are_measured_like_the_others(batch):
+    evaluated = evaluation(batch, **{name: batch[name].mean(0).expand_as(batch[name]) for name in LABELS})
+    errors, report = evaluated.errors, evaluated.report
     for name in LABELS:
-        assert torch.equal(found.errors["mean pose"][name], found.errors["image"][name])
-    assert found.report["mean pose"]["epe"] == found.report["from"]["image"]["epe"]
-    assert found.report["from"]["image"]["relative"] == 1
+        assert torch.equal(errors["mean pose"][name], errors["image"][name])
+    assert report["mean pose"]["epe"] == report["from"]["image"]["epe"]
+    assert report["from"]["image"]["relative"] == 1
 
 
 def test_without_a_pose_the_composed_one_is_scored(batch):
     cpose = batch["cpose"] + 0.1
     scores = report(batch, cpose=cpose, viewpoint=batch["viewpoint"])
     expected = epe(joint_errors(compose(cpose, batch["viewpoint"]), batch))
-    assert scores["epe"] == pytest.approx(expected, rel=1e-4) and "apart" not in scores
+    assert scores["epe"] == pytest.approx(expected, rel=1e-4) and "disagreement_mm" not in scores
     moved = (cpose - batch["cpose"]).norm(dim=-1) * batch["scale"][:, None]
     assert scores["cpose"] == pytest.approx(epe(moved.masked_fill(~batch["visible"], torch.nan)), rel=1e-4)
 
@@ -142,8 +144,8 @@ def test_a_composed_pose_is_the_pose():
 
 
 def mixed_batch(known=("viewpoint",)):
-    parts = [Part(FakeDataset(), np.arange(10)), Part(FakeDataset(40, 1), np.arange(40), known)]
-    return Batches(parts, 8, []).batch(0)
+    subsets = [Subset(FakeDataset(), np.arange(10)), Subset(FakeDataset(40, 1), np.arange(40), known)]
+    return Batches(subsets, 8, []).batch(0)
 
 
 def test_a_batch_says_what_is_known():
@@ -176,7 +178,7 @@ def test_weak_samples_teach_the_viewpoint_and_nothing_else():
 
 
 def indices(run, stage):
-    return [(len(part.indices), tuple(part.known)) for part in run.training_batches(stage).parts]
+    return [(len(subset.indices), tuple(subset.known)) for subset in run.training_batches(stage).subsets]
 
 
 def test_each_kind_of_supervision_sees_its_samples():
@@ -196,7 +198,7 @@ def test_each_kind_of_supervision_sees_its_samples():
         "weak": [(quarter, all_), (n - quarter, weak)],
     }
     assert {run.training_batches("embedding").batch_size for run in runs.values()} == {8}  # nobody sees more images
-    first = runs["labelled"].training_batches("embedding").parts[0].indices
+    first = runs["labelled"].training_batches("embedding").subsets[0].indices
     assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
     assert "image" not in runs["semi"].training_batches("disentangling").batch(0)
 

@@ -39,14 +39,14 @@ def test_table_4_has_a_column_for_every_part_source_and_bound():
     run, cross_modal = _run("dvae-pose"), _run("cross-modal")
     for r in (run, cross_modal):
         r.train("cpu")
-    found = probes.table_4(run, cross_modal, samples=24)
-    assert list(found) == list(probes.SYMBOLS)
-    for column in found.values():
+    table = probes.table_4(run, cross_modal, samples=24)
+    assert list(table) == list(probes.SYMBOLS)
+    for column in table.values():
         assert column["cpose"].shape == (24, 21) and column["viewpoint"].shape == (24,)
     # Noise tells nothing: what is left is about the spread of the labels around their mean, whatever it was.
     batch = next(run.batches("test").in_order())["viewpoint"].flatten(1)
     spread = (batch - batch.mean(0)).square().sum(1).mean()
-    assert found["noise"]["viewpoint"].mean() > 0.5 * spread
+    assert table["noise"]["viewpoint"].mean() > 0.5 * spread
 
 
 def test_a_leak_is_what_the_others_part_tells():

@@ -1,4 +1,4 @@
-"""The figure of doubt shows shares and squares of what it is given; without photographs, how to get them."""
+"""The figure of the disagreement shows shares and squares of what it is given; without photographs, how to get them."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ def close_figures():
 
 
 def example(left):
-    nothing = torch.zeros(21, 3)
-    picture = np.zeros((256, 256, 3), np.uint8)
-    return Prediction(Path("x"), picture, Box(left, 0.0, 90.0), nothing, nothing[:, 0], nothing[:, :2], apart=left)
+    pose, picture = torch.zeros(21, 3), np.zeros((256, 256, 3), np.uint8)
+    box = Box(left, 0.0, 90.0)
+    return Prediction(Path("x"), picture, box, pose, pose[:, 0], pose[:, :2], disagreement_mm=left)
 
 
-def test_doubt_is_drawn_as_shares(monkeypatch):
+def test_the_disagreement_is_drawn_as_shares(monkeypatch):
     monkeypatch.setattr(photographs.settings, "is_here", lambda name: True)
-    hands, others = torch.rand(40) + 1, 20 * torch.rand(7) + 20
-    figure = photographs.doubt(hands, others, [example(0.0), example(166.0)])
+    hands, no_hands = torch.rand(40) + 1, 20 * torch.rand(7) + 20
+    figure = photographs.disagreement(hands, no_hands, [example(0.0), example(166.0)])
     histogram, *pictures = figure.axes
     for container in histogram.containers:
         assert sum(patch.get_height() for patch in container) == pytest.approx(1)
@@ -36,4 +36,4 @@ def test_doubt_is_drawn_as_shares(monkeypatch):
 
 def test_without_the_photographs_it_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr(photographs.settings, "is_here", lambda name: False)
-    assert "accept-licence" in photographs.doubt().axes[0].texts[0].get_text()
+    assert "accept-licence" in photographs.disagreement().axes[0].texts[0].get_text()

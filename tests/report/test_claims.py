@@ -55,10 +55,10 @@ def test_claim_1_is_a_ratio_on_either_set():
 
 
 def test_claim_3_wants_all_three_better_than_the_mean_and_agreement():
-    good = {"pose": 5.0, "cpose": 4.0, "viewpoint": 3.0, "apart": 1.0}
+    good = {"pose": 5.0, "cpose": 4.0, "viewpoint": 3.0, "disagreement_mm": 1.0}
     found = claim(3, both_sets("dvae-pose", **good))
     assert found.holds and [m.estimate[0] for m in found.measures[:4]] == pytest.approx([0.5, 0.4, 0.3, 0.2])
-    for worse in ({"viewpoint": 11.0}, {"apart": 6.0}):
+    for worse in ({"viewpoint": 11.0}, {"disagreement_mm": 6.0}):
         assert not claim(3, both_sets("dvae-pose", **good | worse)).holds
 
 

@@ -212,13 +212,13 @@ def test_what_only_names_memory_is_another_error(tmp_path, monkeypatch):
 def test_ctrl_c_in_the_last_step_is_heeded(tmp_path, monkeypatch):
     original = Batches.batch
 
-    def batch(self, step):
+    def interrupted(self, step):
         if step == 11:
             signal.raise_signal(signal.SIGINT)
         return original(self, step)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
-    monkeypatch.setattr(Batches, "batch", batch)
+    monkeypatch.setattr(Batches, "batch", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path, steps=12)
