@@ -86,7 +86,7 @@ def test_claim_7_is_of_the_walks_of_fig_4_and_of_fig_5(monkeypatch):
         "dvae-zu": {"pose, read": 6.0, "pose, true images": 5.0, "content": 1.0, "content, true images": 5.0},
     }
     monkeypatch.setattr(Known, "load", lambda run: run.experiment.name)
-    monkeypatch.setattr(counterfactuals, "draw_pairs", lambda run: SimpleNamespace(each=5))
+    monkeypatch.setattr(counterfactuals, "draw_pairs", lambda run: SimpleNamespace(contents_per_pose=5))
     monkeypatch.setattr(
         counterfactuals,
         "drifts",
