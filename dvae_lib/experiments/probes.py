@@ -41,7 +41,7 @@ class Grid:
 
 def _source(run: Run) -> tuple[SyntheticSource, NDArray]:
     """The renderer's data set of a run, and its test samples."""
-    dataset, test = run.parts("test")[0]
+    dataset, test = run.subsets("test")[0]
     return open_source(dataset.name, **run.experiment.options.get(dataset.name, {})), test
 
 
@@ -104,10 +104,10 @@ def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[st
     A column for each of `SYMBOLS`, and in each the errors of test samples spread evenly over those that show a joint:
     “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
-    (dataset, test), model, upper = run.parts("test")[0], run.load(), cross_modal.load()
+    (dataset, test), model, upper = run.subsets("test")[0], run.load(), cross_modal.load()
     test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
-    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root).in_order())
+    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root=run.experiment.root_joint).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
         sources = {"labels": model.join({name: q.sample() for name, q in model.encode(batch).items()})}
