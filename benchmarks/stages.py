@@ -62,7 +62,7 @@ def crops() -> Iterator[float]:
 
 def cache() -> Iterator[float]:
     e, chance = experiment("cross-modal"), np.random.default_rng(0)
-    (dataset, indices), *_ = run_of(e).parts("train")
+    (dataset, indices), *_ = run_of(e).subsets("train")
 
     def read() -> None:
         chosen = chance.choice(indices, e.batch)
@@ -74,7 +74,7 @@ def cache() -> Iterator[float]:
 
 def augment() -> Iterator[float]:
     e = experiment("cross-modal")
-    (dataset, indices), *_ = run_of(e).parts("train")
+    (dataset, indices), *_ = run_of(e).subsets("train")
     raw = {name: torch.from_numpy(dataset.gather(name, indices[: e.batch])) for name in FIELDS}
     return _seconds_an_image(lambda: make_batch(raw, e.size, e.augmentation, hand=False), e.batch)
 

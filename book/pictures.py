@@ -57,7 +57,7 @@ def transfers() -> None:
 def moving() -> None:
     """One gesture after another, made by the hands of six rooms at once."""
     run = load_or_train("dvae-image")
-    model, (dataset, test) = run.load(), run.parts("test")[0]
+    model, (dataset, test) = run.load(), run.subsets("test")[0]
     rooms = np.asarray(dataset["content"])[test]
     contents = [test[rooms == room][0] for room in np.unique(rooms)]
     stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]

@@ -1,3 +1,3 @@
-from dvae_lib.cli import app
+from dvae_lib.cli import main
 
-app()
+main()

@@ -1,11 +1,13 @@
-"""The command `dvae`: download, check, list, train, predict, report."""
+"""The command `dvae`: download, check, list, show, train, predict, report."""
 
 import functools
 import json
+import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +24,7 @@ RootJoint = Annotated[
 ]
 
 
-def _spoken(command):
+def report_user_errors(command):
     """A UserError is the user's to mend: it is said in a sentence, without a traceback."""
 
     @functools.wraps(command)
@@ -37,18 +39,41 @@ def _spoken(command):
     return wrapper
 
 
+def _show_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(version("dvae_lib"))
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The command, whatever the terminal's or the file's encoding is: letters that it has not become question marks."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    app()
+
+
 def _check(value: str | None, allowed: tuple[str, ...], what: str) -> None:
     if value is not None and value not in allowed:
         raise UserError(f"There is no {what} “{value}”: choose one of {', '.join(allowed)}.")
 
 
-def _runs(profile: str | None, data: str | None, root: str | None) -> dict:
+def _runs(profile: str | None, data: str | None, root_joint: str | None) -> dict:
     from dvae_lib.experiments.run import every_run  # torch takes seconds to import; --help should not
 
     _check(profile, settings.PROFILES, "profile")
     _check(data, settings.DATASETS, "data")
-    _check(root, settings.ROOT_JOINTS, "root joint")
-    return every_run(profile, data, root)
+    _check(root_joint, settings.ROOT_JOINTS, "root joint")
+    return every_run(profile, data, root_joint)
 
 
 def _pick(runs: dict, name: str):
@@ -58,7 +83,7 @@ def _pick(runs: dict, name: str):
 
 
 @app.command()
-@_spoken
+@report_user_errors
 def download(
     name: DataSet,
     accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You agree to its licence.")] = False,
@@ -77,7 +102,7 @@ def download(
 
 
 @app.command()
-@_spoken
+@report_user_errors
 def check(
     name: DataSet,
     root: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
@@ -95,17 +120,59 @@ def check(
 
 
 @app.command("list")
-@_spoken
-def list_(profile: Profile = None, data: Data = None, root: RootJoint = None) -> None:
+@report_user_errors
+def list_(profile: Profile = None, data: Data = None, root_joint: RootJoint = None) -> None:
     """Every experiment: its data, its size in this profile, and whether it is trained."""
-    for name, run in _runs(profile, data, root).items():
+    for name, run in _runs(profile, data, root_joint).items():
         e = run.experiment
         state = "trained" if run.trained else "not trained"
-        typer.echo(f"{name:26}{'+'.join(e.data):22}{e.size:4} px {e.steps:7} steps   {state:12}{e.about}")
+        pixels = f"{e.size} px" if e.size else "no image"
+        typer.echo(f"{name:28}{' + '.join(e.data):22}{pixels:>8} {e.steps:7} steps   {state:12}{e.about}")
+
+
+def _text(value: Any) -> str:
+    """A value of an experiment, for people."""
+    if is_dataclass(value):
+        value = {name: item for name, item in asdict(value).items() if item}
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @app.command()
-@_spoken
+@report_user_errors
+def show(
+    name: Annotated[str, typer.Argument(help="An experiment of `dvae list`.")],
+    profile: Profile = None,
+    data: Data = None,
+    root_joint: RootJoint = None,
+) -> None:
+    """An experiment whole: every value, and where it is not the paper's, the paper's and the reason."""
+    run = _pick(_runs(profile, data, root_joint), name)
+    e = run.experiment
+    typer.secho(f"{name}, {e.kind}, in the profile {run.profile}: {e.about}", bold=True)
+    effective = {"lambdas": "effective_lambdas", "beta": "effective_beta"}
+    for setting, value in e.values().items():
+        notes, (printed, place) = [], e.paper.get(setting, (value, ""))
+        if printed != value:
+            notes.append(f"the paper has {_text(printed)} ({place})")
+        if setting in e.reasons:
+            notes.append(e.reasons[setting])
+        typer.echo(f"  {setting:22}{_text(value):44}{'; '.join(notes)}".rstrip())
+        if setting in effective and e.resolution != 256:
+            now = f"× ({e.resolution} / 256)², but for images" if setting == "lambdas" else f"× ({e.resolution} / 256)²"
+            typer.echo(f"  {'  in effect':22}{_text(getattr(e, effective[setting])):44}{now}")
+    stages = ", then ".join(f"{stage.steps} steps “{stage.name}”" for stage in e.stages if stage.steps)
+    typer.echo(f"  {'stages':22}{stages}")
+    typer.echo(f"  {'folder':22}{run.folder} ({'trained' if run.trained else 'not trained'})")
+
+
+@app.command()
+@report_user_errors
 def train(
     name: Annotated[str | None, typer.Argument(help="An experiment of `dvae list`.")] = None,
     everything: Annotated[
@@ -113,7 +180,7 @@ def train(
     ] = False,
     profile: Profile = None,
     data: Data = None,
-    root: RootJoint = None,
+    root_joint: RootJoint = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="Trains NAME with another value, as in --set beta=1: a run of its own."),
@@ -131,13 +198,14 @@ def train(
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
     _check(launcher, ("local", "ray"), "launcher")
     _check(device, settings.DEVICES, "device")
+    from dvae_lib.experiments.experiment import read_assignments
     from dvae_lib.experiments.launch import train_all
     from dvae_lib.models.objectives import rank_and_world
 
     if name is not None:
-        run = _pick(_runs(profile, data, root), name)
+        run = _pick(_runs(profile, data, root_joint), name)
         if changes:
-            run = replace(run, experiment=run.experiment.changed(changes))
+            run = replace(run, experiment=run.experiment.with_overrides(**read_assignments(changes)))
         run.train(device, devices, nodes)
         if rank_and_world()[0] == 0:
             typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
@@ -147,13 +215,13 @@ def train(
     kinds = [data or settings.data()]
     if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
         kinds.append("realhand")
-    chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root).values()]
+    chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root_joint).values()]
     for run in train_all(chosen, device, jobs, launcher):
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
 
 
 @app.command()
-@_spoken
+@report_user_errors
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Photographs of one hand each.")],
     run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "dvae-pose",
@@ -166,7 +234,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("."),
     profile: Profile = None,
     data: Data = None,
-    root: RootJoint = None,
+    root_joint: RootJoint = None,
 ) -> None:
     """Reads the 3D pose of the hand in photographs: a drawing of each, and JSON on standard output."""
     stems = Counter(path.stem for path in set(images))
@@ -175,13 +243,17 @@ def predict(
             f"{' and '.join(alike)} would be drawn into one file: read them one after another, each with an --out of "
             "its own, or rename one."
         )
-    chosen = _pick(_runs(profile, data, root), run)
+    chosen = _pick(_runs(profile, data, root_joint), run)
     if not chosen.trained:
         raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
+    import matplotlib
+
+    matplotlib.use("agg")  # whatever is configured: it may need a screen
     import matplotlib.pyplot as plt
 
     from dvae_lib import predict as photographs
     from dvae_lib.models import Regressor
+    from dvae_lib.plots.hands import use_book_style
     from dvae_lib.plots.photographs import draw_prediction
 
     model, errors = chosen.load(), chosen.errors
@@ -190,11 +262,13 @@ def predict(
     box = photographs.Box(*crop) if crop else None
     answers = []
     reference, e = errors["image"].get("decoder_disagreement"), chosen.experiment
-    for prediction in photographs.predict(model, images, e.size, box, right, bone, reference, e.root):
+    for prediction in photographs.predict(model, images, e.size, box, right, bone, reference, e.root_joint):
         if prediction.warning:
             typer.secho(prediction.warning, err=True, fg="yellow")
-        figure, drawing = draw_prediction(prediction), out / f"{prediction.path.stem}-pose.png"
-        with atomic_write(drawing) as temporary:
+        drawing = out / f"{prediction.path.stem}-pose.png"
+        with plt.style.context("default"), atomic_write(drawing) as temporary:  # whatever a matplotlibrc has
+            use_book_style()
+            figure = draw_prediction(prediction)
             figure.savefig(temporary)
         plt.close(figure)
         answers.append(prediction.as_dict() | {"drawing": str(drawing)})
@@ -202,25 +276,25 @@ def predict(
 
 
 @app.command()
-@_spoken
+@report_user_errors
 def report(
     out: Annotated[Path | None, typer.Option("--json", help="A file for all of it, as JSON.")] = None,
     profile: Profile = None,
     data: Data = None,
-    root: RootJoint = None,
+    root_joint: RootJoint = None,
 ) -> None:
     """The papers' figures, tables and claims against the trained runs. The exit status is 1 if a claim fails."""
     from dvae_lib.report.report import report as make
 
-    found = make(_runs(profile, data, root))
-    for claim in found.claims:
+    result = make(_runs(profile, data, root_joint))
+    for claim in result.claims:
         typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}", bold=True)
         for measure in claim.measures:
             typer.echo(f"   {'+' if measure.holds else '−'} {measure.what}: {measure}")
-    for row in found.rows:
+    for row in result.rows:
         numbers = f"   {row.ours} (printed: {row.printed})" if row.printed else ""
         typer.echo(f"{row.item.printed:28}{row.item.label:28}{row.verdict}{numbers}")
     if out:
-        write_json(out, found.as_dict())
-    if found.failed:
-        raise UserError(f"Of the ten claims these fail: {', '.join(map(str, found.failed))}.")
+        write_json(out, result.as_dict())
+    if result.failed:
+        raise UserError(f"Of the ten claims these fail: {', '.join(map(str, result.failed))}.")

@@ -5,11 +5,13 @@
 | `DVAE_PROFILE` | size of every run: `smoke` (seconds), `laptop` (two cores), `full` (GPU) | `laptop` |
 | `DVAE_DATA` | data of the experiments: `synthetic`, `stb` or `rhd`; for commands `realhand` too | `synthetic` |
 | `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
-| `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data/` |
-| `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache/` |
-| `DVAE_RUNS_ROOT` | folder of the trained runs | `runs/` |
+| `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data` |
+| `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache` |
+| `DVAE_RUNS_ROOT` | folder of the trained runs | `runs` |
 
-The defaults lie beside the package in a checkout, and in the working folder when it is installed elsewhere.
+A variable that is empty counts as not set. A relative folder, as the defaults are, lies in the checkout whatever the
+working folder is, so that commands, chapters and workers mean the same one; where the package is installed without a
+checkout, it lies in the working folder of the process that imports it first, which its workers are told.
 """
 
 import os
@@ -32,7 +34,7 @@ ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 
 
 def _choice(variable: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = os.environ.get(variable, default)
+    value = os.environ.get(variable) or default
     if value not in allowed:
         raise UserError(f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}.")
     return value
@@ -51,7 +53,7 @@ def root_joint() -> str:
 
 
 def _folder(variable: str, default: str) -> Path:
-    return Path(os.environ.get(variable, ROOT / default)).expanduser()
+    return ROOT / Path(os.environ.get(variable) or default).expanduser()
 
 
 def data_root() -> Path:
@@ -64,6 +66,18 @@ def cache_root() -> Path:
 
 def runs_root() -> Path:
     return _folder("DVAE_RUNS_ROOT", "runs")
+
+
+def environment() -> dict[str, str]:
+    """All of these variables as they are in force, their folders absolute: for a process that works elsewhere."""
+    return {
+        "DVAE_PROFILE": profile(),
+        "DVAE_DATA": data(),
+        "DVAE_ROOT_JOINT": root_joint(),
+        "DVAE_DATA_ROOT": str(data_root()),
+        "DVAE_CACHE_ROOT": str(cache_root()),
+        "DVAE_RUNS_ROOT": str(runs_root()),
+    }
 
 
 def is_here(data: str) -> bool:

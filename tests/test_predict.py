@@ -242,7 +242,6 @@ def test_list_shows_what_is_trained(tmp_path, monkeypatch):
         (["train", "vae-pose", "--profile", "huge"], "no profile “huge”"),
         (["list", "--data", "moon"], "no data “moon”"),
         (["train", "vae-pose", "--device", "gpu0"], "no device “gpu0”: choose one of auto, cpu, cuda, mps"),
-        (["train", "dvae-pose", "--set", "d=32"], "a dVAE's d is the sum of its parts"),
         (["predict", "photo.png", "--run", "typo"], "no experiment “typo”"),
     ],
 )

@@ -18,6 +18,14 @@ RECIPES = {
     "rhd": rhd.RECIPE,
     "realhand": realhand.RECIPE,
 }
+# Which pictures a sample may have. STB's are colour or depth, by the view.
+PICTURES = {
+    "synth-stb": ("image", "depth", "mask"),
+    "synth-rhd": ("image", "depth", "mask"),
+    "stb": ("image", "depth"),
+    "rhd": ("image", "depth", "mask"),
+    "realhand": ("image",),
+}
 # Sequences that start so are the literature's test.
 _TEST = {"synth-stb": "B1", "stb": "B1", "synth-rhd": "evaluation", "rhd": "evaluation"}
 # Of synth-stb and STB, in frames. A gesture takes 25 to 60; two poses 30 apart differ by 14 mm in the sequences that

@@ -1,24 +1,53 @@
-"""Every run of the book as data, in three profiles; `run.load_or_train(name)` is what chapters call."""
+"""Every run of the book as data, in three profiles; `load_or_train(name)` is what chapters call."""
 
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 from dvae_lib import settings
 from dvae_lib.experiments.catalogue import BETAS, DIMENSIONS, EXPERIMENTS, LABELLED
 from dvae_lib.experiments.experiment import Experiment
-from dvae_lib.experiments.profiles import sized
+from dvae_lib.experiments.kinds import CrossModalExperiment, DisentangledExperiment, RegressionExperiment
+from dvae_lib.experiments.profiles import for_profile
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 
-__all__ = ["BETAS", "DIMENSIONS", "LABELLED", "Experiment", "experiments", "find", "with_seeds"]
+# These modules import this one, and are imported when they are first asked for.
+_LATER = {"Run": "run", "every_run": "run", "load_or_train": "run", "train_all": "launch"}
+__all__ = [
+    "BETAS",
+    "DIMENSIONS",
+    "LABELLED",
+    "CrossModalExperiment",
+    "DisentangledExperiment",
+    "Experiment",
+    "RegressionExperiment",
+    "Run",
+    "every_run",
+    "experiments",
+    "find",
+    "load_or_train",
+    "train_all",
+    "with_seeds",
+]
 
 
-def experiments(profile: str | None = None, data: str | None = None, root: Root | None = None) -> dict[str, Experiment]:
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def experiments(
+    profile: str | None = None, data: str | None = None, root_joint: Root | None = None
+) -> dict[str, Experiment]:
     """All experiments of a profile on some data, by name; what is not given is as `settings` says.
 
     Only `full` has what is repeated with other seeds.
     """
-    profile, data, root = profile or settings.profile(), data or settings.data(), root or settings.root_joint()
-    return {e.name: sized(e, profile, root) for e in EXPERIMENTS[data] if e.seed == 0 or profile == "full"}
+    profile, data = profile or settings.profile(), data or settings.data()
+    root_joint = root_joint or settings.root_joint()
+    return {e.name: for_profile(e, profile, root_joint) for e in EXPERIMENTS[data] if e.seed == 0 or profile == "full"}
 
 
 def with_seeds(name: str, known: Iterable[str]) -> list[str]:
@@ -26,9 +55,9 @@ def with_seeds(name: str, known: Iterable[str]) -> list[str]:
     return [other for other in known if other.partition("-seed-")[0] == name]
 
 
-def find(name: str, profile: str | None = None, data: str | None = None, root: Root | None = None) -> Experiment:
+def find(name: str, profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> Experiment:
     """Raises UserError, naming what there is, if there is no such experiment."""
-    known = experiments(profile, data, root)
+    known = experiments(profile, data, root_joint)
     if name not in known:
         raise UserError(f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}.")
     return known[name]

@@ -1,71 +1,97 @@
-"""Every run of the book as data, at full size: the papers' hyperparameters, by the data that it learns from."""
+"""Every run of the book as data, at full size: the papers' hyperparameters, by the data that it learns from.
+
+Where a value is not the paper's, `reasons` says why: `dvae show NAME` prints both.
+"""
 
 from dataclasses import replace
 
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.experiments.experiment import Experiment
+from dvae_lib.experiments.kinds import CrossModalExperiment, DisentangledExperiment, RegressionExperiment
 
-_CROSS_MODAL = Experiment(
+_CROSS_MODAL = CrossModalExperiment(
     "cross-modal",
     "image, keypoints and pose in one latent, jointly",
-    weights={"image": 2e-5, "keypoints": 1.0, "pose": 1.0},
+    lambdas={"image": 2e-5, "keypoints": 1.0, "pose": 1.0},
     beta=0.004,
     encoded=("image", "keypoints", "pose"),
+    schedule="joint",
+    size=256,
+    pretrained="random",
+    width=1,
+    reasons={
+        "lambdas": "not given; 196 608 numbers of an image would drown the 63 of a pose",
+        "beta": "not given for this model; chosen with its λ",
+    },
 )
-_CROSS_MODALS = [
+_ALTERNATING = replace(
     _CROSS_MODAL,
-    replace(
-        _CROSS_MODAL,
-        name="cross-modal-alternating",
-        about="the same, one input a step (Spurr et al.)",
-        schedule="alternating",
-    ),
-]
+    name="cross-modal-alternating",
+    about="the same, one input a step (Spurr et al.)",
+    schedule="alternating",
+)
 # For comparisons of poses; an image decoder would take most of the time, and is asked for nothing there.
-_POSE_BASELINES = [replace(e, weights={"keypoints": 1.0, "pose": 1.0}) for e in _CROSS_MODALS]
+_POSE_BASELINES = [
+    replace(e, lambdas={"keypoints": 1.0, "pose": 1.0}, width=None) for e in (_CROSS_MODAL, _ALTERNATING)
+]
 _CHAPTERS = [
-    Experiment("vae-pose", "a plain VAE of hand poses", weights={"pose": 1.0}, encoded=("pose",)),
-    *_CROSS_MODALS,
+    CrossModalExperiment("vae-pose", "a plain VAE of hand poses", lambdas={"pose": 1.0}, encoded=("pose",)),
+    _CROSS_MODAL,
+    _ALTERNATING,
     replace(
         _CROSS_MODAL,
         name="cross-modal-depth",
         about="depth in place of colour",
-        weights={"depth": 2e-5, "pose": 1.0},
+        lambdas={"depth": 2e-5, "pose": 1.0},
         encoded=("depth", "pose"),
     ),
 ]
-_DVAE_IMAGE = Experiment(
+_DVAE_IMAGE = DisentangledExperiment(
     "dvae-image",
     "image from pose and content, each its own part of z (Algorithm 1)",
-    weights={"image": 1.0, "pose": 0.01, "tag": 0.01},
+    lambdas={"image": 1.0, "pose": 0.01, "tag": 0.01},
+    beta=100.0,
     factors={"pose": 32, "tag": 32},
     embeddings=("image",),
     schedule="algorithm 1",
-    beta=100.0,
+    embedding_steps=50_000,
+    size=256,
+    pretrained="random",
+    width=1,
+    foreground_precision=1.0,
     augmentation=Augmentation(),
 )
 _DVAE_ZU = replace(
     _DVAE_IMAGE,
     name="dvae-zu",
     about="content without labels, as z_u (Algorithm 2)",
-    weights={"image": 1.0, "pose": 0.01},
+    lambdas={"image": 1.0, "pose": 0.01},
     factors={"pose": 32},
     unlabelled=32,
     shared=True,
     schedule="algorithm 2",
+    inner=1,
 )
 _LABELLED_CONTENT = [
     _DVAE_IMAGE,
-    replace(_DVAE_IMAGE, name="dvae-image-joint", about="the same, both steps at once (Eq. 5)", schedule="joint"),
+    replace(
+        _DVAE_IMAGE,
+        name="dvae-image-joint",
+        about="the same, both steps at once (Eq. 5)",
+        schedule="joint",
+        embedding_steps=None,
+    ),
     replace(
         _DVAE_IMAGE,
         name="dvae-image-8",
         about="the same with d = 8, for the β-VAE score (supplement, Sec. E)",
         factors={"pose": 4, "tag": 4},
+        reasons={"factors": "halves of 8, as for the β-VAE score (supplement, Sec. E)"},
     ),
 ]
 # Supplement, Sec. C: d is split in halves. Its text does not say which values; the paper's choices are in the middle.
 BETAS, DIMENSIONS, SEEDS = (10, 100, 1000), (8, 64, 256), 3
+_COMPARED = "not given; one of the values that are compared (supplement, Sec. C)"
 ABLATION = [
     replace(
         _DVAE_IMAGE,
@@ -73,8 +99,10 @@ ABLATION = [
         about=f"image from pose and content with β = {beta}, d = {d}",
         factors={"pose": d // 2, "tag": d // 2},
         embeddings=(),
+        embedding_steps=None,
         beta=float(beta),
         seed=seed,
+        reasons=({} if beta == 100 else {"beta": _COMPARED}) | ({} if d == 64 else {"factors": _COMPARED}),
     )
     for beta in BETAS
     for d in DIMENSIONS
@@ -87,28 +115,34 @@ _UNLABELLED_CONTENT = [
         name="dvae-zu-without-loop",
         about="the same without Algorithm 2's inner loop",
         schedule="algorithm 1",
+        inner=None,
     ),
 ]
-_DVAE_POSE = Experiment(
+_DVAE_POSE = DisentangledExperiment(
     "dvae-pose",
     "3DPose from CPose and viewpoint, then read from images (Algorithm 1 with Eq. 8)",
-    weights={"pose": 1.0, "cpose": 0.01, "viewpoint": 0.01},
+    lambdas={"pose": 1.0, "cpose": 0.01, "viewpoint": 0.01},
+    beta=0.01,
     factors={"cpose": 32, "viewpoint": 32},
     embeddings=("image", "keypoints"),
     schedule="algorithm 1",
     steps=50_000,
-    embedding_steps=150_000,  # images, as many as the baselines see
+    embedding_steps=150_000,
+    size=256,
+    pretrained="random",
+    reasons={"embedding_steps": "not given; as many images as the baselines see"},
 )
-_TWO_STREAM = Experiment(
+_TWO_STREAM = RegressionExperiment(
     "two-stream",
     "CPose and viewpoint regressed from images (Zimmermann & Brox)",
-    weights={"cpose": 1.0, "viewpoint": 1.0},
-    schedule="regression",
+    targets=("cpose", "viewpoint"),
+    size=256,
+    pretrained="random",
 )
 _POSE = [
     _DVAE_POSE,
     _TWO_STREAM,
-    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", weights={"pose": 1.0}),
+    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", targets=("pose",)),
 ]
 _DEPTH = replace(_DVAE_POSE, name="dvae-pose-depth", about="the same, read from depth images", embeddings=("depth",))
 # Sec. 4.4, Fig. 9
@@ -120,10 +154,10 @@ SUPERVISION = [
         name=f"{kind}-{percent}",
         about=f"labels of the first {percent} %{about}",
         labelled=percent / 100,
-        **options,
+        **others,
     )
     for percent in LABELLED
-    for kind, about, options in (
+    for kind, about, others in (
         ("labelled", ", and nothing else", {}),
         ("semi", ", and poses without images", {"unlabelled_poses": True}),
         ("weak", ", and images with viewpoints", {"weak": ("viewpoint",)}),
@@ -137,6 +171,7 @@ PHOTOGRAPHS = [
         name="cross-modal-plain",
         about="photographs as they are",
         augmentation=Augmentation(),
+        reasons=_CROSS_MODAL.reasons | {"augmentation": "what it does is asked here"},
     ),
     replace(
         _CROSS_MODAL,
@@ -150,8 +185,8 @@ PHOTOGRAPHS = [
         data=("realhand", "synth-stb"),
     ),
     *(
-        replace(_DVAE_POSE, name=name, about=about, data=("realhand", "synth-rhd"), embeddings=("image",), **options)
-        for name, about, options in (
+        replace(_DVAE_POSE, name=name, about=about, data=("realhand", "synth-rhd"), embeddings=("image",), **others)
+        for name, about, others in (
             ("dvae-pose", "rendered hands and photographs, all with labels", {}),
             (
                 "dvae-pose-weak",

@@ -50,8 +50,8 @@ class Pairs:
 
 def samples_at(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
     """The samples (N,) of a run's first data set, without augmentation."""
-    dataset, _ = run.parts("test")[0]
-    return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root)
+    dataset, _ = run.subsets("test")[0]
+    return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root_joint)
 
 
 def images(run: Run, indices: NDArray) -> Tensor:
@@ -64,7 +64,7 @@ def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]
     raw = source.render(protocol_window(scene), run.experiment.size)
     block = {name: torch.as_tensor(raw[name]) for name in _FIELDS}
     block["mask"] = (block["mask"] > 0) * (PERSON + 1)  # the arm is not part of the room
-    return make_batch(block, run.experiment.size, root_joint=run.experiment.root)
+    return make_batch(block, run.experiment.size, root_joint=run.experiment.root_joint)
 
 
 def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
@@ -73,7 +73,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
     A target is the scene of j (its room, person, light, camera and the hand's place) with the joint angles and the
     viewpoint of i.
     """
-    dataset, test = run.parts("test")[0]
+    dataset, test = run.subsets("test")[0]
     generator = np.random.default_rng(seed)
     content = np.asarray(dataset["content"])
     contents = np.unique(content[test])
@@ -120,7 +120,7 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
     the cross-modal VAE's image of a pose; the training image with the nearest pose, of any content and of the right
     one; the mean of all training images, and of those with the right content.
     """
-    dataset, train = run.parts("train")[0]
+    dataset, train = run.subsets("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
     poses = torch.cat([batch["pose"] for batch in samples_at(run, train, ()).in_order()])
     distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.inputs["pose"]])

@@ -1,113 +1,225 @@
-"""What a run is made of: an experiment, with the papers' values for defaults where they say them."""
+"""What a run is made of, whatever kind of model it trains; `kinds` has an experiment for each.
+
+Every value is checked when an experiment is made. Where a setting would have no effect it is None, and cannot be set:
+where no image is decoded, for example, there is no `width` of the image decoder. Defaults are the paper's values.
+"""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_type_hints
 
+from numpy.typing import NDArray
+
+from dvae_lib.datasets import PICTURES, RECIPES
 from dvae_lib.datasets.augmentation import Augmentation
+from dvae_lib.datasets.batches import LABELS
+from dvae_lib.experiments.values import Allowed, Count, NonEmpty, Positive, convert, one_of, whole_from, words
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
-from dvae_lib.models.modalities import Modality, modality
-from dvae_lib.models.objectives import rescale_to_resolution
-from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
+from dvae_lib.models import DVAE, CrossModalVAE, Regressor
+from dvae_lib.training import Stage
 
-_FIXED = ("name", "about", "root", "options", "augmentation")  # what `Experiment.changed` leaves alone
+IMAGES = ("image", "depth", "tag")
+VECTORS = ("keypoints", "pose", "cpose", "viewpoint")
+_SMALLEST = 32  # pixels of the crops from which poses are read without images
+_TEXTS = ("about", "reasons")  # say something of an experiment, and change nothing of it
+_FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # what no override changes
+_AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1}  # the most of each
+
+Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
+DataSet = Annotated[str, one_of(*RECIPES)]
+Modality = Annotated[str, one_of(*IMAGES, *VECTORS)]
+Vector = Annotated[str, one_of(*VECTORS)]
+Pixels = Annotated[int, whole_from(16)]
+Paper = dict[str, tuple[Any, str]]  # of a field the value that the paper gives, and where
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: what is learnt, from what, and for how long. The defaults are the papers' where they say."""
+    """What all kinds have in common. Raises UserError, saying what is allowed, for a value that is not."""
 
-    name: str
-    about: str  # one line for `dvae list`
-    weights: dict[str, float]  # all that is decoded, each with its λ
-    encoded: tuple[str, ...] = ()  # of a cross-modal VAE: what has an encoder
-    factors: dict[str, int] = field(default_factory=dict)  # of a dVAE: dimensions of each factor's part of z
-    unlabelled: int = 0  # dimensions of z_u, encoded from the image
-    embeddings: tuple[str, ...] = ()  # of a dVAE: what is encoded to the whole z afterwards
-    shared: bool = False  # decoders of image and pose with shared layers (supplement, Table 3)
-    schedule: str = "joint"  # a cross-modal VAE's, or "alternating"; of a dVAE "algorithm 1", "algorithm 2" or
-    # "joint"; or "regression"
-    data: tuple[str, ...] = ("synth-stb",)  # a batch takes equal shares; the run is tested on the first
-    labelled: float = 1.0  # share of the first data set's training samples that have labels, from the first on
-    unlabelled_poses: bool = False  # semi-supervised: the others' poses are learnt from too, but not their images
-    weak: tuple[str, ...] | None = None  # weakly supervised: labels of the others' images; None: these are left out
-    options: dict[str, dict] = field(default_factory=dict)  # of each data set
-    root: Root = "palm"  # what poses are relative to: not said in the paper, and the protocol's that it follows
-    size: int = 256  # pixels of the crop (supplement, Sec. B)
-    d: int = 64  # dimensions of z (Sec. 4.1); a dVAE has those of its parts
-    beta: float = 0.01  # Sec. 4.1, for pose; like the λ of poses given for 256 pixels and rescaled to `size`
-    width: int = 1  # kernels of the image decoder, times the supplement's
-    resnet: str = "random"  # start of ResNet-18, or "imagenet"
-    steps: int = 150_000  # of a dVAE T1; not given in the paper
-    inner: int = 1  # T2 of Algorithm 2
-    embedding_steps: int = 50_000  # T2 of Algorithm 1, T3 of Algorithm 2
-    on_hand: float = 1.0  # precision of the image's likelihood on the hand, as a multiple of that elsewhere
-    batch: int = 32  # Sec. 4.1
-    lr: float = 1e-4  # Sec. 4.1
+    name: Name
+    about: str = field(compare=False)  # one line for `dvae list`
+    _: KW_ONLY
+    data: Annotated[tuple[DataSet, ...], NonEmpty] = ("synth-stb",)  # a batch takes equal shares of these;
+    # the run is tested on the first
+    options: dict[str, dict] = field(default_factory=dict)  # of each data set, as which of its samples
+    root_joint: Root = "palm"  # what poses are relative to: not said in the paper, and the protocol's that it follows
+    size: Pixels | None = None  # pixels of the crop's side
+    pretrained: Literal["random", "imagenet"] | None = None  # where ResNet-18 starts
+    steps: Count = 150_000  # not given in the paper
+    batch: Annotated[int, whole_from(2)] = 32
+    lr: Positive = 1e-4
     decay: bool = False  # of the learning rate, to zero
-    precision: str = "bf16-mixed"
-    augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)  # Sec. 4.4
-    seed: int = 0
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "bf16-mixed"
+    augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)
+    seed: Annotated[int, whole_from(0)] = 0
+    reasons: dict[str, str] = field(default_factory=dict, compare=False)  # why a field has not the paper's value
 
-    def changed(self, assignments: Sequence[str]) -> "Experiment":
-        """This with other values, each as "name=value", the value in JSON.
+    kind: ClassVar[str]
 
-        Raises UserError if there is no such name, if it is another value's sum, or if the value is of another kind than
-        the one it replaces.
+    def __post_init__(self) -> None:
+        for name, value in self.converted(vars(self)).items():
+            object.__setattr__(self, name, value)
+        self._check()
+        for name, obstacle in self._obstacles().items():
+            value = getattr(self, name)
+            if obstacle and value is not None:
+                self._refuse(f"“{name}” has no effect, as {obstacle}: leave it out, or set it to null.")
+            if not obstacle and value is None:
+                allowed = words(self._types()[name]).removesuffix(", or null")
+                self._refuse(f"“{name}” is missing: it must be {allowed}.")
+
+    @classmethod
+    def _types(cls) -> dict[str, Any]:
+        types = get_type_hints(cls, include_extras=True)
+        return {f.name: types[f.name] for f in fields(cls)}
+
+    @classmethod
+    def converted(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of fields, as JSON has them, as the fields have them.
+
+        Raises UserError, saying what is allowed, for a value that is not, and KeyError if there is no such field.
         """
-        values = {}
-        for assignment in assignments:
-            name, _, text = assignment.partition("=")
-            present = asdict(self).get(name)
-            if name == "d" and self.factors:
-                parts = f"factors='{json.dumps(self.factors)}'"
-                raise UserError(f"“{assignment}”: a dVAE's d is the sum of its parts. Set these, as in {parts}.")
-            if not isinstance(present, int | float | str | dict) or name in _FIXED:
-                raise UserError(
-                    f"“{assignment}” sets nothing of an experiment: try beta=1, d=32, steps=500 or lr=0.001."
-                )
+        types, result = cls._types(), {}
+        for name, value in values.items():
             try:
-                value = json.loads(text)
+                result[name] = convert(value, types[name])
             except ValueError:
-                value = text
-            kinds = (int, float) if isinstance(present, float) else (type(present),)
-            if type(value) not in kinds:
-                raise UserError(f"“{assignment}” is of another kind than the value that it replaces, {present!r}.")
-            values[name] = type(present)(value)
-        return replace(self, **values)
+                whose, shown = values.get("name", "an experiment"), json.dumps(value, default=str)
+                raise UserError(f"{whose}: “{name}” is {shown}: it must be {words(types[name])}.") from None
+        return result
 
-    def images(self, stage: str | None = None) -> list[str]:
-        """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""
-        embeddings = () if stage == "disentangling" else self.embeddings
-        encoded = ("image",) if self.schedule == "regression" else self.encoded
-        names = [name for name in (*self.weights, *encoded, *embeddings) if name in ("image", "depth", "tag")]
-        return [*dict.fromkeys(names), *(["hand"] if self.on_hand != 1 else [])]
+    def _refuse(self, sentence: str) -> NoReturn:
+        raise UserError(f"{self.name}: {sentence}")
 
-    def rescaled(self) -> tuple[dict[str, Modality], float]:
-        """What is decoded, with the λ that take effect, and the β: see `objectives.rescale_to_resolution`."""
-        full = {name: modality(name, self.size, weight) for name, weight in self.weights.items()}
-        size = self.size if any(m.is_image for m in full.values()) else 256
-        scaled = {
-            name: m if m.is_image else replace(m, weight=rescale_to_resolution(m.weight, size))
-            for name, m in full.items()
+    def _check(self) -> None:
+        """Raises UserError where values do not go together."""
+        pictures = {"image" if name == "tag" else name for name in self._seen if name in IMAGES}
+        for data in self.data:
+            if lacking := pictures - set(PICTURES[data]):
+                self._refuse(f"the data set {data} has no “{lacking.pop()}”.")
+        if unknown := set(self.options) - set(self.data):
+            self._refuse(
+                f"“options” are for {', '.join(unknown)}, which is not among the data: {', '.join(self.data)}."
+            )
+        if self.batch % self.shares:
+            self._refuse(f"“batch” is {self.batch}: it must be a multiple of {self.shares}, to be shared equally.")
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        for name, most in _AUGMENTED.items():
+            if not 0 <= getattr(self.augmentation, name) <= most:
+                self._refuse(f"“{name}” of the augmentation is no number from 0 to {most}.")
+        unmasked = [data for data in self.data if "mask" not in PICTURES[data]]
+        obstacles = {
+            "zoom": not {"image", "depth", "keypoints"} & self._seen and "no image and no keypoints are seen",
+            "colour": "image" not in self._seen and "no image in colour is seen",
+            "background": unmasked and f"{' and '.join(unmasked)} has no masks of the hands",
         }
-        return scaled, rescale_to_resolution(self.beta, size)
+        obstacles["shift"], obstacles["background"] = obstacles["zoom"], obstacles["colour"] or obstacles["background"]
+        for name, obstacle in obstacles.items():
+            if obstacle and getattr(self.augmentation, name):
+                self._refuse(f"“{name}” of the augmentation has no effect, as {obstacle}: set it to 0.")
+
+    def _obstacles(self) -> dict[str, str | bool]:
+        """Of each field that may be None: why it has no effect here, or nothing."""
+        return {
+            "size": not self._seen & {*IMAGES} and "no image is encoded or decoded",
+            "pretrained": not {*IMAGES} & {*self.inputs} and "no image is encoded",
+        }
 
     @property
-    def purpose(self) -> str:
-        """Which of the splits: a tag image can only name a background that was learnt."""
-        return "synthesis" if self.factors and "image" in self.weights else "pose"
+    def inputs(self) -> tuple[str, ...]:
+        """All that is encoded."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All that is decoded."""
+        raise NotImplementedError
+
+    @property
+    def _seen(self) -> set[str]:
+        return {*self.inputs, *self.outputs}
 
     @property
     def stages(self) -> list[Stage]:
-        if self.schedule == "regression":
-            return regression(self.steps)
-        if not self.factors:
-            return cross_modal(self.schedule, self.encoded, self.steps)
-        embedding = self.embedding_steps if self.embeddings else 0
-        if self.schedule == "algorithm 1":
-            return algorithm_1(self.steps, embedding)
-        if self.schedule == "algorithm 2":
-            return algorithm_2(self.steps, self.inner, embedding)
-        return joint_objective(self.steps)
+        raise NotImplementedError
+
+    @property
+    def purpose(self) -> Literal["pose", "synthesis"]:
+        """Which of the splits."""
+        return "pose"
+
+    def images(self, stage: str | None = None) -> list[str]:
+        """What batches have to load in a stage; of none, in any."""
+        return [name for name in dict.fromkeys((*self.outputs, *self.inputs)) if name in IMAGES]
+
+    def build(self) -> CrossModalVAE | DVAE | Regressor:
+        """The model, its weights drawn by the seed."""
+        raise NotImplementedError
+
+    @property
+    def crop(self) -> int:
+        """Pixels of the side of the prepared crops that are read."""
+        return self.size or _SMALLEST
+
+    @property
+    def shares(self) -> int:
+        """How many parts a batch has at most, each as large as the others."""
+        return len(self.data)
+
+    def supervision(self, stage: str, indices: NDArray) -> list[tuple[NDArray, Sequence[str]]]:
+        """Of the first data set's training samples those that a stage sees, by the labels that it may use."""
+        return [(indices, LABELS)]
+
+    def values(self) -> dict[str, Any]:
+        """All that applies to this experiment, by name."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", *_TEXTS)}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def config(self) -> dict[str, Any]:
+        """All that says what is trained, as JSON has it: `from_config` reads it."""
+        return {"kind": self.kind} | {name: value for name, value in asdict(self).items() if name not in _TEXTS}
+
+    def with_overrides(self, **values: Any) -> "Experiment":
+        """This with other values, as beta=1.0. Raises UserError if no setting has this name, or may have the value."""
+        settable = [f.name for f in fields(self) if f.name not in _FIXED]
+        for name in values:
+            if name not in settable:
+                self._refuse(f"“{name}” is not among its settings: choose one of {', '.join(settable)}.")
+        reasons = {name: why for name, why in self.reasons.items() if name not in values}
+        values = self.converted({"name": self.name, **values})
+        return replace(self, **values, reasons=reasons | dict.fromkeys(values, "set for this run"))
+
+    @property
+    def paper(self) -> Paper:
+        """What the paper gives of the fields that apply."""
+        given = {
+            "options": ({}, "all samples, Sec. 4.2"),
+            "size": (256, "supplement, Sec. B"),
+            "batch": (32, "Sec. 4.1"),
+            "lr": (1e-4, "Sec. 4.1"),
+        }
+        if self.purpose == "pose":
+            given["augmentation"] = Augmentation(rotation=180.0, flip=True), "Sec. 4.4"
+        return {name: value for name, value in given.items() if getattr(self, name) is not None}
+
+
+def read_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """{"beta": 1.0} of ["beta=1.0"], for `Experiment.with_overrides`: values in JSON, or plain words.
+
+    Raises UserError for what is no assignment.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"“{assignment}” sets nothing: write it as in beta=1, d=32, steps=500 or lr=0.001.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values

@@ -48,7 +48,7 @@ def train_all(
             yield run
         return
     for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
-        run.parts("train")
+        run.subsets("train")
     total, before, done = sum(map(_pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:

@@ -41,7 +41,7 @@ class Grid:
 
 def _source(run: Run) -> tuple[SyntheticSource, NDArray]:
     """The rendered data set of a run, and the indices (N,) of its test samples."""
-    dataset, test = run.parts("test")[0]
+    dataset, test = run.subsets("test")[0]
     return open_source(dataset.name, **run.experiment.options.get(dataset.name, {})), test
 
 
@@ -103,10 +103,10 @@ def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[st
     One column for each of `SYMBOLS`, with the errors of N test samples, spread evenly over those with a visible joint:
     “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
-    (dataset, test), model, cross_modal_model = run.parts("test")[0], run.load(), cross_modal.load()
+    (dataset, test), model, cross_modal_model = run.subsets("test")[0], run.load(), cross_modal.load()
     test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
-    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root).in_order())
+    batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root_joint).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
         sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}

@@ -4,7 +4,6 @@ A run lives in runs/<profile>/<name>-<hash of its configuration>/. The same conf
 recipe, is the same folder: trained once, loaded ever after.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -12,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -31,17 +31,16 @@ from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
-from dvae_lib.files import atomic_write, explain_os_errors, read_json, write_json
+from dvae_lib.experiments.kinds import from_config
+from dvae_lib.files import UserError, atomic_write, explain_os_errors, read_json, write_json
 from dvae_lib.hand import Root
-from dvae_lib.models import DVAE, CrossModalVAE
-from dvae_lib.models.modalities import modality
-from dvae_lib.models.regressors import Regressor
 from dvae_lib.models.saving import load_weights
 from dvae_lib.training import train
 from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
 from dvae_lib.training.distributed import make_fabric
 
-CONFIG, MADE, EVALUATION, ERRORS = "config.json", "made.json", "evaluation.json", "errors.safetensors"
+CONFIG, PROVENANCE, EVALUATION, ERRORS = "config.json", "provenance.json", "evaluation.json", "errors.safetensors"
+VERSION = 2  # of the configuration: a run of another cannot be opened
 FORMAT = 2  # of the evaluation: what has another is evaluated anew, without training
 
 
@@ -53,42 +52,63 @@ def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
 
 @dataclass
 class Run:
-    """An experiment and the folder where it was, or will be, trained."""
+    """An experiment and the folder where it was, or will be, trained: `folder_of` its configuration, or `opened`."""
 
     experiment: Experiment
     profile: str
+    opened: Path | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """The run in a folder, wherever that lies: all that was trained is in it.
+
+        Raises UserError if its config.json is missing, damaged or of another version.
+        """
+        path = Path(folder) / CONFIG
+        config = read_json(path)
+        try:
+            if config.pop("version", 1) != VERSION:
+                raise KeyError("version")
+            profile, _ = config.pop("profile"), config.pop("recipes")
+            return cls(from_config(config), profile, opened=Path(folder))
+        except (AttributeError, KeyError, TypeError, UserError) as error:
+            raise UserError(
+                f"{path} is of another version of dvae_lib, or not of a run ({error}): train the run again, or open it "
+                "with the version that provenance.json beside it names."
+            ) from error
 
     @property
     def config(self) -> dict:
-        return dataclasses.asdict(self.experiment) | {"recipes": {name: RECIPES[name] for name in self.experiment.data}}
+        recipes = {name: RECIPES[name] for name in self.experiment.data}
+        return {"version": VERSION, "profile": self.profile} | self.experiment.config() | {"recipes": recipes}
 
     @property
     def folder(self) -> Path:
-        return folder_of(self.experiment.name, self.config, self.profile)
+        return self.opened or folder_of(self.experiment.name, self.config, self.profile)
 
     @property
     def trained(self) -> bool:
-        found = all((self.folder / name).exists() for name in (WEIGHTS, EVALUATION, ERRORS))
-        return found and self.evaluation.get("format") == FORMAT
+        complete = all((self.folder / name).exists() for name in (WEIGHTS, EVALUATION, ERRORS))
+        return complete and self.evaluation.get("format") == FORMAT
 
     @property
     def evaluation(self) -> dict:
         return read_json(self.folder / EVALUATION)
 
     @property
-    def made(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """In which profile, when, on what and by which version it was trained, where that was kept."""
         unknown = {"profile": self.profile} | dict.fromkeys(("date", "hardware", "version"), "not kept")
-        return read_json(self.folder / MADE) if (self.folder / MADE).exists() else unknown
+        return read_json(self.folder / PROVENANCE) if (self.folder / PROVENANCE).exists() else unknown
 
     @property
     def errors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Each test sample's errors (N,), by source and by what was read: see `evaluation.Evaluation`."""
-        found: dict[str, dict[str, torch.Tensor]] = {}
+        errors: dict[str, dict[str, torch.Tensor]] = {}
         for name, values in load_file(self.folder / ERRORS).items():
-            source, what = name.split("/")
-            found.setdefault(source, {})[what] = values
-        return found
+            source, quantity = name.split("/")
+            errors.setdefault(source, {})[quantity] = values
+        return errors
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -98,26 +118,8 @@ class Run:
         return {name: np.array([line.get(name, np.nan) for line in lines]) for name in names}
 
     def build(self) -> Model:
-        e = self.experiment
-        torch.manual_seed(e.seed)
-        decoded, beta = e.rescaled()
-        if e.schedule == "regression":
-            return Regressor(list(decoded.values()), e.d, e.resnet)
-        if not e.factors:
-            known = decoded | {name: modality(name, e.size) for name in e.encoded if name not in decoded}
-            return CrossModalVAE(known.values(), e.d, beta, e.encoded, e.resnet, e.width, decoded)
-        if "image" in decoded:
-            decoded["image"] = replace(decoded["image"], foreground_precision=e.on_hand)
-        return DVAE(
-            [(decoded[name], d) for name, d in e.factors.items()],
-            [m for name, m in decoded.items() if name not in e.factors],
-            ("image", e.unlabelled) if e.unlabelled else None,
-            [decoded.get(name) or modality(name, e.size) for name in e.embeddings],
-            beta,
-            e.resnet,
-            e.width,
-            e.shared,
-        )
+        """The model as training begins with it."""
+        return self.experiment.build()
 
     def load(self) -> Model:
         """The trained model, on the CPU, ready to be asked."""
@@ -125,34 +127,32 @@ class Run:
         load_weights(model, self.folder / WEIGHTS)
         return model.eval()
 
-    def parts(self, which: str) -> list[tuple[Dataset, np.ndarray]]:
+    def subsets(self, which: str) -> list[tuple[Dataset, np.ndarray]]:
         """The data sets with the indices of their "train" or "test" samples; only the first is tested on."""
         e = self.experiment
         names = e.data if which == "train" else e.data[:1]
-        sets = [open_dataset(name, e.size, **e.options.get(name, {})) for name in names]
+        sets = [open_dataset(name, e.crop, **e.options.get(name, {})) for name in names]
         return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
 
     def batches(self, which: str, batch_size: int = 256) -> Batches:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
-        return Batches(self.parts(which), batch_size, self.experiment.images(), root_joint=self.experiment.root)
+        return Batches(self.subsets(which), batch_size, self.experiment.images(), root_joint=self.experiment.root_joint)
 
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
     ) -> Batches:
-        """What a stage of training sees, by its labels (Sec. 4.4): the first data set's samples may have all, some
-        (weak supervision, in the embedding step) or no image (semi-supervision, in the disentangling step).
+        """What a stage of training sees: of the first data set as much as its labels allow (Sec. 4.4), all of others.
 
-        A batch takes equal shares of the parts, and is as large whatever there is: no run sees more images.
+        A batch takes equal shares of the subsets, and is as large whatever there is: no run sees more images.
+        Raises UserError if there is no sample.
         """
         e = self.experiment
-        (dataset, indices), *others = self.parts("train")
-        labelled, rest = np.split(indices, [round(e.labelled * len(indices))])
-        if stage == "disentangling":
-            own = [Subset(dataset, indices if e.unlabelled_poses else labelled)]
-        else:
-            own = [Subset(dataset, labelled), *([] if e.weak is None else [Subset(dataset, rest, e.weak)])]
+        (dataset, indices), *others = self.subsets("train")
+        own = (Subset(dataset, *labels) for labels in e.supervision(stage, indices))
         parts = [part for part in (*own, *(Subset(*other) for other in others)) if len(part.indices)]
-        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root, e.seed, device, rank, world)
+        if not parts:
+            raise UserError(f"{e.name}: of {len(indices)} training samples none has labels: set a larger “labelled”.")
+        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root_joint, e.seed, device, rank, world)
 
     def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
@@ -191,7 +191,7 @@ class Run:
             stages = [(stage, self.training_batches(stage.name, **share)) for stage in e.stages]
             if fabric.is_global_zero:
                 write_json(self.folder / CONFIG, self.config)
-                write_json(self.folder / MADE, {"profile": self.profile} | _circumstances(fabric))
+                write_json(self.folder / PROVENANCE, {"profile": self.profile} | _circumstances(fabric))
             how = {"lr": e.lr, "decay": e.decay, "seed": e.seed}
             train(self.build(), stages, self.folder, fabric, **how, description=e.name, quiet=quiet)
         if fabric.is_global_zero:
@@ -199,14 +199,18 @@ class Run:
 
     def _evaluate(self) -> None:
         e, model = self.experiment, self.load()
-        average = mean_labels(Batches(self.parts("train")[:1], 256, [], root_joint=e.root).in_order())
-        found = evaluate(model, self.batches("test").in_order(), average, e.root)
-        for name, score in found.scores.items():
+        average = mean_labels(Batches(self.subsets("train")[:1], 256, [], root_joint=e.root_joint).in_order())
+        evaluation = evaluate(model, self.batches("test").in_order(), average, e.root_joint)
+        for name, score in evaluation.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
-        flat = {f"{source}/{name}": values for source, of in found.errors.items() for name, values in of.items()}
+        flat = {
+            f"{source}/{quantity}": values
+            for source, errors in evaluation.errors.items()
+            for quantity, values in errors.items()
+        }
         with atomic_write(self.folder / ERRORS) as temporary:
             temporary.write_bytes(as_bytes(flat))
-        write_json(self.folder / EVALUATION, {"format": FORMAT} | found.report)
+        write_json(self.folder / EVALUATION, {"format": FORMAT} | evaluation.report)
 
 
 def _circumstances(fabric: Fabric) -> dict[str, str]:
@@ -222,15 +226,14 @@ def _circumstances(fabric: Fabric) -> dict[str, str]:
     return {"date": date.today().isoformat(), "hardware": hardware, "version": commit}
 
 
-def every_run(profile: str | None = None, data: str | None = None, root: Root | None = None) -> dict[str, Run]:
+def every_run(profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> dict[str, Run]:
     """All runs of a profile on some data, trained or not, by name; what is not given is as `settings` says."""
     profile = profile or settings.profile()
-    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root).items()}
+    return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root_joint).items()}
 
 
-def load_or_train(name: str, profile: str | None = None, data: str | None = None, **changes: float | str | dict) -> Run:
-    """The run of this name, trained now if it is not yet. With changes, as beta=1.0, a run of its own."""
-    assignments = [f"{what}={json.dumps(value)}" for what, value in changes.items()]
-    run = Run(find(name, profile, data).changed(assignments), profile or settings.profile())
+def load_or_train(name: str, profile: str | None = None, data: str | None = None, **overrides: Any) -> Run:
+    """The run of this name, trained now if it is not yet. With overrides, as beta=1.0, a run of its own."""
+    run = Run(find(name, profile, data).with_overrides(**overrides), profile or settings.profile())
     run.train()
     return run

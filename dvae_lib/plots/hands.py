@@ -38,6 +38,7 @@ def use_book_style() -> None:
             "figure.dpi": 110,
             "savefig.bbox": "tight",
             "font.size": 11,
+            "text.usetex": False,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]),

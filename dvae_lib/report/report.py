@@ -91,7 +91,7 @@ def report(runs: Runs) -> Report:
 
 def _row(item: Item, runs: Runs, measured: Mapping[int, Claim]) -> Row:
     own = [runs[name] for name in item.runs if name in runs and runs[name].experiment.data[0].endswith(item.data)]
-    made = {run.experiment.name: run.made | {"data": " + ".join(run.experiment.data)} for run in own}
+    made = {run.experiment.name: run.provenance | {"data": " + ".join(run.experiment.data)} for run in own}
     if not item.runs:
         return Row(item, made, "", "", "in the book")
     if not own:

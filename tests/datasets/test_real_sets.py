@@ -88,7 +88,7 @@ def test_data_that_are_not_here_are_named_with_the_way_to_get_them(monkeypatch, 
 
 def test_the_laptop_profile_takes_one_view_and_the_full_one_both():
     assert experiments("laptop", "stb")["cross-modal"].options == {
-        "stb": {"frames_per_sequence": 750, "views": ("BB_left",)}
+        "stb": {"frames_per_sequence": 750, "views": ["BB_left"]}
     }
     assert experiments("full", "stb")["cross-modal"].options == {}
-    assert experiments("full", "stb")["cross-modal-depth"].options == {"stb": {"views": ("SK_depth",)}}
+    assert experiments("full", "stb")["cross-modal-depth"].options == {"stb": {"views": ["SK_depth"]}}

@@ -184,7 +184,7 @@ def indices(run, stage):
 def test_each_kind_of_supervision_sees_its_samples():
     """Sec. 4.4: the first m % have labels; what else is used, and in which step."""
     all_, weak = LABELS, ("viewpoint",)
-    n = len(Run(find("dvae-pose-rhd", "smoke", "synthetic"), "smoke").parts("train")[0][1])
+    n = len(Run(find("dvae-pose-rhd", "smoke", "synthetic"), "smoke").subsets("train")[0][1])
     runs = {kind: Run(find(f"{kind}-25", "smoke", "synthetic"), "smoke") for kind in ("labelled", "semi", "weak")}
     quarter = round(n / 4)
     assert {kind: indices(run, "disentangling") for kind, run in runs.items()} == {
@@ -199,7 +199,7 @@ def test_each_kind_of_supervision_sees_its_samples():
     }
     assert {run.training_batches("embedding").batch_size for run in runs.values()} == {8}  # nobody sees more images
     first = runs["labelled"].training_batches("embedding").subsets[0].indices
-    assert np.array_equal(first, runs["labelled"].parts("train")[0][1][:quarter])
+    assert np.array_equal(first, runs["labelled"].subsets("train")[0][1][:quarter])
     assert "image" not in runs["semi"].training_batches("disentangling").batch(0)
 
 

@@ -11,7 +11,7 @@ from dvae_lib import settings
 from dvae_lib.experiments import experiments, find, with_seeds
 from dvae_lib.experiments import run as module
 from dvae_lib.experiments.run import CONFIG, EVALUATION, Run, load_or_train
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, write_json
 from dvae_lib.training.checkpoints import WEIGHTS
 
 
@@ -36,15 +36,15 @@ def test_the_full_profile_is_the_papers():
 def test_only_full_repeats_the_ablation_with_other_seeds():
     for profile, seeds in (("full", [0, 1, 2]), ("laptop", [0]), ("smoke", [0])):
         known = experiments(profile, "synthetic")
-        found = [known[name] for name in with_seeds("ablation-10-8", known)]
-        assert [e.seed for e in found] == seeds
-        assert all(replace(e, name="", seed=0) == replace(found[0], name="") for e in found)
+        seeded = [known[name] for name in with_seeds("ablation-10-8", known)]
+        assert [e.seed for e in seeded] == seeds
+        assert all(replace(e, name="same", seed=0) == replace(seeded[0], name="same") for e in seeded)
 
 
 def test_only_the_schedule_differs_between_joint_and_alternating():
     for profile in settings.PROFILES:
         joint, alternating = (find(name, profile, "synthetic") for name in ("cross-modal", "cross-modal-alternating"))
-        assert replace(alternating, name=joint.name, about=joint.about, schedule="joint") == joint
+        assert replace(alternating, name=joint.name, schedule="joint") == joint
 
 
 def test_another_configuration_is_another_folder(runs_root):
@@ -75,7 +75,7 @@ def test_train_once_load_ever_after(runs_root, monkeypatch):
     run = load_or_train("vae-pose")
     assert {CONFIG, EVALUATION, WEIGHTS} <= {path.name for path in run.folder.iterdir()}
     assert json.loads((run.folder / CONFIG).read_text())["name"] == "vae-pose"
-    assert run.evaluation["samples"] == len(run.parts("test")[0][1])
+    assert run.evaluation["samples"] == len(run.subsets("test")[0][1])
     assert (run.metrics["step"][0], np.isfinite(run.metrics["loss"]).all()) == (0, True)
 
     def again(*_, **__):
@@ -138,30 +138,67 @@ def test_damaged_evaluation_is_named(runs_root):
 
 def test_another_value_is_another_run(runs_root):
     e = find("cross-modal", "smoke", "synthetic")
-    other = e.changed(["beta=1", "steps=7", 'weights={"pose": 2.0}', "precision=32-true", "decay=true"])
-    values = {"beta": 1.0, "steps": 7, "weights": {"pose": 2.0}, "precision": "32-true", "decay": True}
-    assert other == replace(e, **values) and type(other.beta) is float
+    values = {"beta": 1, "steps": 7, "lambdas": {"image": 2}, "precision": "32-true", "decay": True}
+    other = e.with_overrides(**values)
+    assert other == replace(e, **values) and type(other.beta) is type(other.lambdas["image"]) is float
     assert Run(other, "smoke").folder != Run(e, "smoke").folder
+    assert Run(other, "smoke").folder == Run(e.with_overrides(**values | {"beta": 1.0}), "smoke").folder
 
 
 def test_a_chapter_asks_for_another_value_by_its_name(runs_root):
     run = load_or_train("vae-pose", beta=1.0, steps=2)
-    assert run.trained and run.experiment == find("vae-pose").changed(["beta=1.0", "steps=2"])
+    assert run.trained and run.experiment == find("vae-pose").with_overrides(beta=1.0, steps=2)
     assert run.folder != Run(find("vae-pose"), "smoke").folder
 
 
+@pytest.mark.parametrize("data", settings.DATASETS)
+def test_an_experiment_is_read_back_from_its_configuration(runs_root, data):
+    for profile in settings.PROFILES:
+        for e in experiments(profile, data).values():
+            config = Run(e, profile).config
+            write_json(runs_root / CONFIG, config)
+            run = Run.open(runs_root)
+            assert (run.experiment, run.profile, run.folder) == (e, profile, runs_root)
+            assert Run(run.experiment, run.profile).folder == Run(e, profile).folder
+            assert list(getattr(run.experiment, "lambdas", {})) == list(getattr(e, "lambdas", {}))  # in which order
+
+
+def test_a_run_s_folder_is_enough_to_load_it(runs_root):
+    run = load_or_train("vae-pose", steps=3)
+    weights = run.load().state_dict()
+    other = Run.open(run.folder.rename(runs_root / "elsewhere"))
+    assert other.trained and not run.trained and other.provenance["profile"] == "smoke"
+    assert len(other.metrics["step"]) and other.evaluation["samples"] == len(other.subsets("test")[0][1])
+    assert all(torch.equal(values, weights[name]) for name, values in other.load().state_dict().items())
+
+
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    "damage",
     [
-        ("betta=1", "sets nothing of an experiment"),
-        ("purpose=pose", "sets nothing of an experiment"),
-        ("name=mine", "sets nothing of an experiment"),
-        ("beta", "is of another kind"),
-        ("steps=7.5", "is of another kind than the value that it replaces, 4"),
-        ("decay=1", "is of another kind"),
-        ("lr=true", "is of another kind"),
+        lambda config: config.pop("version"),
+        lambda config: config.update(version=99),
+        lambda config: config.update(kind="diffusion model"),
+        lambda config: config.update(weights={"pose": 1.0}),
+        lambda config: config.update(steps=0),
     ],
 )
-def test_what_cannot_be_set_is_said(assignment, said):
-    with pytest.raises(UserError, match=said):
-        find("cross-modal", "smoke", "synthetic").changed([assignment])
+def test_a_configuration_of_another_version_is_refused(runs_root, damage):
+    config = json.loads(json.dumps(Run(find("vae-pose", "smoke", "synthetic"), "smoke").config))
+    damage(config)
+    write_json(runs_root / CONFIG, config)
+    with pytest.raises(UserError, match=r"config\.json is of another version of dvae_lib.*train the run again"):
+        Run.open(runs_root)
+
+
+def test_a_folder_that_is_no_run_is_refused(runs_root):
+    with pytest.raises(UserError, match=r"config\.json does not exist"):
+        Run.open(runs_root)
+    write_json(runs_root / CONFIG, [])
+    with pytest.raises(UserError, match="or not of a run"):
+        Run.open(runs_root)
+
+
+def test_no_sample_with_labels_is_said(runs_root):
+    e = find("labelled-5", "smoke", "synthetic").with_overrides(labelled=0.001)
+    with pytest.raises(UserError, match="none has labels"):
+        Run(e, "smoke").training_batches("disentangling")

@@ -133,7 +133,7 @@ def read_only(folder: Path):
 
 def test_a_read_only_folder_is_said(tmp_path, monkeypatch):
     run = Run(find("vae-pose", "smoke", "synthetic"), "smoke")
-    run.parts("train")  # prepared while that may be written
+    run.subsets("train")  # prepared while that may be written
     (tmp_path / "runs").mkdir()
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "runs"))
     with read_only(tmp_path / "runs"), pytest.raises(UserError, match="may not be written.*DVAE_RUNS_ROOT"):

@@ -1,0 +1,260 @@
+"""The kinds of experiments, one for each kind of model (chapters 01 and 03 to 07)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from numpy.typing import NDArray
+
+from dvae_lib.datasets.batches import LABELS
+from dvae_lib.experiments.experiment import IMAGES, Experiment, Modality, Paper, Vector
+from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
+from dvae_lib.models import DVAE, CrossModalVAE, Regressor, modality
+from dvae_lib.models.objectives import rescale_to_resolution
+from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEExperiment(Experiment):
+    """What the experiments on VAEs have in common. λ and β are given for images of 256 pixels."""
+
+    lambdas: Annotated[dict[Modality, NotNegative], NonEmpty]  # all that is decoded, each with the λ of its term
+    beta: NotNegative
+    width: Count | None = None  # kernels of the image decoder, times the supplement's
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self.lambdas)
+
+    def _obstacles(self) -> dict[str, str | bool]:
+        undrawn = not {*IMAGES} & {*self.outputs} and "no image is decoded"
+        return super()._obstacles() | {"width": undrawn}
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of the images that λ and β stand beside; 256, which changes nothing, where none is decoded."""
+        return self.crop if {*IMAGES} & {*self.outputs} else 256
+
+    @property
+    def effective_beta(self) -> float:
+        return rescale_to_resolution(self.beta, self.resolution)
+
+    @property
+    def effective_lambdas(self) -> dict[str, float]:
+        scale = rescale_to_resolution(1.0, self.resolution)
+        return {name: w if name in IMAGES else w * scale for name, w in self.lambdas.items()}
+
+    @property
+    def paper(self) -> Paper:
+        beta = {"pose": 0.01, "synthesis": 100.0}[self.purpose]
+        given: Paper = {"beta": (beta, f"Sec. 4.1, for {self.purpose}")}
+        return super().paper | given | ({"width": (1, "supplement, Table 1")} if self.width else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossModalExperiment(VAEExperiment):
+    """A cross-modal VAE (chapter 03); with one modality a plain VAE (chapter 01)."""
+
+    encoded: Annotated[tuple[Modality, ...], NonEmpty]  # what has an encoder
+    schedule: Literal["joint", "alternating"] | None = None  # of the encoders: all in a step, or one
+    d: Count = 64  # dimensions of z
+    beta: NotNegative = 0.01
+
+    kind: ClassVar[str] = "cross-modal VAE"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.encoded
+
+    def _obstacles(self) -> dict[str, str | bool]:
+        return super()._obstacles() | {"schedule": len(self.encoded) == 1 and "one modality alone is encoded"}
+
+    @property
+    def stages(self) -> list[Stage]:
+        return cross_modal(self.schedule or "joint", self.encoded, self.steps)
+
+    def build(self) -> CrossModalVAE:
+        torch.manual_seed(self.seed)
+        decoded = {name: modality(name, self.crop, weight) for name, weight in self.effective_lambdas.items()}
+        known = decoded | {name: modality(name, self.crop) for name in self.encoded if name not in decoded}
+        start, width = self.pretrained or "random", self.width or 1
+        return CrossModalVAE(known.values(), self.d, self.effective_beta, self.encoded, start, width, decoded)
+
+    @property
+    def paper(self) -> Paper:
+        return super().paper | {"d": (64, "Sec. 4.1")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisentangledExperiment(VAEExperiment):
+    """A disentangled VAE (chapters 04 to 07)."""
+
+    factors: Annotated[dict[Modality, Count], NonEmpty]  # dimensions of the slice of each
+    unlabelled: Annotated[int, whole_from(0)] = 0  # dimensions of z_u, encoded from the image
+    embeddings: tuple[Modality, ...] = ()  # what is encoded to the whole z afterwards
+    shared: bool = False  # decoders of image and pose with shared layers (supplement, Table 3)
+    schedule: Literal["algorithm 1", "algorithm 2", "joint"] = "algorithm 1"
+    inner: Count | None = None  # T2 of Algorithm 2
+    embedding_steps: Count | None = None  # T2 of Algorithm 1, T3 of Algorithm 2; not given in the paper
+    foreground_precision: Positive | None = None  # of the image's likelihood on the hand, times that elsewhere
+    labelled: Share = 1.0  # share of the first data set's training samples that have labels, from the first on
+    unlabelled_poses: bool = False  # semi-supervised: the others' poses are learnt from too, but not their images
+    weak: tuple[Vector, ...] | None = (
+        None  # weakly supervised: the labels known of the others' images; None: these are left out
+    )
+
+    kind: ClassVar[str] = "disentangled VAE"
+
+    @property
+    def d(self) -> int:
+        """Dimensions of z."""
+        return sum(self.factors.values()) + self.unlabelled
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (*self.factors, *(["image"] if self.unlabelled else []), *self.embeddings)
+
+    def _obstacles(self) -> dict[str, str | bool]:
+        joint = self.schedule == "joint" and "the schedule “joint” does both steps at once"
+        return super()._obstacles() | {
+            "inner": self.schedule != "algorithm 2" and "only Algorithm 2 has an inner loop",
+            "embedding_steps": joint or (not self.embeddings and "there are no embeddings"),
+            "foreground_precision": "image" not in self.lambdas and "no image is decoded",
+        }
+
+    def _check(self) -> None:
+        if apart := set(self.factors) - set(self.lambdas):
+            self._refuse(f"the factor “{apart.pop()}” has no λ: every factor is decoded.")
+        if self.unlabelled and ("image" not in self.lambdas or "image" in self.factors):
+            self._refuse("“unlabelled” is for what an observed image shows beside the factors: decode “image”.")
+        if self.schedule == "algorithm 2" and not self.unlabelled:
+            self._refuse("Algorithm 2 is for an unlabelled part: set “unlabelled”, or schedule=“algorithm 1”.")
+        if self.schedule == "joint" and not self.embeddings:
+            self._refuse("the schedule “joint” needs “embeddings”.")
+        if self.shared and not {"image", "pose"} <= set(self.lambdas):
+            self._refuse("“shared” is for decoders of image and pose: decode both.")
+        self._check_supervision()
+        super()._check()
+
+    def _check_supervision(self) -> None:
+        if self.labelled == 1 and (self.unlabelled_poses or self.weak is not None):
+            self._refuse("“unlabelled_poses” and “weak” are for samples without labels: set “labelled” below 1.")
+        if self.unlabelled_poses and (self.schedule == "joint" or self.images("disentangling")):
+            self._refuse("“unlabelled_poses” is for a disentangling step that sees no images.")
+        if self.weak is not None and self.embedding_steps is None:
+            self._refuse("“weak” is for images of the embedding step: there is none.")
+        if unknown := set(self.weak or ()) - (set(LABELS) & set(self.lambdas)):
+            self._refuse(f"“weak” names “{unknown.pop()}”, which is no label that is decoded.")
+        alone = len(self.data) == 1 and self.labelled == 0
+        if alone and not (self.unlabelled_poses and self.weak is not None):
+            self._refuse("“labelled” is 0 and there is no other data set: no sample has labels.")
+
+    @property
+    def shares(self) -> int:
+        return len(self.data) + (self.weak is not None and self.labelled > 0)
+
+    @property
+    def purpose(self) -> Literal["pose", "synthesis"]:
+        """A tag image can only name a background that was learnt, so that synthesis has a split of its own."""
+        return "synthesis" if "image" in self.lambdas else "pose"
+
+    def images(self, stage: str | None = None) -> list[str]:
+        """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""
+        embeddings = () if stage == "disentangling" else self.embeddings
+        names = [name for name in (*self.lambdas, *embeddings) if name in IMAGES]
+        return [*dict.fromkeys(names), *(["hand"] if self.foreground_precision not in (None, 1) else [])]
+
+    def supervision(self, stage: str, indices: NDArray) -> list[tuple[NDArray, Sequence[str]]]:
+        """Sec. 4.4: all labels, or with weak supervision some, in the embedding step; with semi-supervision also poses
+        without images, in the disentangling step.
+        """
+        count = round(self.labelled * len(indices))
+        if stage == "disentangling":
+            return [(indices if self.unlabelled_poses else indices[:count], LABELS)]
+        return [(indices[:count], LABELS), *([] if self.weak is None else [(indices[count:], self.weak)])]
+
+    @property
+    def stages(self) -> list[Stage]:
+        if self.schedule == "joint":
+            return joint_objective(self.steps)
+        if self.schedule == "algorithm 2":
+            return algorithm_2(self.steps, self.inner, self.embedding_steps or 0)
+        return algorithm_1(self.steps, self.embedding_steps or 0)
+
+    def with_overrides(self, **values: Any) -> "DisentangledExperiment":
+        if "d" in values:
+            parts = f"factors='{json.dumps(self.factors)}'"
+            self._refuse(f"d is the sum of the parts of z: set these, as in {parts}.")
+        return super().with_overrides(**values)
+
+    def build(self) -> DVAE:
+        torch.manual_seed(self.seed)
+        decoded = {name: modality(name, self.crop, weight) for name, weight in self.effective_lambdas.items()}
+        if "image" in decoded:
+            decoded["image"] = replace(decoded["image"], foreground_precision=self.foreground_precision or 1.0)
+        return DVAE(
+            [(decoded[name], d) for name, d in self.factors.items()],
+            [m for name, m in decoded.items() if name not in self.factors],
+            ("image", self.unlabelled) if self.unlabelled else None,
+            [decoded.get(name) or modality(name, self.crop) for name in self.embeddings],
+            self.effective_beta,
+            self.pretrained or "random",
+            self.width or 1,
+            self.shared,
+        )
+
+    @property
+    def paper(self) -> Paper:
+        lambdas = {name: 0.01 if name in self.factors else 1.0 for name in self.lambdas}
+        given: Paper = {"lambdas": (lambdas, "λ_x and λ_y, Sec. 4.1")}
+        if len(self.factors) + bool(self.unlabelled) == 2:
+            given["factors"] = dict.fromkeys(self.factors, 32), "halves of 64, Sec. 4.1"
+            given["unlabelled"] = 32 if self.unlabelled else 0, "half of 64, Sec. 4.1"
+        if self.foreground_precision:
+            given["foreground_precision"] = 1.0, "Eq. 2: one precision for the whole image"
+        return super().paper | given
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionExperiment(Experiment):
+    """A regressor, which reads its targets from images without a latent (chapter 06)."""
+
+    targets: Annotated[tuple[Vector, ...], NonEmpty]
+    d: Count = 64  # features between the encoder and the heads
+
+    kind: ClassVar[str] = "regressor"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("image",)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.targets
+
+    @property
+    def stages(self) -> list[Stage]:
+        return regression(self.steps)
+
+    def build(self) -> Regressor:
+        torch.manual_seed(self.seed)
+        return Regressor([modality(name, self.crop) for name in self.targets], self.d, self.pretrained)
+
+    @property
+    def paper(self) -> Paper:
+        return super().paper | {"d": (64, "Sec. 4.1")}
+
+
+KINDS = {kind.kind: kind for kind in (CrossModalExperiment, DisentangledExperiment, RegressionExperiment)}
+
+
+def from_config(config: dict[str, Any]) -> Experiment:
+    """The experiment of an `Experiment.config`.
+
+    Raises KeyError, TypeError or UserError if it is of another version.
+    """
+    values = dict(config)
+    kind = KINDS[values.pop("kind")]
+    return kind(**kind.converted({"about": "", **values}))
