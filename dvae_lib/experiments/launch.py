@@ -13,11 +13,13 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Event
 from typing import Literal
 
 import torch
 from tqdm.auto import tqdm
 
+from dvae_lib import settings
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.training.checkpoints import read_metrics
@@ -37,7 +39,12 @@ def train_all(
     run then has may change its last digits. launcher: "ray" has as many at a time as its cluster has GPUs, or cores if
     it has none; all its machines must see DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a run fails, or this process is
     interrupted, the others save where they are and stop; all can be continued.
+
+    Raises UserError if a run fails, a worker is killed or cannot start, or Ray is asked for and not installed. A script
+    calls this under `if __name__ == "__main__":`, since its workers import it.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # in a worker that imports a script without that line: who started it says what to do
     cores = os.cpu_count() or 1
     jobs = jobs or (1 if device != "cpu" and _has_gpu() else min(cores, _MOST))
     todo = [run for run in runs if not run.trained]
@@ -84,9 +91,13 @@ def _stop_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, started: Event, environment: dict[str, str]) -> None:
     """In a worker, before its first run."""
+    started.set()
+    os.environ.update(environment)
     torch.set_num_threads(threads)
+    # tqdm's own lock is one between processes, and a worker that is stopped by a signal would leave it behind.
+    tqdm.set_lock(threading.RLock())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
 
 
@@ -98,13 +109,43 @@ _Submit = Callable[[Run, str], "Future[UserError | None]"]
 
 
 @contextmanager
+def _handler_of_sigterm(handler: Callable | None) -> Iterator[None]:
+    """What SIGTERM does within; None leaves it as it is. Afterwards it does what it did before.
+
+    Only the main thread may say, and elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    if handler and before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: not set from Python, and not to be set again
+            signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _) -> None:
+    """Ends this process as its end does, and not at once: its workers stop, and nothing is left behind."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
 def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
     context, threads = multiprocessing.get_context("spawn"), max(1, cores // jobs)
-    others = multiprocessing.active_children()
-    with ProcessPoolExecutor(jobs, context, _begin, (threads,)) as workers:
+    others, started = multiprocessing.active_children(), context.Event()
+    pool = ProcessPoolExecutor(jobs, context, _begin, (threads, started, settings.environment()))
+    with _handler_of_sigterm(_exit), pool as workers:
         try:
             yield lambda run, device: workers.submit(_train, run, device)
         except BrokenProcessPool as error:
+            if not started.is_set():
+                raise UserError(
+                    "No training could start in a process of its own. Such a process imports the script that asks for "
+                    'it: put what the script does under a line `if __name__ == "__main__":`, or train with jobs=1.'
+                ) from error
             raise UserError(
                 "A training was killed, as the system does when memory runs out. All are kept as they were last saved: "
                 "start again, with fewer at a time (--jobs 1) if memory is short."
@@ -123,17 +164,18 @@ def _on_ray() -> Iterator[_Submit]:
         import ray
     except ImportError:
         raise UserError("Ray is not installed: pip install ray.") from None
-    here = {name: value for name, value in os.environ.items() if name.startswith("DVAE_")}
     mine = not ray.is_initialized()
-    if mine:
-        ray.init(include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here})
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(_train)
-    try:
-        yield lambda run, device: remote.remote(run, device).future()
-    finally:
+    with _handler_of_sigterm(None):  # Ray's handler would stay
         if mine:
-            ray.shutdown()
+            environment = {"env_vars": settings.environment()}
+            ray.init(include_dashboard=False, log_to_driver=False, runtime_env=environment)
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(_train)
+        try:
+            yield lambda run, device: remote.remote(run, device).future()
+        finally:
+            if mine:
+                ray.shutdown()
 
 
 def _pixels(run: Run, step: int | None = None) -> float:
@@ -141,7 +183,7 @@ def _pixels(run: Run, step: int | None = None) -> float:
     e, seen = run.experiment, 0.0
     for stage in e.stages:
         steps = stage.steps if step is None else min(stage.steps, step)
-        seen += steps * e.batch * (e.size**2 if e.images(stage.name) else e.size)
+        seen += steps * e.batch * (e.crop**2 if e.images(stage.name) else e.crop)
         step = None if step is None else step - steps
     return seen
 

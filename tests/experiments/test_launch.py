@@ -24,8 +24,7 @@ NAMES = ("vae-pose", "cross-modal", "two-stream")
 
 def _runs():
     """In double precision, so that what other numbers of threads round otherwise stays small."""
-    precision = ["precision=64-true"]
-    return [Run(find(name, "smoke", "synthetic").changed(precision), "smoke") for name in NAMES]
+    return [Run(find(name, "smoke", "synthetic").with_overrides(precision="64-true"), "smoke") for name in NAMES]
 
 
 def test_runs_trained_side_by_side_are_those_trained_alone(tmp_path, monkeypatch):
@@ -47,8 +46,10 @@ def test_a_run_that_fails_says_so(tmp_path, monkeypatch, launcher):
     first = _runs()[0]
     first.folder.mkdir(parents=True)
     (first.folder / CHECKPOINT).write_bytes(b"no checkpoint")
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(UserError, match="is damaged"):
         list(train_all(_runs(), "cpu", 2, launcher))
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_the_pixels_of_a_run_are_those_of_its_batches():
@@ -75,10 +76,29 @@ def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeyp
     assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)
 
 
+UNGUARDED = """
+from dvae_lib.experiments import train_all
+from tests.experiments.test_launch import _runs
+
+list(train_all(_runs(), "cpu", 2))
+"""
+
+
+def test_a_script_without_a_main_guard_is_told_of_it(tmp_path):
+    """… and not that memory has run out; what its workers run into is not said beside it."""
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    environment = os.environ | {"DVAE_RUNS_ROOT": str(tmp_path), "PYTHONPATH": str(settings.ROOT)}
+    command = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.count("Error: ") == 1, done.stderr
+    assert 'put what the script does under a line `if __name__ == "__main__":`' in done.stderr
+    assert "memory" not in done.stderr
+
+
 def _long_runs():
     """As long as it takes to be killed: 100 000 steps."""
-    e = find("vae-pose", "smoke", "synthetic").changed(["steps=100000"])
-    return [Run(e.changed([f"beta={beta}"]), "smoke") for beta in (0.1, 0.2, 0.3, 0.4)]
+    e = find("vae-pose", "smoke", "synthetic").with_overrides(steps=100_000)
+    return [Run(e.with_overrides(beta=beta), "smoke") for beta in (0.1, 0.2, 0.3, 0.4)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -93,13 +113,14 @@ def test_workers_stop_with_the_process_that_started_them(tmp_path, monkeypatch, 
         "if __name__ == '__main__': list(train_all(_long_runs(), 'cpu', 2))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=settings.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program], cwd=settings.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     while not all(read_metrics(run.folder) for run in runs):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(how)
-    process.communicate(timeout=300)  # until the last process that could write to its output has ended
+    said = process.communicate(timeout=300)[1]  # until the last process that could write to its output has ended
+    assert how == signal.SIGKILL or "resource_tracker" not in said  # of semaphores that were left behind
     for run in runs:  # and their last step is kept
         kept = torch.load(run.folder / CHECKPOINT, weights_only=True)["step"]
         assert int(read_metrics(run.folder)[-1]["step"]) < kept < 100_000
