@@ -192,7 +192,7 @@ def main(
     if sheet and view == ["SK_depth"]:
         raise UserError("--sheet draws joints on colours, which SK_depth has not: choose another view.")
     if sheet:
-        source = open_source(name, root=folder, **({"views": view} if view else {}))
+        source = open_source(name, folder=folder, **({"views": view} if view else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)
         with atomic_write(sheet) as file:
             contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")

@@ -36,7 +36,7 @@ _ADVICE = (
 class RealHandSource:
     """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    root: the folder that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
+    folder: the one that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a photograph or a label
     is missing or damaged, or if a label is not a number.
     """
@@ -44,13 +44,13 @@ class RealHandSource:
     name = "realhand"
     sequences = ["real-world test set"]
 
-    def __init__(self, root: Path | None = None):
-        self.root = Path(root or settings.data_root() / "realhand")
-        if not (self.root / "images").is_dir():
-            raise UserError(f"{self.root} is not the realhand data set: it has no folder “images”. {_ADVICE}")
-        self.pose = 10 * read_mat(self.root / "pose_gt.mat", "pose_gt", (COUNT, 21, 3), _ADVICE)  # cm → mm
-        bbox = read_mat(self.root / "params.mat", "bbox", (COUNT, 4), _ADVICE)
-        fx, fy, u0, v0 = read_mat(self.root / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
+    def __init__(self, folder: Path | None = None):
+        self.folder = Path(folder or settings.data_root() / "realhand")
+        if not (self.folder / "images").is_dir():
+            raise UserError(f"{self.folder} is not the realhand data set: it has no folder “images”. {_ADVICE}")
+        self.pose = 10 * read_mat(self.folder / "pose_gt.mat", "pose_gt", (COUNT, 21, 3), _ADVICE)  # cm → mm
+        bbox = read_mat(self.folder / "params.mat", "bbox", (COUNT, 4), _ADVICE)
+        fx, fy, u0, v0 = read_mat(self.folder / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
         self.K = _photograph_camera(bbox, fx, fy, u0, v0)
         missing = [path for path in map(self.photograph, range(COUNT)) if not path.exists()]
         if missing:
@@ -60,11 +60,11 @@ class RealHandSource:
         return COUNT
 
     def photograph(self, frame: int) -> Path:
-        return self.root / "images" / f"{frame:05d}.jpg"
+        return self.folder / "images" / f"{frame:05d}.jpg"
 
     @cached_property
     def fingerprint(self) -> dict:
-        files = [self.root / "pose_gt.mat", self.root / "params.mat", *map(self.photograph, range(COUNT))]
+        files = [self.folder / "pose_gt.mat", self.folder / "params.mat", *map(self.photograph, range(COUNT))]
         digest = hashlib.sha256()
         for path in files:
             digest.update(path.read_bytes())

@@ -143,10 +143,10 @@ def test_bad_photographs_are_named(folder):
 
 def test_the_content_decides_where_it_is_cached(folder, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DVAE_CACHE_ROOT", str(tmp_path_factory.mktemp("cache")))
-    first = open_dataset("realhand", 32, root=folder)
-    assert open_dataset("realhand", 32, root=folder).folder == first.folder
+    first = open_dataset("realhand", 32, folder=folder)
+    assert open_dataset("realhand", 32, folder=folder).folder == first.folder
     Image.new("RGB", (256, 256)).save(folder / "images/00002.jpg")
-    changed = open_dataset("realhand", 32, root=folder)
+    changed = open_dataset("realhand", 32, folder=folder)
     assert changed.folder != first.folder
     assert first["image"][2].any() and not changed["image"][2, :, 8:-8, 8:-8].any()
 
@@ -178,7 +178,7 @@ def test_the_real_photographs():
     assert not is_right(source.pose).any()
     uv = hand.project(torch.from_numpy(source.pose), torch.from_numpy(source.K))
     assert uv.min() > 0 and uv.max() < 256  # bbox was drawn around the joints
-    names = scipy.io.loadmat(source.root / "params.mat")["image_path"]
+    names = scipy.io.loadmat(source.folder / "params.mat")["image_path"]
     assert [f"images/{source.photograph(i).name}" for i in range(583)] == [name.strip() for name in names]
 
 
