@@ -141,10 +141,10 @@ class Dataset:
         return samples
 
 
-def prepare(source: Source, size: int, root: Path | None = None, progress: bool = True) -> Dataset:
+def prepare(source: Source, size: int, cache: Path | None = None, progress: bool = True) -> Dataset:
     """The data set of `source` in crops of `size` pixels; written on the first call, opened on all later ones.
 
-    It lies in <root>/<name>-<size>px-<hash of the recipe>/, root being DVAE_CACHE_ROOT unless given. It is written
+    It lies in <cache>/<name>-<size>px-<hash of the recipe>/, cache being DVAE_CACHE_ROOT unless given. It is written
     block by block into a folder of that name with .partial behind it, which is renamed when it is whole: a killed
     preparation goes on at its last finished block, and of several processes one prepares while the others wait.
 
@@ -163,7 +163,7 @@ def prepare(source: Source, size: int, root: Path | None = None, progress: bool 
         },
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    folder = Path(root or settings.cache_root()) / f"{source.name}-{size}px-{digest[:8]}"
+    folder = Path(cache or settings.cache_root()) / f"{source.name}-{size}px-{digest[:8]}"
     if not (folder / MANIFEST).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder, progress):
@@ -274,11 +274,11 @@ def _checked(
 
 
 @contextlib.contextmanager
-def _full_disk_explained(name: str, size: int, root: Path, needed: int) -> Iterator[None]:
-    """Raises UserError if `needed` bytes are not free in `root`, or turn out not to be."""
-    free = shutil.disk_usage(root).free
+def _full_disk_explained(name: str, size: int, folder: Path, needed: int) -> Iterator[None]:
+    """Raises UserError if `needed` bytes are not free in `folder`, or turn out not to be."""
+    free = shutil.disk_usage(folder).free
     advice = (
-        f"{name} at {size} pixels takes another {needed / 1e9:.2f} GB in {root}. Free that much, or set "
+        f"{name} at {size} pixels takes another {needed / 1e9:.2f} GB in {folder}. Free that much, or set "
         "DVAE_CACHE_ROOT to a folder on a larger disk, and start again: what is finished is kept."
     )
     if free < needed:

@@ -33,7 +33,7 @@ _THREADS = min(8, os.cpu_count() or 1)  # PNGs are unpacked without holding Pyth
 class RHDSource:
     """The images of RHD as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    root: the folder of the data set, its RHD_published_v2 or the folder around that; by default DVAE_DATA_ROOT/rhd.
+    folder: of the data set, its RHD_published_v2 or the folder around that; by default DVAE_DATA_ROOT/rhd.
     split: “training”, “evaluation”, or “both”, training first.
     root_joint: what the crop's window takes for joint 0, which the literature's protocol has at the palm's centre.
         Samples have the wrist there whatever it is.
@@ -51,16 +51,16 @@ class RHDSource:
 
     def __init__(
         self,
-        root: Path | None = None,
+        folder: Path | None = None,
         split: str = "both",
         root_joint: Root = "palm",
         count: int | None = None,
     ):
         if split not in ("both", *COUNTS):
             raise UserError(f"split of RHD is “{split}”: choose both, training or evaluation.")
-        self.root, self.root_joint = locate(Path(root or settings.data_root() / "rhd")), root_joint
+        self.folder, self.root_joint = locate(Path(folder or settings.data_root() / "rhd")), root_joint
         parts = self.sequences if split == "both" else [split]
-        self._annotations = [annotation(self.root, part) for part in parts]
+        self._annotations = [annotation(self.folder, part) for part in parts]
         labels = [read_labels(path) for path in self._annotations]
         shares = _shares([len(part) for part in labels], count)
         chosen = [part[np.arange(n) * len(part) // n] for part, n in zip(labels, shares, strict=True)]
@@ -73,10 +73,10 @@ class RHDSource:
 
     def file(self, index: int, kind: str) -> Path:
         """Where a sample's “color”, “mask” or “depth” lies."""
-        return self.root / self.sequences[self._sequence[index]] / kind / f"{self.labels.frame[index]:05d}.png"
+        return self.folder / self.sequences[self._sequence[index]] / kind / f"{self.labels.frame[index]:05d}.png"
 
     def _check_images(self, parts: list[str]) -> None:
-        folders = [self.root / part / kind for part in parts for kind in KINDS]
+        folders = [self.folder / part / kind for part in parts for kind in KINDS]
         there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
         files = [self.file(i, kind) for i in range(len(self)) for kind in KINDS]
         missing = [path for path in files if path.name not in there[path.parent]]
@@ -90,7 +90,7 @@ class RHDSource:
         for path in self._annotations:
             labels.update(path.read_bytes())
         for path in (self.file(i, kind) for i in range(len(self)) for kind in KINDS):
-            images.update(f"{path.relative_to(self.root).as_posix()} {path.stat().st_size}\n".encode())
+            images.update(f"{path.relative_to(self.folder).as_posix()} {path.stat().st_size}\n".encode())
         return {
             "recipe": RECIPE,
             "root joint": self.root_joint,
@@ -139,25 +139,25 @@ class RHDSource:
         return image, mask, decode_depth(depth)
 
 
-def locate(root: Path) -> Path:
-    """The folder in or below `root` that holds RHD's parts. Raises UserError if there is none."""
+def locate(folder: Path) -> Path:
+    """The folder in or below `folder` that holds RHD's parts. Raises UserError if there is none."""
     published = "RHD_published_v2"
-    for folder in (root, root / published, root / published / published, root / "RHD_v1-1" / published):
-        if any((folder / part).is_dir() for part in COUNTS):
-            return folder
-    raise UserError(f"{root} is not RHD: it has no folder “{published}” with “training” and “evaluation”. {ADVICE}")
+    for candidate in (folder, folder / published, folder / published / published, folder / "RHD_v1-1" / published):
+        if any((candidate / part).is_dir() for part in COUNTS):
+            return candidate
+    raise UserError(f"{folder} is not RHD: it has no folder “{published}” with “training” and “evaluation”. {ADVICE}")
 
 
 def annotation(folder: Path, part: str) -> Path:
     return folder / part / f"anno_{part}.pickle"
 
 
-def expected(root: Path) -> list[Path]:
-    """Every file of the complete data set, where this root has it or would have it: labels, then images, by part."""
+def expected(folder: Path) -> list[Path]:
+    """Every file of the complete data set, where this folder has it or would have it: labels, then images, by part."""
     try:
-        folder = locate(Path(root))
+        folder = locate(Path(folder))
     except UserError:
-        folder = Path(root) / "RHD_published_v2"
+        folder = Path(folder) / "RHD_published_v2"
     labels = [annotation(folder, part) for part in COUNTS]
     images = [(folder / part / kind, count) for part, count in COUNTS.items() for kind in KINDS]
     return labels + [images_of / f"{frame:05d}.png" for images_of, count in images for frame in range(count)]

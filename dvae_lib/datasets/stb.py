@@ -82,7 +82,7 @@ VIEWS = {
 class STBSource:
     """The frames of STB as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    root: the folder of the data set; by default DVAE_DATA_ROOT/stb.
+    folder: of the data set; by default DVAE_DATA_ROOT/stb.
     views: names in `VIEWS`. By default both images of a stereo pair, each a sample of its own in its own camera's
         frame: the “18k pairs” of the paper are 12 × 1500 such pairs, so 36 000 samples, of which the literature's
         split keeps 6000 for the test. Many later works use ("BB_left",) alone: 18 000 samples, 3000 for the test.
@@ -102,12 +102,12 @@ class STBSource:
 
     def __init__(
         self,
-        root: Path | None = None,
+        folder: Path | None = None,
         views: Sequence[str] = ("BB_left", "BB_right"),
         sequences: Sequence[str] | None = None,
         frames_per_sequence: int | None = None,
     ):
-        self.root = Path(root or settings.data_root() / "stb")
+        self.folder = Path(folder or settings.data_root() / "stb")
         self.views = _chosen(views, list(VIEWS), "views")
         if "SK_depth" in self.views and len(self.views) > 1:
             raise UserError(
@@ -117,7 +117,7 @@ class STBSource:
         frames = evenly(FRAMES, FRAMES if frames_per_sequence is None else frames_per_sequence, "frames_per_sequence")
 
         cameras = list(dict.fromkeys(VIEWS[view].labels for view in self.views))
-        layout = Layout(self.root)
+        layout = Layout(self.folder)
         layout.check(self.sequences, self.views, cameras)
         axes = (range(len(self.sequences)), frames, [list(VIEWS).index(view) for view in self.views])
         self._sequence, self._frame, self._view = (a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
@@ -191,12 +191,12 @@ class STBSource:
         return {"depth": crop_nearest(millimetres, centre - corner, side, size).numpy().astype(np.uint16)}
 
 
-def expected(root: Path, views: Sequence[str] = tuple(VIEWS)) -> list[Path]:
-    """Every file of the complete data set, or of some of its views, where this root has it or would have it.
+def expected(folder: Path, views: Sequence[str] = tuple(VIEWS)) -> list[Path]:
+    """Every file of the complete data set, or of some of its views, where this folder has it or would have it.
 
     Labels first, then images, by sequence. A file that is missing is expected beside its like.
     """
-    layout = Layout(Path(root))
+    layout = Layout(Path(folder))
     cameras = dict.fromkeys(VIEWS[view].labels for view in views)
     labels = [layout.label(sequence, camera) for sequence in SEQUENCES for camera in cameras]
     images = [layout.images(sequence, view, range(FRAMES)) for sequence in SEQUENCES for view in views]

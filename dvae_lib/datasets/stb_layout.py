@@ -15,20 +15,20 @@ from dvae_lib.files import UserError
 
 SEQUENCES = [f"B{background}{kind}" for background in range(1, 7) for kind in ("Counting", "Random")]
 ADVICE = f"`{settings.DOWNLOAD['stb']}` says how to get what is missing or damaged."
-_LEVELS = 4  # how deep folders are searched: root/STB/images/B4Counting/B4Counting
+_LEVELS = 4  # how deep folders are searched: top/STB/images/B4Counting/B4Counting
 
 _Folders = dict[tuple[str, str], Path]
 
 
 class Layout:
-    """What lies below `root`. Of two folders that hold a view of a sequence, the fuller one counts, or the upper one.
+    """What lies below `top`. Of two folders that hold a view of a sequence, the fuller one counts, or the upper one.
 
     `path in layout` tells whether a file was there, without asking the disk again.
     """
 
-    def __init__(self, root: Path):
-        self.root = root
-        self._names = _list(root)
+    def __init__(self, top: Path):
+        self.top = top
+        self._names = _list(top)
         self._images: _Folders = {}  # by sequence and view
         self._labels: _Folders = {}  # by sequence and camera, “BB” or “SK”
         most: Counter[tuple[str, str]] = Counter()
@@ -37,7 +37,7 @@ class Layout:
                 sequence, _, camera = name.removesuffix(".mat").rpartition("_")
                 if sequence in SEQUENCES and name.endswith(".mat"):
                     self._labels.setdefault((sequence, camera), folder)
-            above = [part for part in folder.relative_to(root).parts if part in SEQUENCES]
+            above = [part for part in folder.relative_to(top).parts if part in SEQUENCES]
             if not above:
                 continue
             for view, count in Counter(name.rpartition("_")[0] for name in names if name.endswith(".png")).items():
@@ -61,20 +61,20 @@ class Layout:
         if (sequence, what) in found:
             return found[sequence, what]
         if not found:
-            return self.root / default
+            return self.top / default
         like = min(found, key=lambda key: key[0] != sequence)
-        parts = found[like].relative_to(self.root).parts
-        return self.root.joinpath(*(sequence if part == like[0] else part for part in parts))
+        parts = found[like].relative_to(self.top).parts
+        return self.top.joinpath(*(sequence if part == like[0] else part for part in parts))
 
     def check(self, sequences: list[str], views: list[str], cameras: list[str]) -> None:
         """Raises UserError unless there are images of these views, and labels, of each of the sequences."""
-        if not self.root.is_dir():
-            raise UserError(f"{self.root} does not exist; it should hold the STB data set. {ADVICE}")
+        if not self.top.is_dir():
+            raise UserError(f"{self.top} does not exist; it should hold the STB data set. {ADVICE}")
         looked = ", ".join(map(str, list(self._names)[:5])) + (", …" if len(self._names) > 5 else "")
         looked = f"Looked in {looked}, {_LEVELS} levels deep."
         if not set(self._images) & {(sequence, view) for sequence in SEQUENCES for view in views}:
             raise UserError(
-                f"{self.root} is not the STB data set: no folder is named after one of its sequences, as B1Counting "
+                f"{self.top} is not the STB data set: no folder is named after one of its sequences, as B1Counting "
                 f"is, and has images such as {views[0]}_0.png. {looked} {ADVICE}"
             )
         for sequence in sequences:
@@ -90,12 +90,12 @@ class Layout:
                     raise UserError(f"{self.label(sequence, camera)} is missing. {looked} {ADVICE}")
 
 
-def _list(root: Path) -> dict[Path, frozenset[str]]:
+def _list(top: Path) -> dict[Path, frozenset[str]]:
     """The names of the files in the folder and in those below it, upper folders first."""
     names = {}
-    for folder, below, files in os.walk(root, followlinks=True):
+    for folder, below, files in os.walk(top, followlinks=True):
         path = Path(folder)
-        deep = len(path.relative_to(root).parts) >= _LEVELS
+        deep = len(path.relative_to(top).parts) >= _LEVELS
         below[:] = [] if deep else [name for name in below if not name.startswith(".")]
         names[path] = frozenset(files)
     return dict(sorted(names.items(), key=lambda item: (len(item[0].parts), item[0])))

@@ -191,7 +191,7 @@ def check(
     if sheet and views == ["SK_depth"]:
         raise UserError("--sheet draws joints on colours, which SK_depth has not: choose another view.")
     if sheet:
-        source = open_source(name, root=folder, **({"views": views} if views else {}))
+        source = open_source(name, folder=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)
         with atomic_write(sheet) as file:
             contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
