@@ -74,16 +74,16 @@ def memory(count: str, folder: str) -> Iterator[float]:
 
 
 def run() -> dict[str, float]:
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         speeds = measure("growth", [f"speed {count} {folder}" for count in COUNTS])
         peaks = measure("growth", [f"memory {count} {folder}" for count in COUNTS])
     first = f"{COUNTS[0]} {folder}"
     for count in COUNTS[1:]:
-        found[f"{count} images ÷ {COUNTS[0]}, batches a second"] = ratio(
+        results[f"{count} images ÷ {COUNTS[0]}, batches a second"] = ratio(
             speeds[f"speed {count} {folder}"], speeds[f"speed {first}"]
         )
-        found[f"{count} images ÷ {COUNTS[0]}, peak memory"] = ratio(
+        results[f"{count} images ÷ {COUNTS[0]}, peak memory"] = ratio(
             peaks[f"memory {count} {folder}"], peaks[f"memory {first}"]
         )
-    return found | {f"{COUNTS[-1]} images: peak memory, MB": round(max(peaks[f"memory {COUNTS[-1]} {folder}"]))}
+    return results | {f"{COUNTS[-1]} images: peak memory, MB": round(max(peaks[f"memory {COUNTS[-1]} {folder}"]))}

@@ -66,25 +66,25 @@ def _seconds(step, device: torch.device, times: int = STEPS) -> float:
     return (_clock(device) - start) / times
 
 
-class _Watched:
-    """Batches that note when they are asked for."""
+class _Timed:
+    """Batches that record the time of two of their steps."""
 
     def __init__(self, batches, device: torch.device):
-        self.batches, self.device, self.asked = batches, device, []
+        self.batches, self.device, self.times = batches, device, []
 
     def batch(self, step: int) -> dict:
         if step in (WARM_UP, STEPS - 1):  # a clock that waits for a GPU would slow the steps between
-            self.asked.append(_clock(self.device))
+            self.times.append(_clock(self.device))
         return self.batches.batch(step)
 
 
 def trained(model: nn.Module, stage: Stage, batches: BatchSource, fabric: Fabric, lr: float) -> Iterator[float]:
     """Seconds of a step of `train`."""
     while True:
-        watched = _Watched(batches, fabric.device)
+        timed = _Timed(batches, fabric.device)
         with tempfile.TemporaryDirectory() as folder:
-            train(model, [(replace(stage, steps=STEPS), watched)], Path(folder), fabric, lr=lr)
-        start, end = watched.asked
+            train(model, [(replace(stage, steps=STEPS), timed)], Path(folder), fabric, lr=lr)
+        start, end = timed.times
         yield (end - start) / (STEPS - 1 - WARM_UP)
 
 
@@ -134,16 +134,16 @@ def matrices() -> Iterator[float]:
 
 
 def run() -> dict[str, float]:
-    found, matrices = {}, []
+    results, matrices = {}, []
     for name in ("cross-modal", "dvae-pose"):
         kinds = ("loop", "bare", "batch", "checkpoint", "work")
         seconds = measure("loop", [*(f"{kind} {name}" for kind in kinds), "matrices"], rounds=5)
-        of = {kind: seconds[f"{kind} {name}"] for kind in kinds}
-        found[f"{name}: our loop ÷ the bare networks, speed"] = ratio(of["bare"], of["loop"])
-        found[f"{name}: making the batch ÷ a step, time"] = ratio(of["batch"], of["loop"])
-        found[f"{name}: saving checkpoints ÷ training, time"] = round(median(of["checkpoint"]) / SAVED_EVERY, 4)
-        reached = [flops / s for flops, s in zip(of["work"], of["loop"], strict=True)]
-        found[f"{name}: a step ÷ large bf16 matrices, operations a second"] = ratio(reached, seconds["matrices"])
-        found[f"{name}: steps a second"] = round(1 / median(of["loop"]), 2)
+        times = {kind: seconds[f"{kind} {name}"] for kind in kinds}
+        results[f"{name}: our loop ÷ the bare networks, speed"] = ratio(times["bare"], times["loop"])
+        results[f"{name}: making the batch ÷ a step, time"] = ratio(times["batch"], times["loop"])
+        results[f"{name}: saving checkpoints ÷ training, time"] = round(median(times["checkpoint"]) / SAVED_EVERY, 4)
+        reached = [flops / s for flops, s in zip(times["work"], times["loop"], strict=True)]
+        results[f"{name}: a step ÷ large bf16 matrices, operations a second"] = ratio(reached, seconds["matrices"])
+        results[f"{name}: steps a second"] = round(1 / median(times["loop"]), 2)
         matrices += seconds["matrices"]
-    return found | {"large bf16 matrices, operations a second": median(matrices)}
+    return results | {"large bf16 matrices, operations a second": median(matrices)}

@@ -50,10 +50,10 @@ def networks(count: str) -> Iterator[float]:
 
 
 def run() -> dict[str, float]:
-    found = {}
+    results = {}
     for count in (1, MANY):
         seconds = measure("predict", [f"photographs {count}", f"networks {count}"])
-        whole, bare = seconds.values()
-        found[f"{count} at a time: ms a photograph"] = round(1e3 * sorted(whole)[len(whole) // 2], 1)
-        found[f"{count} at a time ÷ the networks alone, time"] = ratio(whole, bare)
-    return found
+        ours, bare = seconds.values()
+        results[f"{count} at a time: ms a photograph"] = round(1e3 * sorted(ours)[len(ours) // 2], 1)
+        results[f"{count} at a time ÷ the networks alone, time"] = ratio(ours, bare)
+    return results

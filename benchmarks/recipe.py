@@ -34,7 +34,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     model = run.build()
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
     held_out = run.batches("test", SAMPLES).batch(0)
-    found: dict[str, Curve] = {stage.name: [] for stage in e.stages}
+    curves: dict[str, Curve] = {stage.name: [] for stage in e.stages}
     for stage in e.stages:
         batches, seconds = run.training_batches(stage.name, fabric.device), 0.0
         for step in range(stage.steps) if e.decay else itertools.count():
@@ -46,10 +46,10 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
             seconds += time.perf_counter() - start
             if (step + 1) % EVERY[stage.name] == 0:
                 error = errors(model, [held_out], SOURCE[stage.name])["pose"].mean().item()
-                found[stage.name].append((seconds, error))
+                curves[stage.name].append((seconds, error))
                 if error <= goals.get(stage.name, 0) or seconds > limits.get(stage.name, math.inf):
                     break
-    return found
+    return curves
 
 
 def reached(curve: Curve, goal: float) -> float:

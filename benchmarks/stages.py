@@ -83,7 +83,7 @@ def run() -> dict[str, float]:
     once, always = ("render", "decode", "crops"), ("cache", "augment")
     seconds = measure("stages", [*once, *always, "step cross-modal"])
     image = [s / experiment("cross-modal").batch for s in seconds["step cross-modal"]]
-    found = {f"{name}: images a second": round(1 / median(seconds[name])) for name in (*once, *always)}
-    return found | {
+    results = {f"{name}: images a second": round(1 / median(seconds[name])) for name in (*once, *always)}
+    return results | {
         f"{name} ÷ a training step, time of an image": ratio(seconds[name], image) for name in (*once, *always)
     }

@@ -130,9 +130,11 @@ def run() -> dict[str, float]:
     theirs, ours = ("mvae", "telbo 1", "telbo 2"), ("mvae_by_ours", "telbo_by_ours 1", "telbo_by_ours 2")
     seconds = measure("trainers", [f"own {TWO}", *theirs, *ours], rounds=5)
     names = ("MVAE", "TELBO's joint encoder", "TELBO's other encoders")
-    found = {}
+    results = {}
     for name, by_theirs, by_ours in zip(names, theirs, ours, strict=True):
-        found[f"{name}: our loop ÷ MultiVae's trainer, speed"] = ratio(seconds[by_theirs], seconds[by_ours])
+        results[f"{name}: our loop ÷ MultiVae's trainer, speed"] = ratio(seconds[by_theirs], seconds[by_ours])
     for name, by_theirs in zip(names, theirs, strict=True):
-        found[f"our own model ÷ {name} by MultiVae's trainer, speed"] = ratio(seconds[by_theirs], seconds[f"own {TWO}"])
-    return found
+        results[f"our own model ÷ {name} by MultiVae's trainer, speed"] = ratio(
+            seconds[by_theirs], seconds[f"own {TWO}"]
+        )
+    return results

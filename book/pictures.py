@@ -1,4 +1,4 @@
-"""Draws the README's pictures: `python book/pictures.py`."""
+"""Makes the README's pictures: `python book/pictures.py`."""
 
 import io
 from pathlib import Path
@@ -36,7 +36,7 @@ def hands() -> None:
 
 
 def cross_modal_readings() -> None:
-    """Test images, what is read from them, what is drawn for their poses."""
+    """Test images, the poses decoded from them, the images of their poses."""
     run = load_or_train("cross-modal")
     batch = run.batches("test", 64).batch(0)
     figure = cross_modal.translations(run.load(), batch, list(range(7)))
@@ -55,27 +55,27 @@ def transfers() -> None:
 
 
 def moving() -> None:
-    """One gesture after another, made by the hands of six rooms at once."""
+    """One gesture after another, in six rooms at once."""
     run = load_or_train("dvae-image")
     model, (dataset, test) = run.load(), run.subsets("test")[0]
     rooms = np.asarray(dataset["content"])[test]
     contents = [test[rooms == room][0] for room in np.unique(rooms)]
     stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]
-    asked = {
-        "pose": next(counterfactuals.samples_at(run, stops).in_order())["pose"]
+    samples = counterfactuals.samples_at(run, stops)
+    inputs = {
+        "pose": next(samples.in_order())["pose"],
+        "tag": counterfactuals.images(run, np.array(contents)),
     }
-    asked["tag"] = counterfactuals.images(run, np.array(contents))
     frames = []
     with torch.inference_mode():
-        parts = {
-            name: q.mean for name, q in model.encode_factors(asked).items()
+        means = {
+            name: q.mean for name, q in model.encode_factors(inputs).items()
         }
-        times = torch.linspace(0, 1, 12)[:-1, None]
-        ways = zip(parts["pose"], parts["pose"].roll(-1, 0), strict=True)
-        for pose in torch.cat([torch.lerp(a, b, times) for a, b in ways]):
-            poses = pose.expand(len(contents), -1)
-            z = model.join({"pose": poses, "tag": parts["tag"]})
-            frames.append(frame(model.decode(z, ["image", "pose"])))
+        poses = means["pose"][:, None].expand(-1, len(contents), -1)
+        z = [model.join(means | {"pose": pose}) for pose in poses]
+        for start, end in zip(z, [*z[1:], z[0]], strict=True):
+            for z_t in model.walk(start, end, 12, ["pose"])[:-1]:
+                frames.append(frame(model.decode(z_t, ["image", "pose"])))
     frames[0].save(
         STATIC / "readme-moving.webp",
         save_all=True,
@@ -87,7 +87,7 @@ def moving() -> None:
 
 
 def frame(decoded: dict[str, torch.Tensor]) -> Image.Image:
-    """A skeleton, and the images that are drawn with its pose."""
+    """A skeleton, and the images decoded with its pose."""
     figure, (axes,) = grid(1, 1 + len(decoded["image"]), cell=1.2)
     show_pose(axes[0], decoded["pose"][0])
     for ax, image in zip(axes[1:], decoded["image"], strict=True):
