@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dvae_lib.models import networks as paper
 from dvae_lib.models.modalities import Modality, OwnNetworks
-from dvae_lib.models.networks import ImageEncoder, PoseDecoder, Pretrained
 from dvae_lib.models.objectives import Bounds
 from dvae_lib.models.saving import SavedModule, describe
 
@@ -34,16 +34,16 @@ class Regressor(SavedModule):
         self,
         targets: Sequence[Modality],
         d: int = 64,
-        pretrained: Pretrained = "random",
+        pretrained: paper.Pretrained = "random",
         networks: OwnNetworks | None = None,
     ):
         super().__init__()
         self.modalities = {m.name: m for m in targets}
         self.lambdas = {m.name: m.weight for m in targets}
         own = (networks or {}).get("image", (None, None))[0]
-        self.encoder = own(d) if own else ImageEncoder(d, pretrained=pretrained)
+        self.encoder = own(d) if own else paper.ImageEncoder(d, pretrained=pretrained)
         shapes = {m.name: (3,) if m.name == "viewpoint" else m.decoded_shape for m in targets}
-        self.heads = nn.ModuleDict({name: PoseDecoder(d, shape) for name, shape in shapes.items()})
+        self.heads = nn.ModuleDict({name: paper.PoseDecoder(d, shape) for name, shape in shapes.items()})
         self.declaration = {"targets": describe(list(targets)), "d": d, "networks": list(networks or {})}
 
     def needs(self, _) -> list[Modality]:

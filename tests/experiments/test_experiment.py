@@ -77,10 +77,10 @@ def others(e):
 class Encoder(torch.nn.Module):
     """As `networks.ImageEncoder`, in microseconds; nothing is downloaded for it."""
 
-    def __init__(self, d, channels=3, weights="random"):
+    def __init__(self, d, channels=3, pretrained="random"):
         super().__init__()
         self.head = networks.GaussianHead(channels * 16, d)
-        if weights == "imagenet":
+        if pretrained == "imagenet":
             torch.nn.init.zeros_(self.head.linear.bias)
 
     def forward(self, image):
@@ -100,7 +100,7 @@ def traces(e):
     """All that training by an experiment is made of, the quickest to make first."""
     stages = e.stages
     loops = [loop for stage in stages for loop in (stage, stage.inner) if loop]
-    yield [(loop.name, loop.steps, *(str(loop.ask(step)) for step in range(3))) for loop in loops]
+    yield [(loop.name, loop.steps, *(str(loop.forward_arg(step)) for step in range(3))) for loop in loops]
     yield [learning_rate(step, stage.steps, e.lr, e.decay) for stage in stages for step in range(stage.steps)]
     yield dtype(e.precision)
     yield e.purpose, [(name, e.crop, e.options.get(name)) for name in e.data]  # which samples
