@@ -41,6 +41,9 @@ def problem(text: Path) -> str | None:
     nb = jupytext.read(notebook)
     if _formats(nb) != FORMATS:
         return f"{notebook.name} does not name its pair ({FORMATS})"
+    texts_kernel = jupytext.read(text).metadata.get("kernelspec", {})
+    if nb.metadata.get("kernelspec", {}) != texts_kernel:
+        return f"{notebook.name} and {text.name} name different kernels"
     if any(
         cell.get("outputs") or cell.get("execution_count") for cell in nb.cells
     ):

@@ -176,6 +176,13 @@ def test_pairs_are_made_checked_and_stripped(tmp_path):
     pairs.sync(text)
     assert pairs.problem(text) is None and "1 + 2" in notebook.read_text()
 
+    notebook.write_text(notebook.read_text().replace('"display_name": "Python 3"', '"display_name": "mine"'))
+    assert pairs.problem(text) == "01-a.ipynb and 01-a.md name different kernels"
+    pairs.sync(text)
+    notebook.write_text(notebook.read_text().replace('"display_name": "mine"', '"display_name": "Python 3"'))
+    pairs.sync(text)
+    assert pairs.problem(text) is None
+
     notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7'))
     assert pairs.problem(text) == "01-a.ipynb holds outputs or execution counts"
     pairs.sync(text)
