@@ -93,15 +93,16 @@ def train(
     optimizer = Adam(model.parameters(), lr=lr)
     engine, optimizer = fabric.setup(model, optimizer)
     recorder = Recorder(folder, model, optimizer.optimizer, fabric, stages, log_every, save_every, save_seconds)
+    start = recorder.done
     model.train()
     with recorder.progress(description, quiet), Interruption(fabric) as interruption:
-        for now in schedule(stages, recorder.done):
+        for now in schedule(stages, start):
             torch.manual_seed((seed + 1) * 1_000_003 + now.step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(now.local, now.stage.steps, lr, decay)
             with _memory_errors_explained(now.step):
                 batch = now.source.batch(now.step)
-                if now.step == recorder.done or now.local == 0:
+                if now.step == start or now.local == 0:
                     check_batch(model.needs(now.stage.forward_arg(now.local)), batch)
                 loss, terms = update(engine, optimizer, fabric, now.stage, batch, now.local)
             logged = recorder.record(now, loss, terms)
