@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 
-@dataclass(frozen=True)
-class Allowed:
+class Allowed(NamedTuple):
     """Narrows a type, as in `Annotated[int, Allowed("a whole number from 1 on", lambda n: n >= 1)]`."""
 
     words: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[Any], Any]
+
+    def __repr__(self) -> str:
+        return f"“{self.words}”"
 
 
 def one_of(*names: str) -> Allowed:
