@@ -30,7 +30,7 @@ _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """Says in a sentence why `path` cannot be written: raises UserError if the disk is full, or read-only."""
     try:
         yield
@@ -53,10 +53,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, moved into place only if the block ends well.
 
     Whoever reads `path` sees the old content or the new, whole; a failure leaves the old.
-    Raises UserError as `writing` does.
+    Raises UserError as `explain_os_errors` does.
     """
     path = Path(path)
-    with writing(path):
+    with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)

@@ -31,7 +31,7 @@ from dvae_lib.datasets.batches import Batches, Part
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
-from dvae_lib.files import atomic_write, read_json, write_json, writing
+from dvae_lib.files import atomic_write, explain_os_errors, read_json, write_json
 from dvae_lib.hand import Root
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.models.modalities import modality
@@ -170,7 +170,7 @@ class Run:
     @contextmanager
     def _claimed(self) -> Iterator[None]:
         """While this holds, no other process trains the run; one that dies lets go of it."""
-        with writing(self.folder):
+        with explain_os_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock")
             try:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
-from dvae_lib.files import UserError, atomic_write, writing
+from dvae_lib.files import UserError, atomic_write, explain_os_errors
 
 CHECKPOINT, METRICS, WEIGHTS = "checkpoint.pt", "metrics.jsonl", "weights.safetensors"
 
@@ -29,7 +29,7 @@ class Metrics:
 
     def write(self, step: int, stage: int, loss: Tensor, terms: dict[str, Tensor]) -> None:
         line = {"step": step, "stage": stage, "loss": loss.item()} | {name: term.item() for name, term in terms.items()}
-        with writing(self.path), open(self.path, "a", encoding="utf-8") as stream:
+        with explain_os_errors(self.path), open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
 
