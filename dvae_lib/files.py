@@ -5,13 +5,16 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 
 class UserError(Exception):
@@ -25,27 +28,37 @@ class UserError(Exception):
         return [str(self)]
 
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
-def explain_os_errors(path: Path) -> Iterator[None]:
-    """Says in a sentence why `path` cannot be written: raises UserError if the disk is full, or read-only."""
+def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there before is untouched") -> Iterator[None]:
+    """Raises UserError where the operating system cannot read or write `path`.
+
+    advice: a sentence that ends the error. kept: what a full disk leaves as it was.
+    An OSError without a number is not the system's but, say, an image decoder's, and passes.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise UserError(
-                f"The disk is full: {path} could not be written. Free some space and start again; "
-                "what was there before is untouched."
-            ) from error
-        if error.errno in _NOT_ALLOWED:
-            raise UserError(
-                f"{path} may not be written ({error.strerror}): give yourself the right to write there, or choose "
-                "other folders by DVAE_RUNS_ROOT and DVAE_CACHE_ROOT."
-            ) from error
-        raise
+        if error.errno is None:
+            raise
+        blocking = next((folder for folder in Path(path).parents if os.path.isfile(folder)), None)
+        if error.errno in _FULL:
+            why = f"The disk is full: {path} could not be written. Free some space and start again; {kept}."
+        elif error.errno in _NOT_ALLOWED:
+            why = (
+                f"{path} may not be read or written ({error.strerror}): give yourself the right to, close the program "
+                "that holds it open, or choose another folder (DVAE_RUNS_ROOT for runs, DVAE_CACHE_ROOT for caches)."
+            )
+        elif blocking:
+            why = f"{blocking} is a file where {path} needs a folder: move it, or choose another folder."
+        elif error.errno == errno.ENOENT:
+            why = f"{path} does not exist."
+        else:
+            why = f"{path} cannot be read or written ({error.strerror}): choose another name or folder."
+        raise UserError(f"{why} {advice}".rstrip()) from error
 
 
 @contextlib.contextmanager
@@ -56,21 +69,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises UserError as `explain_os_errors` does.
     """
     path = Path(path)
+    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix[:16]}"  # never longer than a name may be
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
         try:
-            yield Path(name)
-            with open(name, "r+b") as written:  # Windows brings to disk only what may be written
+            yield temporary
+            with open(temporary, "r+b") as written:  # Windows brings to disk only what may be written
                 os.fsync(written.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are ordinary
-            os.replace(name, path)
+            os.replace(temporary, path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, waiting: str) -> Iterator[None]:
+    """While this holds, no other process gets past it with the same `path`; one that dies lets go of it.
+
+    waiting: what to say on stderr while another process holds it. Raises UserError as `explain_os_errors` does.
+    """
+    lock = filelock.FileLock(path)
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            tqdm.write(waiting, file=sys.stderr)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -79,11 +107,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError if the file is missing or is not JSON."""
+    """Raises UserError if the file cannot be read or is not JSON."""
+    with explain_os_errors(path):
+        content = Path(path).read_bytes()
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
+        return json.loads(content)
     except ValueError as error:
         raise UserError(f"{path} is damaged (it is not JSON: {error}). Delete it and start again.") from error
 
