@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import filelock
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 
@@ -124,20 +125,71 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_image(path: Path) -> np.ndarray:
+_GREY = (128, 128, 128, 255)  # behind what is transparent, as outside of a crop
+_TURNS = {  # what undoes each orientation of EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_NO_IMAGES = {  # the first bytes of files that are taken for images
+    rb"....ftyp(hei|hev|mif|msf)": "a HEIC photograph: export it as JPEG",
+    rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI": "a video: export one of its frames as PNG",
+    rb"%PDF": "a PDF: export its page as PNG",
+}
+
+
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, advice: str = "Fetch or export it again."
+) -> np.ndarray:
     """An image file as uint8 (H, W, 3) RGB, upright: cameras store how they were held, and not the turned image.
 
-    Raises UserError if the file is missing, truncated, not an image, or a decompression bomb.
+    Deeper channels are scaled to 8 bits, and what is transparent lies on mid-grey.
+    size: width and height that it must have. advice: what the user can do about a damaged file, as a sentence.
+
+    Raises UserError if the file is missing, damaged, of another size, a decompression bomb or not an image.
     """
+    if re.match(r"\w\w+:[/\\]", str(path)):
+        raise UserError(f"{path} is an address, not a file: download the image and name its file.")
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder: name an image in it.")
+    with explain_os_errors(path), open(path, "rb") as file:
+        head = file.read(16)
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
+            pixels = np.asarray(_upright_rgb(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large to be a photograph of a hand: crop it or scale it down.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise whatever damaged bytes lead to
+        for start, kind in _NO_IMAGES.items():
+            if re.match(start, head, re.DOTALL):
+                raise UserError(f"{path} is not an image but {kind}.") from error
         raise UserError(
-            f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). "
-            "Fetch or export it again."
+            f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). {advice}"
         ) from error
+    height, width, _ = pixels.shape
+    if size and size != (width, height):
+        raise UserError(f"{path} has {width} × {height} pixels instead of {size[0]} × {size[1]}. {advice}")
+    return pixels
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = None
+    with contextlib.suppress(Exception):  # of EXIF that is damaged, or has no orientation
+        turn = _TURNS[image.getexif()[ExifTags.Base.Orientation]]
+    if image.mode[0] in "IF":
+        values = np.asarray(image, np.float32)
+        # 16 bits have a range, integers and floats of 32 have none: the least that is usual and holds them.
+        tops = [top for top in (1, 255, 65535) if values.min() >= 0 and values.max() <= top]
+        if not tops:
+            raise ValueError(f"its values reach from {values.min():g} to {values.max():g}, beyond 0 to 65535")
+        top = 65535 if image.mode.startswith("I;16") else tops[0]
+        image = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _GREY), image.convert("RGBA"))
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)

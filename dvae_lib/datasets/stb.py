@@ -242,11 +242,7 @@ def _mirrored(joints):
 
 def _read_patch(path: Path, corner: list[int], fill: float) -> np.ndarray:
     """The square (_PATCH, _PATCH, 3) of an image, right and below of `corner` (column, row); `fill` lies outside."""
-    image = read_image(path)
-    if image.shape != (HEIGHT, WIDTH, 3):
-        raise UserError(
-            f"{path} has {image.shape[1]} × {image.shape[0]} pixels instead of {WIDTH} × {HEIGHT}. {ADVICE}"
-        )
+    image = read_image(path, (WIDTH, HEIGHT), ADVICE)
     left, top = corner
     patch = np.full((_PATCH, _PATCH, 3), fill, dtype=np.uint8)
     u0, u1 = np.clip([left, left + _PATCH], 0, WIDTH)
