@@ -210,9 +210,10 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
 
 def _finished(partial: Path) -> int:
     """Samples that an earlier, killed preparation wrote down as finished."""
-    if not (partial / PROGRESS).exists():
-        return 0
-    lines = (partial / PROGRESS).read_text(encoding="ascii").splitlines(keepends=True)
+    with explain_os_errors(partial):
+        if not (partial / PROGRESS).exists():
+            return 0
+        lines = (partial / PROGRESS).read_text(encoding="ascii").splitlines(keepends=True)
     return max((int(line) for line in lines if line.endswith("\n")), default=0)
 
 
