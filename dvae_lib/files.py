@@ -5,14 +5,18 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+from tqdm import tqdm
 
 
 class UserError(Exception):
@@ -26,27 +30,37 @@ class UserError(Exception):
         return [str(self)]
 
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
-def explain_os_errors(path: Path) -> Iterator[None]:
-    """Says in a sentence why `path` cannot be written: raises UserError if the disk is full, or read-only."""
+def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there before is untouched") -> Iterator[None]:
+    """Raises UserError where the operating system cannot read or write `path`.
+
+    advice: a sentence that ends the error. kept: what a full disk leaves as it was.
+    An OSError without a number is not the system's but, say, an image decoder's, and passes.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise UserError(
-                f"The disk is full: {path} could not be written. Free some space and start again; "
-                "what was there before is untouched."
-            ) from error
-        if error.errno in _NOT_ALLOWED:
-            raise UserError(
-                f"{path} may not be written ({error.strerror}): give yourself the right to write there, or choose "
-                "other folders by DVAE_RUNS_ROOT and DVAE_CACHE_ROOT."
-            ) from error
-        raise
+        if error.errno is None:
+            raise
+        blocking = next((folder for folder in Path(path).parents if os.path.isfile(folder)), None)
+        if error.errno in _FULL:
+            why = f"The disk is full: {path} could not be written. Free some space and start again; {kept}."
+        elif error.errno in _NOT_ALLOWED:
+            why = (
+                f"{path} may not be read or written ({error.strerror}): give yourself the right to, close the program "
+                "that holds it open, or choose another folder (DVAE_RUNS_ROOT for runs, DVAE_CACHE_ROOT for caches)."
+            )
+        elif blocking:
+            why = f"{blocking} is a file where {path} needs a folder: move it, or choose another folder."
+        elif error.errno == errno.ENOENT:
+            why = f"{path} does not exist."
+        else:
+            why = f"{path} cannot be read or written ({error.strerror}): choose another name or folder."
+        raise UserError(f"{why} {advice}".rstrip()) from error
 
 
 @contextlib.contextmanager
@@ -57,21 +71,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises UserError as `explain_os_errors` does.
     """
     path = Path(path)
+    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix[:16]}"  # never longer than a name may be
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
         try:
-            yield Path(name)
-            with open(name, "r+b") as written:  # Windows brings to disk only what may be written
+            yield temporary
+            with open(temporary, "r+b") as written:  # Windows brings to disk only what may be written
                 os.fsync(written.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are ordinary
-            os.replace(name, path)
+            os.replace(temporary, path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, waiting: str) -> Iterator[None]:
+    """While this holds, no other process gets past it with the same `path`; one that dies lets go of it.
+
+    waiting: what to say on stderr while another process holds it. Raises UserError as `explain_os_errors` does.
+    """
+    lock = filelock.FileLock(path)
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            tqdm.write(waiting, file=sys.stderr)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -80,11 +109,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError if the file is missing or is not JSON."""
+    """Raises UserError if the file cannot be read or is not JSON."""
+    with explain_os_errors(path):
+        content = Path(path).read_bytes()
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
+        return json.loads(content)
     except ValueError as error:
         raise UserError(f"{path} is damaged (it is not JSON: {error}). Delete it and start again.") from error
 
@@ -118,20 +147,71 @@ def check_room(path: Path, needed: int) -> None:
         )
 
 
-def read_image(path: Path) -> np.ndarray:
+_GREY = (128, 128, 128, 255)  # behind what is transparent, as outside of a crop
+_TURNS = {  # what undoes each orientation of EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_NO_IMAGES = {  # the first bytes of files that are taken for images
+    rb"....ftyp(hei|hev|mif|msf)": "a HEIC photograph: export it as JPEG",
+    rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI": "a video: export one of its frames as PNG",
+    rb"%PDF": "a PDF: export its page as PNG",
+}
+
+
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, advice: str = "Fetch or export it again."
+) -> np.ndarray:
     """An image file as uint8 (H, W, 3) RGB, upright: cameras store how they were held, and not the turned image.
 
-    Raises UserError if the file is missing, truncated, not an image, or a decompression bomb.
+    Deeper channels are scaled to 8 bits, and what is transparent lies on mid-grey.
+    size: width and height that it must have. advice: what the user can do about a damaged file, as a sentence.
+
+    Raises UserError if the file is missing, damaged, of another size, a decompression bomb or not an image.
     """
+    if re.match(r"\w\w+:[/\\]", str(path)):
+        raise UserError(f"{path} is an address, not a file: download the image and name its file.")
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder: name an image in it.")
+    with explain_os_errors(path), open(path, "rb") as file:
+        head = file.read(16)
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
+            pixels = np.asarray(_upright_rgb(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large to be a photograph of a hand: crop it or scale it down.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise whatever damaged bytes lead to
+        for start, kind in _NO_IMAGES.items():
+            if re.match(start, head, re.DOTALL):
+                raise UserError(f"{path} is not an image but {kind}.") from error
         raise UserError(
-            f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). "
-            "Fetch or export it again."
+            f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). {advice}"
         ) from error
+    height, width, _ = pixels.shape
+    if size and size != (width, height):
+        raise UserError(f"{path} has {width} × {height} pixels instead of {size[0]} × {size[1]}. {advice}")
+    return pixels
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = None
+    with contextlib.suppress(Exception):  # of EXIF that is damaged, or has no orientation
+        turn = _TURNS[image.getexif()[ExifTags.Base.Orientation]]
+    if image.mode[0] in "IF":
+        values = np.asarray(image, np.float32)
+        # 16 bits have a range, integers and floats of 32 have none: the least that is usual and holds them.
+        tops = [top for top in (1, 255, 65535) if values.min() >= 0 and values.max() <= top]
+        if not tops:
+            raise ValueError(f"its values reach from {values.min():g} to {values.max():g}, beyond 0 to 65535")
+        top = 65535 if image.mode.startswith("I;16") else tops[0]
+        image = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _GREY), image.convert("RGBA"))
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)

@@ -66,7 +66,7 @@ def make_batch(
     K = A @ raw["K"] @ G.mT
     scale, origin = bone_scale(pose), pose[:, 0]
     normalised = (pose - origin[:, None]) / scale[:, None, None]
-    cpose, viewpoint = canonicalise(normalised)  # all are left hands by now
+    cpose, viewpoint = canonicalise(normalised)  # of left hands, and of right ones where augmentation flips
     batch = {
         "pose": normalised,
         "cpose": cpose,

@@ -20,24 +20,20 @@ Synthetic data add the factors they were drawn from, STB the camera (`view`); it
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
 import os
 import shutil
-import sys
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-import filelock
 import numpy as np
 from tqdm import tqdm
 
 from dvae_lib import settings
-from dvae_lib.files import UserError, read_json, write_json
+from dvae_lib.files import UserError, exclusive_lock, explain_os_errors, read_json, write_json
 
 MANIFEST, PROGRESS = "manifest.json", "progress.txt"
 RECIPE = 1  # of this module; raised when the same source must be prepared anew
@@ -148,7 +144,8 @@ def prepare(source: Source, size: int, cache: Path | None = None, progress: bool
     block by block into a folder of that name with .partial behind it, which is renamed when it is whole: a killed
     preparation goes on at its last finished block, and of several processes one prepares while the others wait.
 
-    Raises UserError if the disk has not the room, or if the source delivers values that are not numbers.
+    Raises UserError if the disk has not the room or may not be written, or if the source delivers values that are not
+    numbers.
     """
     recipe = {
         "source": source.name,
@@ -165,99 +162,71 @@ def prepare(source: Source, size: int, cache: Path | None = None, progress: bool
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = Path(cache or settings.cache_root()) / f"{source.name}-{size}px-{digest[:8]}"
     if not (folder / MANIFEST).exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder, progress):
+        waiting = f"Waiting for another process that prepares {folder} …"
+        with exclusive_lock(folder.with_name(f"{folder.name}.lock"), waiting):
             if not (folder / MANIFEST).exists():  # unless another process prepared it while this one waited
                 _write(source, recipe | {"hash": digest}, folder, progress)
     return Dataset(folder)
 
 
-@contextlib.contextmanager
-def _lock(folder: Path, progress: bool) -> Iterator[None]:
-    lock = filelock.FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        if progress:
-            tqdm.write(f"Waiting for another process that prepares {folder} …", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool) -> None:
     """Fills the folder; the caller holds its lock."""
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(exist_ok=True)
-    count, size = recipe["count"], recipe["size"]
-    fields = {name: (tuple(f["shape"]), np.dtype(f["dtype"])) for name, f in recipe["fields"].items()}
-    bytes_a_sample = sum(math.prod(shape) * dtype.itemsize for shape, dtype in fields.values())
-    done = _finished(partial)
-    with _full_disk_explained(source.name, size, folder.parent, (count - done) * bytes_a_sample):
-        with contextlib.ExitStack() as stack:
-            files = {
-                name: stack.enter_context(_npy(partial / f"{name}.npy", (count, *shape), dtype))
-                for name, (shape, dtype) in fields.items()
-            }
-            headers = {name: file.tell() for name, file in files.items()}
-            log = stack.enter_context(open(partial / PROGRESS, "w", encoding="ascii"))
-            log.write(f"{done}\n")
-            log.flush()
-            bar = stack.enter_context(
-                tqdm(
-                    total=count,
-                    initial=done,
-                    desc=f"Preparing {source.name}",
-                    unit="image",
-                    disable=not progress,
-                )
-            )
-            for start in range(done, count, BLOCK):
-                indices = np.arange(start, min(start + BLOCK, count))
-                block = source.read(indices, size)
-                for name, file in files.items():
-                    samples = _checked(source.name, name, block[name], indices, *fields[name])
-                    file.seek(headers[name] + start * samples[0].nbytes)
-                    file.write(samples.data)
-                for file in files.values():
-                    _to_disk(file)
-                # Only now is the block finished, and a line that a kill cuts short does not count.
-                log.write(f"{indices[-1] + 1}\n")
-                log.flush()
-                bar.update(len(indices))
-        manifest = recipe | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-        write_json(partial / MANIFEST, manifest)
+    partial, count, size = folder.with_name(f"{folder.name}.partial"), recipe["count"], recipe["size"]
+    fields, done = source.fields(size), _finished(partial)
+    needed = (count - done) * sum(math.prod(shape) * dtype.itemsize for shape, dtype in fields.values())
+    room = (
+        f"{source.name} at {size} pixels takes another {needed / 1e9:.2f} GB in {folder.parent}: free that much, or "
+        "set DVAE_CACHE_ROOT to a folder on a larger disk"
+    )
+    with explain_os_errors(partial, kept=f"what is finished is kept. {room}"), contextlib.ExitStack() as stack:
+        if (free := shutil.disk_usage(folder.parent).free) < needed:
+            raise UserError(f"Only {free / 1e9:.2f} GB are free, but {room}.")
+        partial.mkdir(exist_ok=True)
+        files = {
+            name: stack.enter_context(_npy(partial / f"{name}.npy", count, *fields[name], done)) for name in fields
+        }
+        log = stack.enter_context(open(partial / PROGRESS, "w", encoding="ascii"))
+        print(done, file=log, flush=True)
+        bar = tqdm(total=count, initial=done, desc=f"Preparing {source.name}", unit="image", disable=not progress)
+        stack.enter_context(bar)
+        for start in range(done, count, BLOCK):
+            indices = np.arange(start, min(start + BLOCK, count))
+            block = source.read(indices, size)
+            for name, file in files.items():
+                file.write(_checked(source.name, name, block[name], indices, *fields[name]).data)
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            # Only now is the block finished, and a line that a kill cuts short does not count.
+            print(indices[-1] + 1, file=log, flush=True)
+            bar.update(len(indices))
+        stack.close()  # Windows renames no folder of open files
+        write_json(partial / MANIFEST, recipe | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")})
         (partial / PROGRESS).unlink()
-    if folder.exists():  # without a manifest, or we would not be here: not whole, whatever it is
-        shutil.rmtree(folder)
-    os.replace(partial, folder)
+        if folder.exists():  # without a manifest, or we would not be here: not whole, whatever it is
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
 
 
 def _finished(partial: Path) -> int:
     """Samples that an earlier, killed preparation wrote down as finished."""
-    try:
+    with explain_os_errors(partial):
+        if not (partial / PROGRESS).exists():
+            return 0
         lines = (partial / PROGRESS).read_text(encoding="ascii").splitlines(keepends=True)
-    except FileNotFoundError:
-        return 0
     return max((int(line) for line in lines if line.endswith("\n")), default=0)
 
 
-def _npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> BinaryIO:
-    """An .npy file open for writing behind its header.
+def _npy(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype, done: int) -> BinaryIO:
+    """An .npy file of `count` samples, open for writing behind the first `done`.
 
     Written as a file and not through a map: a full disk is an error on a write, but kills a process that maps.
     """
     file = path.open("r+b" if path.exists() else "w+b")
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(file, header)
+    file.seek(done * math.prod(shape) * dtype.itemsize, os.SEEK_CUR)
     return file
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _checked(
@@ -271,21 +240,3 @@ def _checked(
             f"{source}, sample {bad[0]}: “{name}” holds a value that is not a number. Mend or fetch its label anew."
         )
     return np.ascontiguousarray(samples)
-
-
-@contextlib.contextmanager
-def _full_disk_explained(name: str, size: int, folder: Path, needed: int) -> Iterator[None]:
-    """Raises UserError if `needed` bytes are not free in `folder`, or turn out not to be."""
-    free = shutil.disk_usage(folder).free
-    advice = (
-        f"{name} at {size} pixels takes another {needed / 1e9:.2f} GB in {folder}. Free that much, or set "
-        "DVAE_CACHE_ROOT to a folder on a larger disk, and start again: what is finished is kept."
-    )
-    if free < needed:
-        raise UserError(f"Only {free / 1e9:.2f} GB are free, but {advice}")
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"The disk is full: {advice}") from error
-        raise

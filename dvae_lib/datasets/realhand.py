@@ -77,7 +77,8 @@ class RealHandSource:
         pose, K = torch.from_numpy(self.pose[indices]), torch.from_numpy(self.K[indices])
         visible = torch.ones(len(indices), 21, dtype=torch.bool)  # the data set marks no joint as hidden
         centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        photographs = torch.from_numpy(np.stack([self._read(frame) for frame in indices.tolist()])).permute(0, 3, 1, 2)
+        photographs = [read_image(self.photograph(frame), (PHOTO, PHOTO), _ADVICE) for frame in indices.tolist()]
+        photographs = torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)
         return {
             "image": crop(photographs, centre, side, size).numpy(),
             "pose": self.pose[indices].astype(np.float32),
@@ -87,15 +88,6 @@ class RealHandSource:
             "sequence": np.zeros(len(indices), np.int32),
             "frame": indices.astype(np.int32),
         }
-
-    def _read(self, frame: int) -> np.ndarray:
-        image = read_image(self.photograph(frame))
-        if image.shape != (PHOTO, PHOTO, 3):
-            raise UserError(
-                f"{self.photograph(frame)} has {image.shape[1]} × {image.shape[0]} pixels instead of "
-                f"{PHOTO} × {PHOTO}. {_ADVICE}"
-            )
-        return image
 
 
 def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.ndarray, v0: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ class RHDSource:
 
     def _read_images(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (320, 320, 3), mask (320, 320) and depth (320, 320) mm of a sample."""
-        image, mask, depth = (_read_png(self.file(index, kind)) for kind in KINDS)
+        image, mask, depth = (read_image(self.file(index, kind), (PIXELS, PIXELS), ADVICE) for kind in KINDS)
         mask = mask[..., 0]
         path = self.file(index, "mask")
         if mask.max() > LAST_PART:
@@ -186,15 +186,6 @@ def decode_depth(image: np.ndarray) -> np.ndarray:
     """Whole mm (H, W) of a depth image (H, W, 3), whose red and green are a fraction of 5 m; 0 is unknown."""
     fraction = 256 * image[..., 0].astype(np.uint32) + image[..., 1]  # of 65535
     return ((5000 * fraction + 32767) // 65535).astype(np.uint16)
-
-
-def _read_png(path: Path) -> np.ndarray:
-    image = read_image(path)
-    if image.shape != (PIXELS, PIXELS, 3):
-        raise UserError(
-            f"{path} has {image.shape[1]} × {image.shape[0]} pixels instead of {PIXELS} × {PIXELS}. {ADVICE}"
-        )
-    return image
 
 
 def _shares(available: list[int], wanted: int | None) -> list[int]:

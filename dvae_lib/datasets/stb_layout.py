@@ -33,16 +33,15 @@ class Layout:
         self._labels: _Folders = {}  # by sequence and camera, “BB” or “SK”
         most: Counter[tuple[str, str]] = Counter()
         for folder, names in self._names.items():
+            above = [part for part in folder.relative_to(top).parts if part in SEQUENCES]
+            views = Counter(name.rpartition("_")[0] for name in names if above and name.endswith(".png"))
+            for view, count in views.items():
+                if count > most[above[-1], view]:
+                    most[above[-1], view], self._images[above[-1], view] = count, folder
             for name in names:
                 sequence, _, camera = name.removesuffix(".mat").rpartition("_")
                 if sequence in SEQUENCES and name.endswith(".mat"):
                     self._labels.setdefault((sequence, camera), folder)
-            above = [part for part in folder.relative_to(top).parts if part in SEQUENCES]
-            if not above:
-                continue
-            for view, count in Counter(name.rpartition("_")[0] for name in names if name.endswith(".png")).items():
-                if count > most[above[-1], view]:
-                    most[above[-1], view], self._images[above[-1], view] = count, folder
 
     def __contains__(self, path: Path) -> bool:
         return path.name in self._names.get(path.parent, ())
@@ -71,23 +70,17 @@ class Layout:
         if not self.top.is_dir():
             raise UserError(f"{self.top} does not exist; it should hold the STB data set. {ADVICE}")
         looked = ", ".join(map(str, list(self._names)[:5])) + (", …" if len(self._names) > 5 else "")
-        looked = f"Looked in {looked}, {_LEVELS} levels deep."
-        if not set(self._images) & {(sequence, view) for sequence in SEQUENCES for view in views}:
+        advice = f"Looked in {looked}, {_LEVELS} levels deep. {ADVICE}"
+        if not {view for _, view in self._images} & {*views}:
             raise UserError(
                 f"{self.top} is not the STB data set: no folder is named after one of its sequences, as B1Counting "
-                f"is, and has images such as {views[0]}_0.png. {looked} {ADVICE}"
+                f"is, and has images such as {views[0]}_0.png. {advice}"
             )
         for sequence in sequences:
-            for view in views:
-                if (sequence, view) not in self._images:
-                    folder = self.images(sequence, view, [0])[0].parent
-                    raise UserError(
-                        f"{folder} is missing or has no {view}_0.png, …, nor has any other folder named {sequence}. "
-                        f"{looked} {ADVICE}"
-                    )
-            for camera in cameras:
-                if (sequence, camera) not in self._labels:
-                    raise UserError(f"{self.label(sequence, camera)} is missing. {looked} {ADVICE}")
+            images = [self.images(sequence, view, [0])[0] for view in views if (sequence, view) not in self._images]
+            labels = [self.label(sequence, camera) for camera in cameras if (sequence, camera) not in self._labels]
+            if missing := images + labels:
+                raise UserError(f"{missing[0]} is missing. {advice}")
 
 
 def _list(top: Path) -> dict[Path, frozenset[str]]:

@@ -181,7 +181,7 @@ def _write(member: _Member, target: Path) -> None:
     """Unpacks one file; its checksum is compared as its end is read."""
     part = target.with_name(target.name + UNFINISHED)
     try:
-        with explain_os_errors(target):
+        with explain_os_errors(target, kept="what is unpacked so far stays"):
             target.parent.mkdir(parents=True, exist_ok=True)
             with member.archive.open(member.info) as source, open(part, "wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
@@ -191,8 +191,6 @@ def _write(member: _Member, target: Path) -> None:
             part.unlink()
         if isinstance(error, UserError):
             raise
-        if isinstance(error, OSError) and error.errno:  # else it is a decompressor's
-            raise UserError(f"{target} could not be written ({error.strerror}).") from error
         raise UserError(
             f"{member.path} is damaged: {member} in it cannot be unpacked ({printable(str(error))}). Delete the "
             "archive, fetch it again and start again: what is unpacked so far stays."

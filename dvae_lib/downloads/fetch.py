@@ -117,7 +117,7 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # `part` holds all there is; its hash will tell
         raise
-    with response, explain_os_errors(part):
+    with response:
         resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server sends the whole file again
         start = have if resumes else 0
         announced = response.headers["Content-Length"]
@@ -129,13 +129,16 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
                 "place, or the authors have published another version."
             )
         check_room(part, (total or 0) - start)
-        part.parent.mkdir(parents=True, exist_ok=True)
+        with explain_os_errors(part):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
         with (
             open(part, "ab" if resumes else "wb") as file,
             tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress) as bar,
         ):
             while block := response.read(1 << 20):
-                file.write(block)
+                with explain_os_errors(part):  # the network's errors have numbers, too
+                    file.write(block)
                 bar.update(len(block))
             if total is not None and file.tell() < total:
                 raise ConnectionError(f"the connection ended after {file.tell()} bytes")

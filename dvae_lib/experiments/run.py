@@ -8,22 +8,19 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
-from tqdm.auto import tqdm
 
 from dvae_lib import settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
@@ -32,7 +29,7 @@ from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
 from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
 from dvae_lib.experiments.kinds import from_config
-from dvae_lib.files import UserError, atomic_write, explain_os_errors, read_json, write_json
+from dvae_lib.files import UserError, atomic_write, exclusive_lock, read_json, write_json
 from dvae_lib.hand import Root
 from dvae_lib.models.saving import load_weights
 from dvae_lib.training import train
@@ -163,26 +160,11 @@ class Run:
         if self.trained:
             return
         fabric = make_fabric(device, devices, nodes, self.experiment.precision)
-        with self._claimed() if fabric.is_global_zero else nullcontext():
+        waiting = f"Another process is training {self.experiment.name}: waiting for it."
+        with exclusive_lock(self.folder / ".lock", waiting) if fabric.is_global_zero else nullcontext():
             if fabric.broadcast(not self.trained):
                 self._train(fabric, quiet)
             fabric.barrier()
-
-    @contextmanager
-    def _claimed(self) -> Iterator[None]:
-        """While this holds, no other process trains the run; one that dies lets go of it."""
-        with explain_os_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                tqdm.write(f"Another process is training {self.experiment.name}: waiting for it.", file=sys.stderr)
-                lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _train(self, fabric: Fabric, quiet: bool) -> None:
         e = self.experiment

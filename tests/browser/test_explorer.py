@@ -83,9 +83,14 @@ def test_a_picked_sample_is_on_the_canvas(page, model, parts):
 
 def test_a_slider_ends_the_glide_to_a_sample(page, parts):
     page.emulate_media(reduced_motion="no-preference")
-    page.locator("fieldset").nth(0).locator(".samples button").nth(2).click()
-    page.evaluate("document.querySelectorAll('fieldset input')[1].stepUp(20)")
-    page.evaluate("document.querySelectorAll('fieldset input')[1].dispatchEvent(new Event('input'))")
+    page.evaluate(  # at once: on a slow machine the glide would have ended before the slider moves
+        """() => {
+            document.querySelectorAll('fieldset .samples button')[2].click();
+            const slider = document.querySelectorAll('fieldset input')[1];
+            slider.stepUp(20);
+            slider.dispatchEvent(new Event('input'));
+        }"""
+    )
     begun = coordinates(page)
     page.wait_for_timeout(600)  # a glide takes 450 ms
     assert coordinates(page) == begun

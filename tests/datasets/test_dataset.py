@@ -173,6 +173,12 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatc
     assert not (tmp_path / "reads").exists()
 
 
+def test_a_cache_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(UserError, match="cache is a file where .* needs a folder"):
+        prepare(tmp_path)
+
+
 def _prepare_at_once(folder, gate):
     gate.wait()
     module.prepare(Numbered(folder / "reads", count=5000), 8, folder / "cache", progress=False)

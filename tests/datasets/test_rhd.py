@@ -296,15 +296,15 @@ ENTRY = r"anno_evaluation\.pickle: “{}” of entry 1 "
 
 @pytest.mark.parametrize("damage, message", [
     (lambda f: shutil.rmtree(f), r"RHD_published_v2 is not RHD: it has no folder “RHD_published_v2”"),
-    (lambda f: (f / LABEL).unlink(), r"anno_evaluation\.pickle is missing"),
-    (lambda f: shutil.rmtree(f / "evaluation"), r"anno_evaluation\.pickle is missing"),
+    (lambda f: (f / LABEL).unlink(), r"anno_evaluation\.pickle does not exist"),
+    (lambda f: shutil.rmtree(f / "evaluation"), r"anno_evaluation\.pickle does not exist"),
     (lambda f: cut_short(f / LABEL), r"anno_evaluation\.pickle was not opened: it is damaged or cut short"),
     (lambda f: (f / LABEL).write_bytes(b""), r"anno_evaluation\.pickle was not opened: it is damaged or cut short"),
     (lambda f: (f / LABEL).write_bytes(b"<html>404"), r"anno_evaluation\.pickle was not opened: it is damaged"),
     (lambda f: change(f, lambda c: [c]), r"anno_evaluation\.pickle is not an annotation of RHD"),
     (lambda f: rhd_tree.write_annotation(f, "evaluation", {}), r"anno_evaluation\.pickle is not an annotation of RHD"),
     (lambda f: change(f, lambda c: c.update(a=c[0])), r"has an entry whose key is not the number of an image"),
-    (lambda f: change(f, lambda c: {-1: c[0]}), r"has an entry whose key is not the number of an image"),
+    (lambda f: change(f, lambda c: {-1: c[0]}), r"asks for a key that is neither text nor a whole number below 100000"),
     (lambda f: change(f, lambda c: c[1].pop("K") is None), r"anno_evaluation\.pickle: entry 1 has no “K”"),
     (lambda f: change(f, lambda c: c.update({1: 5})), r"anno_evaluation\.pickle: entry 1 has no “xyz”"),
     (lambda f: change(f, lambda c: c[1].update(xyz=[1.0])), ENTRY.format("xyz") + "is a list, not an array"),

@@ -1,26 +1,29 @@
-"""Pickles of numbers, read without trusting them: dicts, lists, text, numbers and NumPy arrays, and nothing else.
+"""Pickles of numbers, read without running them: dicts, lists, text, numbers and NumPy arrays, and nothing else.
 
-A pickle is a program: it names functions of any module, and calls them while it is opened. A downloaded one could
-delete files. Here only the few names that describe an array are known, and what stands behind them is not NumPy but
-the classes of this module, which check what they are given. Any other name is refused when it is met; until then
-nothing but these classes has run.
+A pickle is a program for a stack machine: it calls functions of any module while it is opened, and a downloaded one
+could delete files. The machine here has only the instructions that make the values above, and the few names that
+describe an array. Python's own `pickle` would not do, whatever names it is allowed: it hashes what a file makes the
+key of a dict, and 128 bytes can describe a tuple that takes years to hash.
 """
 
-import contextlib
+import codecs
+import functools
 import gc
 import io
 import math
-import pickle
 import pickletools
 import re
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dvae_lib.files import UserError
+from dvae_lib.files import UserError, explain_os_errors
+
+KEYS = 100_000  # whole numbers that are keys lie below: many larger ones can be chosen to have the same hash
+LEVELS = 8  # of containers in one another, at most
 
 
 class _Refused(Exception):
@@ -31,203 +34,199 @@ def load(path: Path, advice: str) -> Any:
     """What a pickle holds: dict, list, tuple, str, bytes, bool, int, float and arrays of numbers, nested.
 
     Protocols 0 to 5, of Python 2 as well, whose byte strings are read as latin-1. NumPy's scalars become numbers.
+    Keys are text, or whole numbers from 0 to below `KEYS`. Time and memory are bounded by multiples of the file's size.
     advice: what the user can do about a bad file, as a sentence; it ends every error.
 
     Raises UserError, and has run nothing, if the file is missing, is damaged, or asks for anything else.
     """
-    try:
+    with explain_os_errors(path, advice):
         data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing. {advice}") from None
-    except OSError as error:
-        raise UserError(f"{path} was not opened ({error.strerror}). {advice}") from error
+    collecting = gc.isenabled()
+    gc.disable()  # none of the many new objects is garbage, and to look for some takes longer than to make them
     try:
-        _scan(data)
-        with _no_garbage_collection():
-            return _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        return _check(_run(data), len(data))
     except _Refused as error:
+        asked = str(error) if str(error).isprintable() and len(str(error)) < 100 else "something unnamed"
         raise UserError(
-            f"{path} was not opened: it asks for {error}, and labels are numbers and arrays alone. A file made to do "
+            f"{path} was not opened: it asks for {asked}, and labels are numbers and arrays alone. A file made to do "
             f"harm looks like this. {advice}"
         ) from error
-    except Exception as error:  # damaged bytes raise whatever they happen to lead to
-        raise UserError(f"{path} was not opened: it is damaged or cut short ({error}). {advice}") from error
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """None of the many new objects is garbage, and to look for some takes longer than to make them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
+    except Exception as error:  # damaged bytes raise whatever they happen to lead to, and some errors show them
+        raise UserError(f"{path} was not opened: it is damaged or cut short ({str(error)[:200]}). {advice}") from error
     finally:
-        if was_on:
+        if collecting:
             gc.enable()
 
 
-# Instructions of a pickle that make objects other than by a known name, or sets.
-_NOT_NUMBERS = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
-_NOT_NUMBERS |= {"NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "FROZENSET", "ADDITEMS"}
-_NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
-_SIZES = {ord(opcode.code): opcode.arg.n if opcode.arg else 0 for opcode in pickletools.opcodes}
-_LINES = {ord("c"): 2, ord("i"): 2}  # GLOBAL and INST take two lines, others that take lines take one
-_COUNTED = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-_STOP, _PUT, _LONG_BINPUT, _FRAME = b".pr\x95"
-
-
-def _scan(data: bytes) -> None:
-    """Walks over the instructions without following them.
-
-    Raises ValueError if one reaches beyond the end, or claims more memory than the bytes before it can account for:
-    Python makes room for as many places as the highest that is named, and a single wrong bit asks for 64 GB. Frames
-    have to end where an instruction does, for else Python goes on elsewhere than here.
-    """
-    position, frame_end = 0, math.inf
-    for instructions in count():
-        if position >= len(data):
+def _run(data: bytes) -> Any:
+    """Follows the instructions until STOP. Python's `pickletools` names them and reads their arguments."""
+    stream, stack, table = io.BytesIO(data), [], {}
+    steps = _steps(stack, len(data))
+    for opcode in pickletools.opcodes:
+        read = opcode.arg and _READERS.get(opcode.name, opcode.arg.reader)
+        table[opcode.code.encode("latin1")] = read, steps.get(opcode.name) or functools.partial(_refuse, opcode.name)
+    for code in iter(functools.partial(stream.read, 1), b"."):
+        if not code:
             raise ValueError("it ends too early")
-        if position >= frame_end:
-            if position > frame_end:
-                raise ValueError(f"an instruction before byte {position} is cut in two")
-            frame_end = math.inf
-        code = data[position]
-        position += 1
-        start, size = position, _SIZES.get(code)
-        if size is None:
-            raise ValueError(f"byte {start - 1} is no instruction of a pickle")
-        if _NAMES[code] in _NOT_NUMBERS:
-            raise _Refused(f"an object by the instruction {_NAMES[code]}")
-        if size >= 0:
-            position += size
-        elif size == pickletools.UP_TO_NEWLINE:
-            for _ in range(_LINES.get(code, 1)):
-                position = data.find(b"\n", position) + 1 or len(data) + 1
-        else:
-            position += _COUNTED[size]
-            position += int.from_bytes(data[start:position], "little")
-        if code == _STOP:
-            return
-        if code == _FRAME:
-            if frame_end < math.inf:
-                raise ValueError(f"a frame begins within another at byte {start}")
-            frame_end = position + int.from_bytes(data[start:position], "little")
-        if code in (_LONG_BINPUT, _PUT):
-            argument = data[start:position]
-            place = int(argument) if code == _PUT else int.from_bytes(argument, "little")
-            if place > instructions:
-                raise ValueError(f"byte {start} names a place that cannot be")
+        read, step = table[code]
+        step(read(stream) if read else None)
+    return stack.pop()
 
 
-def _shown(name: Any) -> str:
-    """A name out of a pickle, in quotes, unless it would play tricks with the terminal or fill it."""
-    return f"“{name}”" if isinstance(name, str) and name.isprintable() and len(name) < 80 else "something unnamed"
+def _refuse(name: str, _) -> None:
+    raise _Refused(f"an object by the instruction {name}")
 
 
-class _Known:
-    """A class that a pickle may name. It can call it, which each class checks, but not change it.
+def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
+    """What each instruction does with the stack, given its argument, in a pickle of `size` bytes."""
+    push, marks, memo = stack.append, [], []
+    room = 2 * size  # bytes that calls may make: those of an array are decoded from text perhaps, and then copied
 
-    A pickle changes what it has made, or named, with the instruction BUILD, which looks for `__setstate__` first. On
-    the class itself that lacks an argument, so it fails.
-    """
+    def take(count: int | None = None) -> list:
+        """The last `count` values of the stack, or those since the last mark."""
+        start = marks.pop() if count is None else -count
+        taken = stack[start:]
+        del stack[start:]
+        return taken
 
-    def __setstate__(self, state):
-        raise ValueError("it changes what cannot be changed")
+    def put(place: int) -> None:
+        if place > size:
+            raise ValueError("it names a place that cannot be")
+        if place >= len(memo):
+            memo.extend([None] * (place + 1 - len(memo)))
+        memo[place] = stack[-1]
+
+    def make(function: Callable[[Any, Any], Any]) -> None:
+        nonlocal room
+        push(value := function(*take(2)))
+        room -= len(value) if type(value) is bytes else getattr(value, "nbytes", 0)
+        if room < 0:
+            raise _Refused("more bytes than it has")
+
+    return {
+        **dict.fromkeys(_LITERALS, push),
+        **dict.fromkeys(("PROTO", "FRAME"), lambda _: None),
+        **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), put),
+        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda place: push(memo[place])),
+        "MEMOIZE": lambda _: memo.append(stack[-1]),
+        "MARK": lambda _: marks.append(len(stack)),
+        "NONE": lambda _: push(None),
+        "NEWTRUE": lambda _: push(True),
+        "NEWFALSE": lambda _: push(False),
+        "EMPTY_TUPLE": lambda _: push(()),
+        **{f"TUPLE{n}": lambda _, n=n: push(tuple(take(n))) for n in (1, 2, 3)},
+        "TUPLE": lambda _: push(tuple(take())),
+        "EMPTY_LIST": lambda _: push([]),
+        "LIST": lambda _: push(take()),
+        "EMPTY_DICT": lambda _: push({}),
+        "DICT": lambda _: push(_add(take(), {})),
+        "APPEND": lambda _: _add(take(1), stack[-1]),
+        "SETITEM": lambda _: _add(take(2), stack[-1]),
+        **dict.fromkeys(("APPENDS", "SETITEMS"), lambda _: _add(take(), stack[-1])),
+        "GLOBAL": lambda names: push(_find(*names.split(" "))),
+        "STACK_GLOBAL": lambda _: push(_find(*take(2))),
+        "REDUCE": lambda _: make(lambda known, arguments: known(*arguments)),  # nothing else there can be called
+        "BUILD": lambda _: make(_build),
+    }
 
 
-class _Encode(_Known):
-    """`_codecs.encode`: how the older protocols write bytes."""
-
-    def __new__(cls, text, encoding):
-        if encoding != "latin1":
-            raise ValueError("its bytes are in another encoding than latin1")
-        return text.encode("latin1")
-
-
-class _NoBytes(_Known):
-    """`bytes`: how they write none."""
-
-    def __new__(cls):
-        return b""
+def _add(items: list, target: Any) -> list | dict:
+    """The list with these items added, or the dict with these keys and values in turn."""
+    if type(target) is list:
+        target += items
+    else:
+        if not all(type(key) is str or type(key) is int and 0 <= key < KEYS for key in items[::2]):
+            raise _Refused(f"a key that is neither text nor a whole number below {KEYS}")
+        target.update(zip(items[::2], items[1::2], strict=True))  # what is no dict has no such method
+    return target
 
 
-class _Dtype(_Known):
-    """`numpy.dtype`, of numbers."""
+def _check(value: Any, most: int) -> Any:
+    """Looks through what was made level by level: at most `most` values on each, for one may stand in many places."""
+    level = [value]
+    for _ in range(LEVELS + 1):
+        if not {*map(type, level)} <= _PLAIN:
+            raise _Refused("something else")
+        containers = [part for part in level if type(part) in (dict, list, tuple)]
+        parts = chain.from_iterable(part.values() if type(part) is dict else part for part in containers)
+        level = list(islice(parts, most + 1))
+        if len(level) > most:
+            raise _Refused("more values than it has")
+    if level:
+        raise _Refused(f"more than {LEVELS} containers in one another")
+    return value
 
-    def __init__(self, code, align=False, copy=False):
-        if not isinstance(code, str) or not re.fullmatch("b1|[iu][1248]|f[248]", code):
-            raise _Refused(f"an array of {_shown(code)}")
-        self.dtype = np.dtype(code)
 
-    def __setstate__(self, state):
-        _, order, *rest = state
-        if rest[:3] != [None, None, None]:
+def _find(*names: Any) -> Callable:
+    name = ".".join(names)  # which fails if they are not text
+    if name not in _KNOWN:
+        raise _Refused(f"“{name}”")
+    return _KNOWN[name]
+
+
+def _dtype(code, *_) -> np.dtype:
+    if not re.fullmatch("b1|[iu][1248]|f[248]", code):
+        raise _Refused(f"an array of “{code}”")
+    return np.dtype(code, copy=True)  # for BUILD to set the order of its bytes
+
+
+def _build(made: Any, state: Any) -> Any:
+    """Sets the order of a dtype's bytes, or fills an array."""
+    if isinstance(made, np.dtype):
+        _, order, *records = state
+        if order not in ("<", ">", "|") or any(part is not None for part in records[:3]):
             raise _Refused("an array of records")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
-def _checked(data, dtype, shape) -> bytes:
-    """The bytes of an array, if they are as many as it takes."""
-    if isinstance(data, str):  # Python 2's byte string
-        data = data.encode("latin1")
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, _Dtype):
-        raise ValueError("an array is not made of bytes")
-    if not all(type(length) is int and length >= 0 for length in shape):
-        raise ValueError("an array has a shape that cannot be")
-    if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise ValueError(f"an array {shape} has {len(data)} bytes")
-    return bytes(data)
-
-
-class _Array(np.ndarray):
-    """`numpy.ndarray`, and the function of NumPy's that makes an empty one for BUILD to fill."""
-
-    __slots__ = ()
-
-    def __new__(cls, *_):
-        return super().__new__(cls, 0)
-
-    def __setstate__(self, state):
+        made.__setstate__((3, order, None, None, None, -1, -1, 0))
+    elif type(made) is np.ndarray:
         _, shape, dtype, fortran, data = state
         data = _checked(data, dtype, shape)
-        super().__setstate__((1, shape, dtype.dtype, fortran is True, data))
+        made.__setstate__((1, shape, dtype, fortran is True, data))
+    else:
+        raise ValueError("it changes what cannot be changed")
+    return made
 
 
-class _FromBuffer(_Known):
-    """`_frombuffer`: how protocol 5 writes an array."""
-
-    def __new__(cls, data, dtype, shape, order, axes=None):
-        array = np.frombuffer(_checked(data, dtype, shape), dtype.dtype)
-        return array.reshape(shape, order=order) if axes is None else array.reshape(shape).transpose(axes)
-
-
-class _Scalar(_Known):
-    """`scalar`: a number of NumPy's."""
-
-    def __new__(cls, dtype, data):
-        return np.frombuffer(_checked(data, dtype, ()), dtype.dtype)[0].item()
+def _checked(data: Any, dtype: Any, shape: Any) -> bytes | bytearray:
+    """The bytes of an array, if they are as many as it takes."""
+    if type(data) is str:  # Python 2's byte string
+        data = data.encode("latin1")
+    if type(data) not in (bytes, bytearray) or not isinstance(dtype, np.dtype):
+        raise ValueError("an array is not made of bytes")
+    if type(shape) is not tuple or len(shape) > 32 or {*map(type, shape)} - {int} or min(shape, default=0) < 0:
+        raise ValueError("an array has a shape that cannot be")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"an array {str(shape)[:80]} has {len(data)} bytes")
+    return data
 
 
+def _from_buffer(data, dtype, shape, order, axes=None) -> np.ndarray:
+    array = np.frombuffer(_checked(data, dtype, shape), dtype)
+    return array.reshape(shape, order=order) if axes is None else array.reshape(shape).transpose(axes)
+
+
+def _encode(text, encoding) -> bytes:
+    if encoding != "latin1":
+        raise ValueError("its bytes are in another encoding than latin1")
+    return text.encode("latin1")
+
+
+# Nothing here may hash, compare in depth or print what it is given: a tuple that is made to do harm is such a thing.
 _KNOWN = {
-    ("_codecs", "encode"): _Encode,
-    ("__builtin__", "bytes"): _NoBytes,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
+    "_codecs.encode": _encode,  # how protocols 0 to 2 write bytes
+    "__builtin__.bytes": lambda: b"",  # and how they write none
+    "numpy.ndarray": lambda *_: np.empty(0),  # for BUILD to fill
+    "numpy.dtype": _dtype,
 }
 for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
-    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
-    _KNOWN[f"{_core}.multiarray", "scalar"] = _Scalar
-    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _FromBuffer
+    _KNOWN[f"{_core}.multiarray._reconstruct"] = _KNOWN["numpy.ndarray"]
+    _KNOWN[f"{_core}.multiarray.scalar"] = lambda dtype, data: _from_buffer(data, dtype, (), "C").item()
+    _KNOWN[f"{_core}.numeric._frombuffer"] = _from_buffer  # protocol 5
 
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> type:
-        try:
-            return _KNOWN[module, name]
-        except KeyError:
-            raise _Refused(_shown(f"{module}.{name}")) from None
+_PLAIN = {dict, list, tuple, str, bytes, bytearray, bool, int, float, type(None), np.ndarray}
+_READERS = {  # of arguments that `pickletools` would take for ASCII: byte strings of Python 2
+    "STRING": lambda stream: codecs.escape_decode(pickletools.read_stringnl(stream, decode=False))[0].decode("latin1")
+}
+# Instructions that push their argument.
+_LITERALS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"}
+_LITERALS |= {"SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+_LITERALS |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
