@@ -195,7 +195,6 @@ def test_the_longest_of_names_can_be_written(tmp_path):
     assert read_json(path) == [1] and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows other rights")
 def test_what_is_written_has_the_rights_of_any_new_file(tmp_path):
     (tmp_path / "ordinary").touch()
     write_json(tmp_path / "ours", {})

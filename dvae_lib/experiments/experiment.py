@@ -5,6 +5,7 @@ where no image is decoded, for example, there is no `width` of the image decoder
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_type_hints
@@ -36,7 +37,7 @@ Paper = dict[str, tuple[Any, str]]  # of a field the value that the paper gives,
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(ABC):
     """What all kinds have in common. Raises UserError, saying what is allowed, for a value that is not."""
 
     name: Name
@@ -131,22 +132,23 @@ class Experiment:
         }
 
     @property
+    @abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """All that is encoded."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def outputs(self) -> tuple[str, ...]:
         """All that is decoded."""
-        raise NotImplementedError
 
     @property
     def _seen(self) -> set[str]:
         return {*self.inputs, *self.outputs}
 
     @property
+    @abstractmethod
     def stages(self) -> list[Stage]:
-        raise NotImplementedError
+        """The stages of training, one after another."""
 
     @property
     def purpose(self) -> Literal["pose", "synthesis"]:
@@ -157,9 +159,9 @@ class Experiment:
         """What batches have to load in a stage; of none, in any."""
         return [name for name in dict.fromkeys((*self.outputs, *self.inputs)) if name in IMAGES]
 
+    @abstractmethod
     def build(self) -> CrossModalVAE | DVAE | Regressor:
         """The model, its weights drawn by the seed."""
-        raise NotImplementedError
 
     @property
     def crop(self) -> int:
