@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from dvae_lib.models.modalities import Modality, OwnNetworks, make_decoder, make_encoder
+from dvae_lib.models.modalities import Modality, OwnNetworks, make_decoder, make_encoder, where_known
 from dvae_lib.models.networks import Pretrained
 from dvae_lib.models.objectives import Bounds, elbo, kl_to_prior, reparameterize
 from dvae_lib.models.saving import SavedModule, describe
@@ -80,7 +80,8 @@ class CrossModalVAE(SavedModule):
 
     def bounds(self, batch: Mapping[str, Tensor], sources: Iterable[str] | None = None) -> Bounds:
         """Eq. 1 for each source (all by default), z drawn once from q(z | x_source)."""
-        posteriors = {source: self.encode(source, batch[source]) for source in (sources or self.encoders)}
+        sources = list(sources or self.encoders)
+        posteriors = {source: self.encode(source, self.modalities[source].observed(batch)) for source in sources}
         # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
         means = self.decode(torch.cat([reparameterize(q) for q in posteriors.values()]))
         result = {}
@@ -90,7 +91,8 @@ class CrossModalVAE(SavedModule):
                 name: self.modalities[name].log_likelihood(batch, mean) for name, mean in from_source.items()
             }
             kl = kl_to_prior(q)
-            result[source] = elbo(likelihoods, kl, self.lambdas, self.beta), likelihoods | {"kl": kl}
+            bound = elbo(likelihoods, kl, self.lambdas, self.beta)
+            result[source] = where_known([self.modalities[source]], batch, bound, likelihoods | {"kl": kl})
         return result
 
     def forward(self, batch: Mapping[str, Tensor], sources: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:

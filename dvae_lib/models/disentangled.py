@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dvae_lib.files import UserError
-from dvae_lib.models.modalities import Modality, OwnNetworks, known_in_all, make_decoder, make_encoder
+from dvae_lib.models.modalities import Modality, OwnNetworks, make_decoder, make_encoder, where_known
 from dvae_lib.models.networks import Pretrained, SharedDecoder, frozen
 from dvae_lib.models.objectives import (
+    Bound,
     Bounds,
     PerSample,
     elbo_dis,
@@ -23,8 +24,6 @@ from dvae_lib.models.objectives import (
     reparameterize,
 )
 from dvae_lib.models.saving import SavedModule, describe
-
-Bound = tuple[PerSample, dict[str, PerSample]]
 
 
 class DVAE(SavedModule):
@@ -150,6 +149,11 @@ class DVAE(SavedModule):
     def _encode_slice(self, name: str, batch: Mapping[str, Tensor]) -> Normal:
         return self.encoders[name](self.modalities[self.unlabelled if name == "u" else name].observed(batch))
 
+    @property
+    def _encoded(self) -> list[Modality]:
+        """What z is encoded from in the disentangling step."""
+        return [self.modalities[name] for name in (*self.factors, *([self.unlabelled] if self.unlabelled else []))]
+
     def encode(self, source: str, x: Tensor) -> Normal:
         """q(z | x) of an embedding over the whole z (B, d)."""
         return self.embedding_encoders[source](x)
@@ -200,15 +204,6 @@ class DVAE(SavedModule):
     def _likelihoods(self, batch: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> dict[str, PerSample]:
         return {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
 
-    def _where_complete(self, batch: Mapping[str, Tensor], bound: PerSample, terms: dict[str, PerSample]) -> Bound:
-        """Zero for samples of which a factor is not known: its slice of z has nothing to be encoded from."""
-        complete = known_in_all([self.modalities[name] for name in self.factors], batch)
-        if complete is None:
-            return bound, terms
-        zero = torch.zeros_like(bound)
-        terms = {name: torch.where(complete, term, zero) for name, term in terms.items()}
-        return torch.where(complete, bound, zero), terms
-
     def disentangling_bound(self, batch: Mapping[str, Tensor]) -> Bound:
         """Eq. 2, or Eq. 6 if there is a z_u, each slice drawn once: the bound (B,), and its terms (B,)."""
         posteriors = self.encode_factors(batch)
@@ -216,13 +211,16 @@ class DVAE(SavedModule):
         likelihoods = self._likelihoods(batch, self.decode(z))
         kls = {name: kl_to_prior(q) for name, q in posteriors.items()}
         bound = (elbo_dis_u if self.unlabelled else elbo_dis)(likelihoods, kls, self.lambdas, self.beta)
-        return self._where_complete(batch, bound, likelihoods | {f"kl {name}": kl for name, kl in kls.items()})
+        terms = likelihoods | {f"kl {name}": kl for name, kl in kls.items()}
+        return where_known(self._encoded, batch, bound, terms)
 
     def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> Bound:
         """Eq. 4, or Eq. 8 where what is embedded is no observation, z drawn once: the bound (B,), its terms (B,)."""
-        q = self.encode(name, batch[name])
+        source = self.modalities[name]
+        q = self.encode(name, source.observed(batch))
         likelihoods, kl = self._likelihoods(batch, self.decode(reparameterize(q))), kl_to_prior(q)
-        return elbo_emb(likelihoods, kl, self.lambdas, self.beta), likelihoods | {"kl": kl}
+        bound = elbo_emb(likelihoods, kl, self.lambdas, self.beta)
+        return where_known([source], batch, bound, likelihoods | {"kl": kl})
 
     def independence_bound(self, batch: Mapping[str, Tensor]) -> Bound:
         r"""Algorithm 2, lines 7 to 11: how well the factors are decoded while $z_u$ is that of another image, (B,).
@@ -238,7 +236,7 @@ class DVAE(SavedModule):
             z["u"] = reparameterize(self._encode_slice("u", batch)).roll(1, dims=0)
         likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
         bound = sum(self.lambdas[name] * term for name, term in likelihoods.items())
-        return self._where_complete(batch, bound, likelihoods)
+        return where_known(self._encoded, batch, bound, likelihoods)
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dvae_lib.files import UserError
 from dvae_lib.models import networks
-from dvae_lib.models.objectives import PerSample, categorical_log_likelihood, log_likelihood
+from dvae_lib.models.objectives import Bound, PerSample, Terms, categorical_log_likelihood, log_likelihood
 
 # Names that a latent or a report uses, and those that torch's ModuleDict has itself.
 _RESERVED = {"u", "kl", "factors", "mean pose"} | set(dir(nn.ModuleDict()))
@@ -91,10 +91,20 @@ def modality(name: str, size: int, weight: float = 1.0, foreground_precision: fl
     return Modality(name, shapes[name], weight, foreground_precision)
 
 
-def known_in_all(modalities: Iterable[Modality], batch: Mapping[str, Tensor]) -> Tensor | None:
-    """Of the samples of a batch those (B,) for which all of the modalities are known; None if no mask says."""
+def known_samples(name: str, batch: Mapping[str, Tensor]) -> Tensor:
+    """For which samples of a batch (B,) a modality is known: all, unless a mask says otherwise."""
+    return batch.get(name + _MASK, torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device))
+
+
+def where_known(modalities: Iterable[Modality], batch: Mapping[str, Tensor], bound: PerSample, terms: Terms) -> Bound:
+    """A bound (B,) and its terms, with 0 for the samples in which one of the modalities, from which z is encoded, is
+    not known.
+    """
     masks = [batch[m.name + _MASK] for m in modalities if m.name + _MASK in batch]
-    return torch.stack(masks).all(0) if masks else None
+    if not masks:
+        return bound, terms
+    known, zero = torch.stack(masks).all(0), torch.zeros_like(bound)
+    return torch.where(known, bound, zero), {name: torch.where(known, term, zero) for name, term in terms.items()}
 
 
 def check_batch(modalities: Sequence[Modality], batch: Mapping[str, Tensor]) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 PerSample = Float[Tensor, " B"]
-# Of each source, or step: the bound (B,) and its terms (B,) by name.
-Bounds = dict[str, tuple[PerSample, dict[str, PerSample]]]
+Terms = dict[str, PerSample]  # of a bound, by name
+Bound = tuple[PerSample, Terms]
+Bounds = dict[str, Bound]  # of each source, or step
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -18,6 +19,7 @@ from dvae_lib.files import UserError, atomic_write
 from dvae_lib.models.modalities import Modality, OwnNetworks
 
 _KEY, _FORMAT = "dvae_lib", 1
+_KINDS = ("DVAE", "CrossModalVAE", "Regressor")
 Model = TypeVar("Model", bound="SavedModule")
 
 
@@ -42,17 +44,25 @@ class SavedModule(nn.Module):
         kind, declaration = _read_declaration(Path(path))
         if kind != cls.__name__:
             raise UserError(f"{path} holds a {kind} and no {cls.__name__}: load it with {kind}.load.")
-        own = declaration.pop("networks", [])
-        if missing := sorted(set(own) - set(networks or {})):
+        try:
+            arguments = {name: _revive(value) for name, value in declaration.items()}
+            own = set(arguments.pop("networks", ()))
+            if "pretrained" in arguments:  # no file may ask for a download
+                raise ValueError("it asks for pretrained weights")
+            missing = sorted(own - set(networks or {}))
+            # On “meta” nothing is allocated: a file of few bytes may declare a model of many.
+            with torch.device("cpu" if own else "meta"):
+                model = None if missing else cls(**arguments, networks=networks)
+        except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+            raise UserError(f"{path} declares no model that can be built ({error}). Save or train it again.") from error
+        if model is None:
             raise UserError(
                 f"The model in {path} has networks of its own for {', '.join(missing)}, which the file does not hold: "
                 f'hand them in, {kind}.load(path, networks={{"{missing[0]}": (encoder, decoder)}}).'
             )
-        try:
-            arguments = {name: _revive(value) for name, value in declaration.items()}
-            model = cls(**arguments, networks=networks)
-        except (TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
-            raise UserError(f"{path} declares no model that can be built ({error}). Save or train it again.") from error
+        if not own:
+            _check_shapes(model, Path(path))
+            model.to_empty(device="cpu")
         load_weights(model, Path(path))
         return model.eval()
 
@@ -89,14 +99,23 @@ def _read_declaration(path: Path) -> tuple[str, dict[str, Any]]:
         content = json.loads(text) if text else {}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: no model was saved there, or its training did not end.") from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, RecursionError, SafetensorError, ValueError) as error:
         raise UserError(f"{path} is damaged, or no model's file ({first_line(error)}).") from error
-    if content.get("format") != _FORMAT or content.get("model") not in ("DVAE", "CrossModalVAE", "Regressor"):
+    content = content if isinstance(content, dict) else {}
+    kind, declaration = content.get("model"), content.get("declaration")
+    if content.get("format") != _FORMAT or kind not in _KINDS or not isinstance(declaration, dict):
         raise UserError(
             f"{path} was not saved by this version of dvae_lib: it says {content.get('format', 'nothing')} where this "
             f"reads format {_FORMAT}. Train the model again, or load it with the version that saved it."
         )
-    return content["model"], content["declaration"]
+    return kind, declaration
+
+
+def _check_shapes(model: nn.Module, path: Path) -> None:
+    with safe_open(path, "pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if shapes != {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}:
+        raise UserError(f"{path} declares another model than its weights are of. Save or train it again.")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -1,7 +1,7 @@
 """`fit`: a model of one's own trained on data of one's own, in one call (chapter 11)."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,14 +52,19 @@ class TensorBatches:
 
 
 class LoaderBatches:
-    """The batches of a DataLoader, one pass after another. Its order is its own: a resumed training sees another."""
+    """The batches of a DataLoader, one pass after another. Its order is its own: a resumed training sees another, and a
+    step that is past cannot be had again (its batch is empty).
+    """
 
     def __init__(self, loader: Iterable, device: torch.device):
         self.loader, self.device = loader, device
-        self._iterator, self._current = iter(loader), (-1, {})
+        self._iterator: Iterator = iter(loader)
+        self._current: tuple[int, dict[str, Tensor]] = -1, {}
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        if self._current[0] != step:
+        if step < self._current[0]:
+            return {}
+        if step > self._current[0]:
             batch = next(self._iterator, None)
             if batch is None:
                 self._iterator = iter(self.loader)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dvae_lib.files import UserError
+from dvae_lib.models.modalities import known_samples
 from dvae_lib.models.saving import save_weights
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, Metrics, load_checkpoint, save_checkpoint
 
@@ -99,21 +100,26 @@ class Recorder:
         if all(torch.isfinite(tensor).all() for tensor in tensors):
             return
         blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
-        for step, name, values in self._unchecked():
-            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
-            if bad.any():
-                which = f"In the batch of step {step}, {int(bad.sum())} of {len(bad)} samples"
-                blame = f"{which} have NaN or infinity in “{name}”: mend the data, or leave these out."
-                break
+        for step, batch in self._unchecked():
+            if not batch:
+                blame = "Check the data for NaN, or lower the learning rate, and start again."
+            for name, values in batch.items():
+                bad = ~torch.isfinite(values).reshape(len(values), -1).all(1) & known_samples(name, batch)
+                if bad.any():
+                    which = f"In the batch of step {step}, {int(bad.sum())} of {len(bad)} samples"
+                    blame = f"{which} have NaN or infinity in “{name}”: mend these, or leave them out."
+                    raise self._not_finite(what, blame)
+        raise self._not_finite(what, blame)
+
+    def _not_finite(self, what: str, blame: str) -> UserError:
         checkpoint = self.folder / CHECKPOINT
         kept = f" The last good state is kept in {checkpoint}." if checkpoint.exists() else ""
-        raise UserError(f"{what} was no finite number at step {self.done - 1}.{kept} {blame}")
+        return UserError(f"{what} was no finite number at step {self.done - 1}.{kept} {blame}")
 
-    def _unchecked(self) -> Iterator[tuple[int, str, Tensor]]:
-        """The tensors of the batches since the last check, by step and name."""
+    def _unchecked(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """The batches since the last check, by step."""
         first = 0
         for stage, source in self.stages:
             for step in range(max(self._checked, first), min(self.done, first + stage.steps)):
-                for name, values in source.batch(step).items():
-                    yield step, name, values
+                yield step, source.batch(step)
             first += stage.steps

@@ -110,6 +110,16 @@ def test_a_sample_without_a_factor_is_left_out_of_the_disentangling_step():
     torch.testing.assert_close(masked, torch.where(known, complete, torch.zeros(6)))
 
 
+def test_an_input_that_is_not_known_gives_no_bound():
+    known, batch = torch.tensor([True, False] * 3), digits_batch()
+    batch["image"][~known] = torch.nan
+    cross_modal, model = CrossModalVAE([IMAGE, DIGIT], d=4).eval(), dvae().eval()
+    masked = batch | {"image known": known}
+    for bound in (cross_modal.bounds(masked)["image"][0], model.embedding_bound("image", masked)[0]):
+        assert (bound[~known] == 0).all() and (bound[known] < 0).all()
+    assert (model.disentangling_bound(masked)[0][~known] == 0).all()  # z_u is encoded from it
+
+
 def test_the_slices_share_d_where_none_is_given():
     model = DVAE([DIGIT, (AGE, 3)], [IMAGE], "image", ["image"], d=16)
     assert model.slices == {"digit": slice(0, 7), "age": slice(7, 10), "u": slice(10, 16)} and model.d == 16

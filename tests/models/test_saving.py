@@ -66,6 +66,9 @@ def test_own_networks_are_handed_in_again(tmp_path, monkeypatch):
     torch.testing.assert_close(DVAE.load(path, networks=own).encode("image", x).mean, model.encode("image", x).mean)
 
 
+POSE = CrossModalVAE([Modality("pose", (21, 3))], 4).declaration
+
+
 def rewritten(path, **changes):
     """The file with another declaration."""
     with safe_open(path, "pt") as file:
@@ -85,6 +88,16 @@ def rewritten(path, **changes):
         (lambda path: rewritten(path, model="Popen"), "not saved by this version"),
         (lambda path: rewritten(path, declaration={"networks": [], "d": 3}), "declares no model that can be built"),
         (lambda path: rewritten(path, declaration={}), "declares no model that can be built"),
+        (lambda path: rewritten(path, declaration=[3]), "not saved by this version"),
+        (lambda path: rewritten(path, declaration={"networks": 3}), "declares no model that can be built"),
+        (lambda path: rewritten(path, declaration=POSE | {"modalities": [{"shape": 3}]}), "declares no model"),
+        (
+            lambda path: rewritten(path, declaration=POSE | {"d": 10**9}),
+            "declares another model than its weights are of",
+        ),
+        (lambda path: rewritten(path, declaration=POSE | {"pretrained": "imagenet"}), "asks for pretrained weights"),
+        (lambda path: save_file({"a": torch.zeros(2)}, path, {"dvae_lib": "[" * 100_000}), "damaged"),
+        (lambda path: save_file({"a": torch.zeros(2)}, path, {"dvae_lib": "[]"}), "not saved by this version"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(tmp_path, change, said):

@@ -125,6 +125,24 @@ def test_data_that_do_not_fit_the_declaration_are_refused(tmp_path):
         fit(model(), DataLoader(torch.randn(16, 2), 8), folder=tmp_path / "d", **SETTINGS)
 
 
+def test_nan_is_blamed_where_it_can_be_seen(tmp_path):
+    bad = DATA | {"seen": DATA["seen"].index_fill(0, torch.tensor([3]), torch.nan)}
+    with pytest.raises(UserError, match=r"1 of 8 samples have NaN or infinity in “seen”"):
+        fit(model(), bad, folder=tmp_path / "a", **SETTINGS)
+
+    class Bad(Items):
+        def __getitem__(self, i):
+            return {name: values[i] for name, values in bad.items()}
+
+    with pytest.raises(UserError, match="Check the data for NaN|have NaN or infinity in “seen”"):
+        fit(model(), DataLoader(Bad(), 8), folder=tmp_path / "b", **SETTINGS)
+    known = torch.arange(COUNT) != 3
+    hidden = DATA | {"xy": DATA["xy"].index_fill(0, torch.tensor([3]), torch.nan), "xy known": known}
+    fit(model(), hidden, folder=tmp_path / "c", **SETTINGS)
+    with pytest.raises(UserError, match="The data are finite: lower the learning rate"):
+        fit(model(), hidden, folder=tmp_path / "d", **SETTINGS | {"lr": 1e30, "decay": False})
+
+
 def test_other_models_are_fitted_too(tmp_path):
     torch.manual_seed(0)
     cross_modal = CrossModalVAE([Modality("xy", (2,)), Modality("seen", (5,))], 3)
