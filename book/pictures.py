@@ -49,7 +49,7 @@ def transfers() -> None:
     model, batch = run.load(), run.batches("test", 48).batch(0)
     poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
     figure = synthesis.pose_transfer(model, batch, poses, contents)
-    figure.savefig(STATIC / "readme-counterfactuals.png", dpi=100)
+    figure.savefig(STATIC / "readme-transfer.png", dpi=100)
     figure = synthesis.content_walks(model, batch, [(0, 4), (3, 1)])
     figure.savefig(STATIC / "readme-walk.png", dpi=100)
 

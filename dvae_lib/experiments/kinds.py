@@ -195,7 +195,8 @@ class DisentangledExperiment(VAEExperiment):
         if "image" in decoded:
             decoded["image"] = replace(decoded["image"], foreground_precision=self.foreground_precision or 1.0)
         return DVAE(
-            [(decoded[name], d) for name, d in self.factors.items()],
+            # By name, as the hash of a run's configuration: in another order they would be another layout of z.
+            [(decoded[name], d) for name, d in sorted(self.factors.items())],
             [m for name, m in decoded.items() if name not in self.factors],
             ("image", self.unlabelled) if self.unlabelled else None,
             [decoded.get(name) or modality(name, self.crop) for name in self.embeddings],
