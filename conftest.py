@@ -28,7 +28,9 @@ hypothesis_settings.register_profile("book", derandomize=True, database=None, de
 hypothesis_settings.load_profile("book")
 os.environ["DVAE_CACHE_ROOT"] = str(_SCRATCH / "cache")
 os.environ["DVAE_RUNS_ROOT"] = str(_SCRATCH / "runs")
-os.environ.setdefault("DVAE_PROFILE", "smoke")
+os.environ["DVAE_PROFILE"] = "smoke"
+for variable in ("DVAE_DATA", "DVAE_ROOT_JOINT"):
+    os.environ.pop(variable, None)
 # What is tested is small: threads would spend their time waiting for one another, fourfold in all.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")

@@ -5,13 +5,12 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict, is_dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dvae_lib import settings
+from dvae_lib import __version__, settings
 from dvae_lib.files import UserError, atomic_write, printable, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -41,7 +40,7 @@ def report_user_errors(command):
 
 def _show_version(asked: bool) -> bool:
     if asked:
-        typer.echo(version("dvae_lib"))
+        typer.echo(__version__)
         raise typer.Exit
     return asked
 
@@ -164,7 +163,11 @@ def show(
             notes.append(e.reasons[setting])
         typer.echo(f"  {setting:22}{_text(value):44}{'; '.join(notes)}".rstrip())
         if setting in effective and e.resolution != 256:
-            now = f"× ({e.resolution} / 256)², but for images" if setting == "lambdas" else f"× ({e.resolution} / 256)²"
+            now = (
+                f"× ({e.resolution} / 256)², except for images"
+                if setting == "lambdas"
+                else f"× ({e.resolution} / 256)²"
+            )
             typer.echo(f"  {'  in effect':22}{_text(getattr(e, effective[setting])):44}{now}")
     stages = ", then ".join(f"{stage.steps} steps “{stage.name}”" for stage in e.stages if stage.steps)
     typer.echo(f"  {'stages':22}{stages}")
@@ -203,6 +206,8 @@ def train(
     from dvae_lib.models.objectives import rank_and_world
 
     if name is not None:
+        if jobs or launcher != "local":
+            raise UserError("--jobs and --launcher are for --all: leave them out, or pass --all in place of the name.")
         run = _pick(_runs(profile, data, root_joint), name)
         if changes:
             run = replace(run, experiment=run.experiment.with_overrides(**read_assignments(changes)))
@@ -245,7 +250,11 @@ def predict(
         )
     chosen = _pick(_runs(profile, data, root_joint), run)
     if not chosen.trained:
-        raise UserError(f"No model “{run}” is trained yet: run `dvae train {run}` first.")
+        kind = data or settings.data()
+        raise UserError(
+            f"No model “{run}” is trained yet on {kind} data: run "
+            f"`dvae train {run} --profile {chosen.profile} --data {kind}` first."
+        )
     import matplotlib
 
     matplotlib.use("agg")  # whatever is configured: it may need a screen

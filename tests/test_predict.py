@@ -187,7 +187,8 @@ def run(*arguments):
 def test_predict_says_when_nothing_is_trained(photograph, tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "none"))
     result = run("predict", photograph)
-    assert result.exit_code == 1 and "run `dvae train dvae-pose` first" in result.output
+    assert result.exit_code == 1
+    assert "run `dvae train dvae-pose --profile smoke --data synthetic` first" in result.output
 
 
 def test_predict_writes_json_and_a_drawing(photograph, tmp_path):

@@ -49,6 +49,8 @@ def train_all(
     jobs = jobs or (1 if device != "cpu" and _has_gpu() else min(cores, _MOST))
     todo = [run for run in runs if not run.trained]
     yield from (run for run in runs if run.trained)
+    if not todo:
+        return
     if launcher == "local" and (jobs == 1 or len(todo) < 2):
         for run in todo:
             run.train(device)
@@ -71,7 +73,7 @@ def train_all(
                     raise error
                 done += _pixels(running[future])
                 yield running.pop(future)
-            progress.n = round(done + sum(map(_pixels_so_far, running.values())))
+            progress.n = round(done + sum(map(_pixels_so_far, [*todo, *running.values()])))
             progress.refresh()
 
 
@@ -86,7 +88,7 @@ def _train(run: Run, device: str) -> UserError | None:
 
 
 def _stop_with_parent() -> None:
-    """In a worker: who kills the process that started it means it, too. Training then saves where it is, and stops."""
+    """In a worker: when its parent process ends, SIGTERM makes the training save and stop."""
     wait_for([multiprocessing.parent_process().sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -112,7 +114,7 @@ _Submit = Callable[[Run, str], "Future[UserError | None]"]
 def _handler_of_sigterm(handler: Callable | None) -> Iterator[None]:
     """What SIGTERM does within; None leaves it as it is. Afterwards it does what it did before.
 
-    Only the main thread may say, and elsewhere nothing changes.
+    Python lets only the main thread set handlers; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -128,7 +130,7 @@ def _handler_of_sigterm(handler: Callable | None) -> Iterator[None]:
 
 
 def _exit(number: int, _) -> None:
-    """Ends this process as its end does, and not at once: its workers stop, and nothing is left behind."""
+    """Ends this process by SystemExit, so that its workers are stopped and nothing is left behind."""
     raise SystemExit(128 + number)
 
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
-from dvae_lib import settings
+from dvae_lib import __version__, settings
 from dvae_lib.datasets import RECIPES, open_dataset, split
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
@@ -66,8 +65,11 @@ class Run:
         try:
             if config.pop("version", 1) != VERSION:
                 raise KeyError("version")
-            profile, _ = config.pop("profile"), config.pop("recipes")
-            return cls(from_config(config), profile, opened=Path(folder))
+            profile, recipes = config.pop("profile"), config.pop("recipes")
+            run = cls(from_config(config), profile, opened=Path(folder))
+            if recipes != run.config["recipes"]:
+                raise KeyError("recipes")
+            return run
         except (AttributeError, KeyError, TypeError, UserError) as error:
             raise UserError(
                 f"{path} is of another version of dvae_lib, or not of a run ({error}): train the run again, or open it "
@@ -124,14 +126,14 @@ class Run:
         load_weights(model, self.folder / WEIGHTS)
         return model.eval()
 
-    def subsets(self, which: str) -> list[tuple[Dataset, np.ndarray]]:
+    def subsets(self, which: Literal["train", "test"]) -> list[tuple[Dataset, np.ndarray]]:
         """The data sets with the indices of their "train" or "test" samples; only the first is tested on."""
         e = self.experiment
         names = e.data if which == "train" else e.data[:1]
         sets = [open_dataset(name, e.crop, **e.options.get(name, {})) for name in names]
         return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
 
-    def batches(self, which: str, batch_size: int = 256) -> Batches:
+    def batches(self, which: Literal["train", "test"], batch_size: int = 256) -> Batches:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
         return Batches(self.subsets(which), batch_size, self.experiment.images(), root_joint=self.experiment.root_joint)
 
@@ -200,12 +202,18 @@ def _circumstances(fabric: Fabric) -> dict[str, str]:
         hardware = f"{fabric.world_size} × {torch.cuda.get_device_name(fabric.device)}"
     else:
         hardware = f"{os.cpu_count()} CPU cores" + (f" × {fabric.world_size}" if fabric.world_size > 1 else "")
+    return {"date": date.today().isoformat(), "hardware": hardware, "version": _version()}
+
+
+def _version() -> str:
+    """The commit of a checkout; elsewhere, or without git, the package's version."""
+    if not Path(__file__).resolve().is_relative_to(settings.ROOT / "dvae_lib"):
+        return __version__  # the working folder may be a repository, but it is another one
     command = ["git", "-C", str(settings.ROOT), "describe", "--always", "--dirty"]
     try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or installed elsewhere
-        commit = version("dvae_lib")
-    return {"date": date.today().isoformat(), "hardware": hardware, "version": commit}
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
 
 
 def every_run(profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> dict[str, Run]:
