@@ -130,7 +130,7 @@ _DVAE_POSE = DisentangledExperiment(
     embedding_steps=150_000,
     size=256,
     pretrained="random",
-    reasons={"embedding_steps": "not given; as many images as the baselines see"},
+    reasons={"embedding_steps": "not given; as many images as the regressors see"},
 )
 _TWO_STREAM = RegressionExperiment(
     "two-stream",
