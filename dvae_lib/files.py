@@ -51,8 +51,9 @@ def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there 
             why = f"The disk is full: {path} could not be written. Free some space and start again; {kept}."
         elif error.errno in _NOT_ALLOWED:
             why = (
-                f"{path} may not be read or written ({error.strerror}): give yourself the right to, close the program "
-                "that holds it open, or choose another folder (DVAE_RUNS_ROOT for runs, DVAE_CACHE_ROOT for caches)."
+                f"{path} may not be read or written ({error.strerror}): change its permissions, close the program that "
+                "has it open, or choose another folder (DVAE_DATA_ROOT for data, DVAE_CACHE_ROOT for prepared data, "
+                "DVAE_RUNS_ROOT for runs)."
             )
         elif blocking:
             why = f"{blocking} is a file where {path} needs a folder: move it, or choose another folder."
@@ -76,7 +77,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with open(temporary, "r+b") as written:  # Windows brings to disk only what may be written
+            with open(temporary, "r+b") as written:  # Windows flushes only files that are open for writing
                 os.fsync(written.fileno())
             os.replace(temporary, path)
         finally:
@@ -85,7 +86,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, waiting: str) -> Iterator[None]:
-    """While this holds, no other process gets past it with the same `path`; one that dies lets go of it.
+    """One process at a time holds the lock file `path`; the system releases it if that process dies.
 
     waiting: what to say on stderr while another process holds it. Raises UserError as `explain_os_errors` does.
     """
@@ -120,7 +121,7 @@ def read_json(path: Path) -> Any:
 
 def sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with explain_os_errors(path), open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -157,10 +158,13 @@ _TURNS = {  # what undoes each orientation of EXIF
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Those of photographs. Pillow would open a PostScript file, whatever its name, by running Ghostscript.
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
 _NO_IMAGES = {  # the first bytes of files that are taken for images
-    rb"....ftyp(hei|hev|mif|msf)": "a HEIC photograph: export it as JPEG",
+    rb"....ftyp(avi|crx|hei|hev|mif|msf)": "a HEIC, AVIF or raw photograph: export it as JPEG",
     rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI": "a video: export one of its frames as PNG",
     rb"%PDF": "a PDF: export its page as PNG",
+    rb"%!PS|\xc5\xd0\xd3\xc6": "a PostScript drawing: export it as PNG",
 }
 
 
@@ -181,7 +185,8 @@ def read_image(
     with explain_os_errors(path), open(path, "rb") as file:
         head = file.read(16)
     try:
-        with Image.open(path) as image:
+        Image.init()
+        with Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
             pixels = np.asarray(_upright_rgb(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large to be a photograph of a hand: crop it or scale it down.") from error
@@ -205,7 +210,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         turn = _TURNS[image.getexif()[ExifTags.Base.Orientation]]
     if image.mode[0] in "IF":
         values = np.asarray(image, np.float32)
-        # 16 bits have a range, integers and floats of 32 have none: the least that is usual and holds them.
+        # 16-bit values reach to 65535. 32-bit ones have no fixed range: the smallest usual one that holds them.
         tops = [top for top in (1, 255, 65535) if values.min() >= 0 and values.max() <= top]
         if not tops:
             raise ValueError(f"its values reach from {values.min():g} to {values.max():g}, beyond 0 to 65535")

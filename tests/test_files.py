@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import EpsImagePlugin, ExifTags, Image
 
 from dvae_lib import files
 from dvae_lib.files import UserError, atomic_write, exclusive_lock, explain_os_errors, read_image, read_json, write_json
@@ -38,9 +38,19 @@ def test_deep_images_are_scaled_to_eight_bits(tmp_path, values, suffix):
     np.testing.assert_array_equal(read_image(tmp_path / f"deep{suffix}"), grey(RAMP))
 
 
-def test_a_dark_image_of_sixteen_bits_stays_dark(tmp_path):
-    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "dark.tif")
-    assert read_image(tmp_path / "dark.tif").max() == 1
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_a_dark_image_of_sixteen_bits_stays_dark(tmp_path, suffix):
+    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / f"dark.{suffix}")
+    assert read_image(tmp_path / f"dark.{suffix}").max() == 1
+
+
+def test_no_file_starts_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was started"))
+    drawing = Image.new("RGB", (9, 9))
+    drawing.save(tmp_path / "hand.eps")
+    (tmp_path / "hand.eps").rename(tmp_path / "hand.png")
+    with pytest.raises(UserError, match="is not an image but a PostScript drawing"):
+        read_image(tmp_path / "hand.png")
 
 
 @pytest.mark.parametrize("value", [-1.0, 1e6, np.nan, np.inf])
@@ -108,8 +118,10 @@ def test_damaged_exif_is_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("head, kind", [
-    (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photograph"),
-    (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIC photograph"),
+    (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC, AVIF or raw photograph"),
+    (b"\0\0\0\x18ftypcrx \0\0\0\0", "a HEIC, AVIF or raw photograph"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript drawing"),
+    (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIC, AVIF or raw photograph"),
     (b"\0\0\0\x20ftypisom\0\0\2\0", "a video"),  # MP4
     (b"\0\0\0\x14ftypqt  \0\0\2\0", "a video"),  # QuickTime
     (b"\0\0\0\x08wide\0\0\0\0mdat", "a video"),  # QuickTime of long ago
@@ -150,8 +162,8 @@ def test_an_image_of_another_size_is_refused_with_advice(tmp_path):
 
 @pytest.mark.parametrize("number, message", [
     (errno.ENOSPC, r"The disk is full: folder.name could not be written\. Free .*; it is kept\. Do\."),
-    (errno.EROFS, r"folder.name may not be read or written \(.*\): give yourself the right to.* Do\."),
-    (errno.EACCES, r"folder.name may not be read or written \(.*\): give yourself the right to.* Do\."),
+    (errno.EROFS, r"folder.name may not be read or written \(.*\): change its permissions.* Do\."),
+    (errno.EACCES, r"folder.name may not be read or written \(.*\): change its permissions.* Do\."),
     (errno.EIO, r"folder.name cannot be read or written \(.*\): choose another name or folder\. Do\."),
     (errno.EINVAL, r"folder.name cannot be read or written \(.*\): choose another name or folder\. Do\."),
     (errno.ENOENT, r"folder.name does not exist\. Do\."),

@@ -24,6 +24,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
@@ -144,7 +145,7 @@ def prepare(source: Source, size: int, cache: Path | None = None, progress: bool
     block by block into a folder of that name with .partial behind it, which is renamed when it is whole: a killed
     preparation goes on at its last finished block, and of several processes one prepares while the others wait.
 
-    Raises UserError if the disk has not the room or may not be written, or if the source delivers values that are not
+    Raises UserError if the disk lacks the room or cannot be written, or if the source delivers values that are not
     numbers.
     """
     recipe = {
@@ -213,8 +214,8 @@ def _finished(partial: Path) -> int:
     with explain_os_errors(partial):
         if not (partial / PROGRESS).exists():
             return 0
-        lines = (partial / PROGRESS).read_text(encoding="ascii").splitlines(keepends=True)
-    return max((int(line) for line in lines if line.endswith("\n")), default=0)
+        text = (partial / PROGRESS).read_text(encoding="ascii", errors="replace")
+    return max(map(int, re.findall(r"(?m)^(\d+)\n", text)), default=0)  # lines that a power cut spoilt do not count
 
 
 def _npy(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype, done: int) -> BinaryIO:

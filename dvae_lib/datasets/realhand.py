@@ -18,7 +18,7 @@ from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import hold_out_blocks
-from dvae_lib.files import UserError, read_image
+from dvae_lib.files import UserError, explain_os_errors, read_image
 from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
@@ -67,7 +67,8 @@ class RealHandSource:
         files = [self.folder / "pose_gt.mat", self.folder / "params.mat", *map(self.photograph, range(COUNT))]
         digest = hashlib.sha256()
         for path in files:
-            digest.update(path.read_bytes())
+            with explain_os_errors(path, _ADVICE):
+                digest.update(path.read_bytes())
         return {"recipe": RECIPE, "files": digest.hexdigest()}
 
     def fields(self, size: int) -> Fields:

@@ -14,7 +14,7 @@ from dvae_lib import settings
 from dvae_lib.files import UserError
 
 SEQUENCES = [f"B{background}{kind}" for background in range(1, 7) for kind in ("Counting", "Random")]
-ADVICE = f"`{settings.DOWNLOAD['stb']}` says how to get what is missing or damaged."
+ADVICE = f"Delete what is damaged; `{settings.DOWNLOAD['stb']}` then says how to get what is missing."
 _LEVELS = 4  # how deep folders are searched: top/STB/images/B4Counting/B4Counting
 
 _Folders = dict[tuple[str, str], Path]

@@ -26,9 +26,9 @@ MAX_RATIO = 100  # unpacked to packed; images and labels stay below 5, and defla
 SMALL = 1 << 20  # bytes; a smaller file may have any ratio
 UNFINISHED = ".unpacking"  # behind the name of a file that is being written
 _CLUSTER = 4096  # bytes; a file takes whole ones of the disk
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others into memory without a limit
 _ENCRYPTED = 0x1  # bit of a member's flags
-# What Windows takes for another name than it seems: devices, drives and streams, names that end in a dot or space.
+# Names that Windows reads as something else: devices, drives, streams, and names that end in a dot or a space.
 _FALSE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)( *\.|$)|.*:|.*[. ]$|$", re.IGNORECASE)
 _ADVICE = "Make sure that the archive comes from the data set's authors, and fetch it again."
 
@@ -133,8 +133,8 @@ def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tupl
             raise member.refused(reason)
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
             raise member.refused(
-                "is encrypted or packed by a method that only other programs know",
-                "Unpack it with one of these, such as 7-Zip, into a folder of its own.",
+                "is encrypted or packed by a method that is not read here",
+                "Unpack it with another program, such as 7-Zip, into a folder of its own.",
             )
         yield target, member
 
@@ -170,7 +170,7 @@ def _is(path: Path, member: _Member, bar: tqdm) -> bool:
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     checksum = 0
-    with open(path, "rb") as file:
+    with explain_os_errors(path), open(path, "rb") as file:
         while block := file.read(1 << 20):
             checksum = zlib.crc32(block, checksum)
             bar.update(len(block))

@@ -183,13 +183,13 @@ def check(
         raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
     if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
+    if sheet and list(views or ()) == ["SK_depth"]:
+        raise UserError("--sheet draws joints on colours, which SK_depth does not have: choose another view.")
     if name == "realhand":
         print(inspect_realhand(folder))
     else:
         files = stb.expected(folder, views) if views else EXPECTED[name](folder)
         print(inspect(name, folder, files, thorough))
-    if sheet and views == ["SK_depth"]:
-        raise UserError("--sheet draws joints on colours, which SK_depth has not: choose another view.")
     if sheet:
         source = open_source(name, folder=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)

@@ -74,7 +74,8 @@ def fetch(url: str, path: Path, digest: str | None = None, size: int | None = No
             f"{url} is not the file it should be ({', '.join(wrong)}) and was thrown away. It was changed on its way, "
             "or there is another file now. Start again; if that does not help, report it."
         )
-    os.replace(part, path)
+    with explain_os_errors(path):
+        os.replace(part, path)
 
 
 def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) -> None:
@@ -129,16 +130,19 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
                 "place, or the authors have published another version."
             )
         check_room(part, (total or 0) - start)
-        with explain_os_errors(part):
+        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress)
+        with bar, explain_os_errors(part):
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.touch()
-        with (
-            open(part, "ab" if resumes else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress) as bar,
-        ):
-            while block := response.read(1 << 20):
-                with explain_os_errors(part):  # the network's errors have numbers, too
+            with open(part, "ab" if resumes else "wb") as file:
+                while block := _read(response):
                     file.write(block)
-                bar.update(len(block))
-            if total is not None and file.tell() < total:
-                raise ConnectionError(f"the connection ended after {file.tell()} bytes")
+                    bar.update(len(block))
+        if total is not None and _size(part) < total:
+            raise ConnectionError(f"the connection ended after {_size(part)} bytes")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(1 << 20)
+    except OSError as error:  # without its number: those that have one are the disk's
+        raise ConnectionError(str(error)) from error

@@ -353,7 +353,7 @@ LABEL = "labels/B1Counting_BB.mat"
 ])  # fmt: skip
 def test_bad_trees_are_named_with_what_to_do(copy, damage, message):
     damage(copy)
-    with pytest.raises(UserError, match=message + r".*`dvae download stb` says how"):
+    with pytest.raises(UserError, match=message + r".*`dvae download stb` then says how"):
         STBSource(copy, **SOME)
 
 

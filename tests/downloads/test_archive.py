@@ -47,7 +47,7 @@ def refused(tmp_path, files, match, place=as_it_is):
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_unpacks_what_was_packed_and_only_once(tmp_path, method):
     path = write_zip(tmp_path / "data.zip", FILES, method)
     assert run(tmp_path / "to", path) == len(FILES)
@@ -220,7 +220,8 @@ def test_what_cannot_be_unpacked_here_says_so_at_once(tmp_path):
     path = write_zip(tmp_path / "data.zip", FILES)
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")
-    for offset, value in ((8, b"\x01\x00"), (10, b"\x09\x00")):  # the flag of encryption, the method deflate64
+    # The flag of encryption; the methods deflate64, bzip2 and LZMA.
+    for offset, value in ((8, b"\x01\x00"), *((10, bytes([method, 0])) for method in (9, 12, 14))):
         changed = content.copy()
         changed[entry + offset : entry + offset + 2] = value
         path.write_bytes(changed)
@@ -249,7 +250,7 @@ def test_what_is_no_archive_or_holds_nothing_of_use(tmp_path):
     assert not (tmp_path / "to").exists()
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_damaged_member_is_named_and_the_rest_goes_on_from_a_good_copy(tmp_path, method):
     good = write_zip(tmp_path / "good.zip", FILES, method)
     content = bytearray(good.read_bytes())

@@ -87,9 +87,15 @@ class Full(io.BytesIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+class FullAtTheEnd(io.BytesIO):
+    def close(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_and_a_broken_line_are_told_apart(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "open", lambda *_: Full(), raising=False)
-    assert "The disk is full: " in said(server, tmp_path)
+    for full in (Full, FullAtTheEnd):
+        monkeypatch.setattr(module, "open", lambda *_, full=full: full(), raising=False)
+        assert "The disk is full: " in said(server, tmp_path)
     monkeypatch.undo()
 
     def reset(*_):

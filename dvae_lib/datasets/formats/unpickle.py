@@ -22,8 +22,10 @@ import numpy as np
 
 from dvae_lib.files import UserError, explain_os_errors
 
-KEYS = 100_000  # whole numbers that are keys lie below: many larger ones can be chosen to have the same hash
+KEYS = 100_000  # keys that are whole numbers lie below this: larger ones can be chosen to have equal hashes
 LEVELS = 8  # of containers in one another, at most
+ARGUMENTS = 9  # of a call, at most: a dtype's state has 8 or 9
+LARGEST = 1 << 30  # bytes; RHD's annotations have less than a tenth of it
 
 
 class _Refused(Exception):
@@ -39,8 +41,10 @@ def load(path: Path, advice: str) -> Any:
 
     Raises UserError, and has run nothing, if the file is missing, is damaged, or asks for anything else.
     """
-    with explain_os_errors(path, advice):
-        data = Path(path).read_bytes()
+    with explain_os_errors(path, advice), open(path, "rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UserError(f"{path} is larger than any label file. {advice}")
     collecting = gc.isenabled()
     gc.disable()  # none of the many new objects is garbage, and to look for some takes longer than to make them
     try:
@@ -98,7 +102,10 @@ def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
 
     def make(function: Callable[[Any, Any], Any]) -> None:
         nonlocal room
-        push(value := function(*take(2)))
+        made, given = take(2)
+        if type(given) is not tuple or len(given) > ARGUMENTS:  # a call copies them, however often it is made
+            raise ValueError("a call is given what none takes")
+        push(value := function(made, given))
         room -= len(value) if type(value) is bytes else getattr(value, "nbytes", 0)
         if room < 0:
             raise _Refused("more bytes than it has")
@@ -142,7 +149,7 @@ def _add(items: list, target: Any) -> list | dict:
 
 
 def _check(value: Any, most: int) -> Any:
-    """Looks through what was made level by level: at most `most` values on each, for one may stand in many places."""
+    """Checks the value level by level, at most `most` values on each: one object may stand in many places."""
     level = [value]
     for _ in range(LEVELS + 1):
         if not {*map(type, level)} <= _PLAIN:
