@@ -1,6 +1,5 @@
 """Draws rendered hands: python -m data_scripts.make_synthetic synth-stb --pictures folder/"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +7,10 @@ import numpy as np
 import typer
 from PIL import Image
 
+from dvae_lib.cli import report_user_errors
 from dvae_lib.datasets import open_source, prepare
 from dvae_lib.files import UserError, atomic_write
-from dvae_lib.plots.samples import contact_sheet
+from dvae_lib.plots.samples import save_contact_sheet
 
 PRESETS = ("synth-stb", "synth-rhd")
 
@@ -20,8 +20,7 @@ def _save(samples: dict[str, np.ndarray], folder: Path, size: int) -> None:
     for i, image in enumerate(samples["image"]):
         with atomic_write(folder / f"{i:05d}.png") as file:
             Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "PNG")
-    with atomic_write(folder / "sheet.png") as file:
-        contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
+    save_contact_sheet(samples, folder / "sheet.png", size)
 
 
 def main(
@@ -44,7 +43,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        sys.exit(str(error))
+    typer.run(report_user_errors(main))

@@ -1,12 +1,11 @@
 """Prepares a data set for training, ahead of it: python -m data_scripts.prepare realhand --size 128"""
 
-import sys
 from typing import Annotated
 
 import typer
 
+from dvae_lib.cli import report_user_errors
 from dvae_lib.datasets import RECIPES, open_dataset
-from dvae_lib.files import UserError
 
 
 def main(
@@ -23,7 +22,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        sys.exit(str(error))
+    typer.run(report_user_errors(main))

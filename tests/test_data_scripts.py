@@ -30,8 +30,8 @@ def test_the_commands_are_scripts_too(script, tmp_path, capsys, name, status):
 
 
 @pytest.mark.parametrize("name", ["prepare", "make_synthetic"])
-def test_an_unknown_name_is_refused(script, name):
-    assert "no-such-data" in script(name, "no-such-data")
+def test_an_unknown_name_is_refused(script, capsys, name):
+    assert script(name, "no-such-data") == 1 and "no-such-data" in capsys.readouterr().err
 
 
 @pytest.mark.real_data("realhand")

@@ -1,4 +1,4 @@
-"""Data sets: one schema (`cache`), one loader each, and the split that fits the question asked (chapter 2)."""
+"""Data sets: one schema (`dataset`), one loader each, and the split that fits the question asked (chapter 2)."""
 
 from typing import Literal
 

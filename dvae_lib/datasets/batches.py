@@ -37,7 +37,7 @@ def make_batch(
     root_joint: Root = "palm",
     hand: bool = True,
 ) -> dict[str, Tensor]:
-    """Turns a block of B stored samples (the schema of `dvae_lib.datasets`), crops of `size` pixels, into a batch.
+    """Turns a block of B stored samples (the schema of `dataset`), crops of `size` pixels, into a batch.
 
     raw: "pose" (B, 21, 3) mm with the wrist as joint 0, "K" (B, 3, 3), "visible" (B, 21) and "right" (B,); and, where
         the data set has them, "palm" (B, 3) mm, "image" (B, 3, S, S), "depth" (B, S, S) mm and "mask" (B, S, S).

@@ -18,7 +18,7 @@ from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import hold_out_blocks
-from dvae_lib.files import UserError, explain_os_errors, read_image
+from dvae_lib.files import UserError, absent, explain_os_errors, read_image
 from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
@@ -52,7 +52,7 @@ class RealHandSource:
         bbox = read_mat(self.folder / "params.mat", "bbox", (COUNT, 4), _ADVICE)
         fx, fy, u0, v0 = read_mat(self.folder / "params.mat", "cam_param", (COUNT, 4), _ADVICE).T
         self.K = _photograph_camera(bbox, fx, fy, u0, v0)
-        missing = [path for path in map(self.photograph, range(COUNT)) if not path.exists()]
+        missing = absent([self.photograph(frame) for frame in range(COUNT)])
         if missing:
             raise UserError(f"{missing[0]} is missing, one of {len(missing)} photographs. {_ADVICE}")
 

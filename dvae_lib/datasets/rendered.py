@@ -1,7 +1,7 @@
 """Rendered hands as a data set: the presets of `dvae_lib.synthetic`, cropped by the evaluation protocol (chapter 2).
 
 Nothing is rendered and then cut: the crop's camera K' = A K draws the window straight at the size asked for. Beside
-the schema of `cache`, samples carry the labels of the factors they were drawn from (`LABELS`).
+the schema of `dataset`, samples carry the labels of the factors they were drawn from (`LABELS`).
 """
 
 import dataclasses
@@ -34,7 +34,8 @@ class SyntheticSource:
         if (count if name == "synth-stb" else frames_per_sequence) is not None:
             raise UserError("frames_per_sequence is for synth-stb, count is for synth-rhd: leave the other out.")
         self.name = name
-        whole, sequence, frame, self.sequences = PRESETS[name](seed)
+        whole, sequence, frame, names = PRESETS[name](seed)
+        self.sequences = list(names)
         chosen = np.arange(len(whole))
         if frames_per_sequence is not None:
             kept = evenly(presets.STB_FRAMES, frames_per_sequence, "frames_per_sequence")

@@ -19,7 +19,8 @@ from dvae_lib import settings
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
 from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.rhd_labels import ADVICE, PIXELS, Labels, read_labels
-from dvae_lib.files import UserError, read_image
+from dvae_lib.datasets.splits import evenly
+from dvae_lib.files import UserError, absent, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, with_root
 
 RECIPE = 1  # of this module; raised when the same files give other samples
@@ -63,10 +64,10 @@ class RHDSource:
         self._annotations = [annotation(self.folder, part) for part in parts]
         labels = [read_labels(path) for path in self._annotations]
         shares = _shares([len(part) for part in labels], count)
-        chosen = [part[np.arange(n) * len(part) // n] for part, n in zip(labels, shares, strict=True)]
+        chosen = [part[evenly(len(part), n, "count")] for part, n in zip(labels, shares, strict=True)]
         self.labels = Labels.join(chosen)
         self._sequence = np.repeat([self.sequences.index(part) for part in parts], shares).astype(np.int32)
-        self._check_images(parts)
+        self._check_images()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,11 +76,8 @@ class RHDSource:
         """Where a sample's “color”, “mask” or “depth” lies."""
         return self.folder / self.sequences[self._sequence[index]] / kind / f"{self.labels.frame[index]:05d}.png"
 
-    def _check_images(self, parts: list[str]) -> None:
-        folders = [self.folder / part / kind for part in parts for kind in KINDS]
-        there = {folder: set(os.listdir(folder)) if folder.is_dir() else set() for folder in folders}
-        files = [self.file(i, kind) for i in range(len(self)) for kind in KINDS]
-        missing = [path for path in files if path.name not in there[path.parent]]
+    def _check_images(self) -> None:
+        missing = absent([self.file(i, kind) for i in range(len(self)) for kind in KINDS])
         if missing:
             raise UserError(f"{missing[0]} is missing, one of {len(missing)} images. {ADVICE}")
 

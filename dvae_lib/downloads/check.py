@@ -1,7 +1,6 @@
 """Whether a data set on disk is complete, and every file of it can be read: `dvae check stb`."""
 
 import functools
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,8 @@ from dvae_lib import settings
 from dvae_lib.datasets import open_source, rhd, stb
 from dvae_lib.datasets.rhd_labels import read_labels as read_rhd_labels
 from dvae_lib.downloads.fetch import read_hashes, verify
-from dvae_lib.files import UserError, atomic_write, read_image, sha256
-from dvae_lib.plots.samples import contact_sheet
+from dvae_lib.files import UserError, absent, read_image, sha256
+from dvae_lib.plots.samples import save_contact_sheet
 from dvae_lib.settings import DOWNLOAD
 
 HASHES = Path(__file__).with_name("realhand.sha256")
@@ -65,18 +64,6 @@ def inspect_realhand(folder: Path) -> str:
     if wrong:
         raise UserError(f"realhand in {folder} is not complete: {' and '.join(wrong)}. {ADVICE['realhand']}")
     return f"realhand in {folder} is complete: 583 photographs with their poses, every file as published."
-
-
-def absent(files: list[Path]) -> list[Path]:
-    """Those of the files that are not there. Lists each folder once: asking for each file takes a minute on a NAS."""
-    by_folder = defaultdict(list)
-    for path in files:
-        by_folder[path.parent].append(path)
-    missing = []
-    for folder, paths in by_folder.items():
-        names = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing += [path for path in paths if path.name not in names]
-    return missing
 
 
 def describe(folder: Path, files: list[Path], missing: list[Path]) -> str:
@@ -154,7 +141,7 @@ def _error(path: Path) -> str | None:
             read_image(path)
         elif path.suffix == ".mat":
             stb.read_labels(path)
-            if sha256(path) != STB_LABELS.get(path.name, sha256(path)):
+            if path.name in STB_LABELS and sha256(path) != STB_LABELS[path.name]:
                 return f"{path} can be read, but is not the published file."
         else:
             count, published = len(read_rhd_labels(path)), rhd.COUNTS[path.parent.name]
@@ -193,6 +180,5 @@ def check(
     if sheet:
         source = open_source(name, folder=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)
-        with atomic_write(sheet) as file:
-            contact_sheet(samples).savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")
+        save_contact_sheet(samples, sheet, size)
         print(f"Crops of {len(samples['pose'])} of them, with their joints, are drawn in {sheet}.")

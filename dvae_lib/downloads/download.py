@@ -1,12 +1,10 @@
 """Fetches a data set, or unpacks what was fetched: `dvae download rhd --accept-licence`."""
 
-import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import filelock
 import typer
 
 from dvae_lib import settings
@@ -15,7 +13,7 @@ from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads import check
 from dvae_lib.downloads.archive import Place, unpack
 from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
-from dvae_lib.files import UserError, check_room, printable
+from dvae_lib.files import UserError, absent, check_room, exclusive_lock, printable
 
 REPOSITORY = "3d-hand-shape/hand-graph-cnn"
 REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
@@ -136,7 +134,7 @@ def get_realhand(folder: Path, base: str, revision: str) -> str:
 
 
 def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
-    if not check.absent(rhd.expected(folder)):
+    if not absent(rhd.expected(folder)):
         return f"rhd is complete in {folder} already; `dvae check rhd` looks closer."
     spare = ""
     if not archives:
@@ -157,24 +155,8 @@ def _unpack(name: str, folder: Path, archives: list[Path], place: Place) -> str:
 
 def _state(name: str, folder: Path) -> str:
     files = check.EXPECTED[name](folder)
-    missing = check.absent(files)
+    missing = absent(files)
     return f"In {folder} {check.describe(folder, files, missing) if missing else f'{name} is complete'}."
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two processes must not write the same unfinished file."""
-    with contextlib.ExitStack() as held:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(filelock.FileLock(f"{folder}.lock", timeout=0))
-        except filelock.Timeout:
-            raise UserError(f"Another process is at work in {folder}: wait until it has finished.") from None
-        except OSError as error:
-            raise UserError(
-                f"{folder.parent} cannot be written ({error.strerror}): choose another folder with DVAE_DATA_ROOT."
-            ) from error
-        yield
 
 
 def download(
@@ -185,7 +167,7 @@ def download(
     base: str | None = None,
     revision: str | None = None,
 ) -> None:
-    """Brings a data set to disk and prints what is there then (`dvae download`).
+    """Downloads or unpacks a data set, and prints what is there afterwards (`dvae download`).
 
     root: its folder; DVAE_DATA_ROOT/<name> by default.
     archives: zip files of rhd or stb that are here already, or folders of them.
@@ -207,12 +189,13 @@ def download(
     base = base or SERVERS.get(name, "")
     if name == "stb" and not archives:
         print(_state(name, folder))
-        if check.absent(stb.expected(folder)):
+        if absent(stb.expected(folder)):
             print(STB_ADVICE.format(folder=folder))
             print("Nothing was unpacked: no --archive was given.", file=sys.stderr)
             raise typer.Exit(2)
         return
-    with _alone(folder):
+    waiting = f"Waiting for another process that is at work in {folder} …"
+    with exclusive_lock(folder.with_name(f"{folder.name}.lock"), waiting):
         if name == "realhand":
             print(get_realhand(folder, base, revision or REVISION))
         elif name == "rhd":

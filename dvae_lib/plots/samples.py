@@ -1,11 +1,13 @@
 """Samples of a data set side by side, to check that images, poses and cameras agree."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from dvae_lib.files import atomic_write
 from dvae_lib.hand import project
 from dvae_lib.plots.hands import draw_skeleton, grid, show_image
 
@@ -24,3 +26,10 @@ def contact_sheet(samples: Mapping[str, np.ndarray], columns: int = 8) -> Figure
         draw_skeleton(ax, joints, width=1.0, halo=False)
         ax.set(xlim=(-1, 1), ylim=(1, -1))
     return figure
+
+
+def save_contact_sheet(samples: Mapping[str, np.ndarray], path: Path, size: int) -> None:
+    """Draws `contact_sheet` into a PNG, crops of about `size` pixels."""
+    figure = contact_sheet(samples)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")

@@ -62,14 +62,16 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         window=np.tile([0.0, 0.0, 640.0], (total, 1)),
         frame=(640, 480),
     )
-    return _read_only(scene), sequence, np.tile(np.arange(n), len(names)), names
+    return _read_only(scene, sequence, np.tile(np.arange(n), len(names)), names)
 
 
-def _read_only(scene: Scene) -> Scene:
-    for factor in vars(scene).values():
-        if isinstance(factor, np.ndarray):
-            factor.flags.writeable = False
-    return scene
+def _read_only(
+    scene: Scene, sequence: FloatArray, frame: FloatArray, names: list[str]
+) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
+    for table in (*vars(scene).values(), sequence, frame):
+        if isinstance(table, np.ndarray):
+            table.flags.writeable = False
+    return scene, sequence, frame, names
 
 
 def _drift(rng: np.random.Generator, n: int, frames: float, channels: int = 3) -> FloatArray:
@@ -165,7 +167,7 @@ def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         window=np.tile([0.0, 0.0, 320.0], (n, 1)),
         frame=(320, 320),
     )
-    return _read_only(scene), sequence, frame, names
+    return _read_only(scene, sequence, frame, names)
 
 
 def _any_viewpoint(rng: np.random.Generator, distance: FloatArray) -> FloatArray:

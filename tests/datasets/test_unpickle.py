@@ -238,6 +238,8 @@ def dict_of(key):
     (b"\x80\x02]q\x00h\x00a.", "more than 8 containers in one another"),  # a list that holds itself
     (b"\x80\x02]" + b"q\x00(h\x00h\x00l" * 7 + b".", "more values than it has"),  # 2 ** 7 in 45 bytes
     (b"\x80\x02]" + (b"q\x00(" + b"h\x00" * 1000 + b"l") * 7 + b".", "more values than it has"),  # 10 ** 21
+    (b"\x80\x02(](" + b"N" * 10 + b"eq\x00cnumpy\nndarray\nh\x00Rt.", "a call is given what none takes"),  # REDUCE
+    (b"\x80\x02" + MAKE_DTYPE + b"((" + b"N" * 10 + b"tbt.", "a call is given what none takes"),  # BUILD
     (b"I" + b"7" * 10**7 + b"\n.", "damaged"),
     (b"F" + b"x" * 10**7 + b"\n.", "damaged"),
     (b"\x80\x02\x8b" + struct.pack("<i", 10**6) + bytes(10**6) + b".", "an object by the instruction LONG4"),
