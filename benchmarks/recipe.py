@@ -1,9 +1,9 @@
 """Seconds of training until held-out poses are read within a given error: our laptop recipe against the paper's.
 
-Same machine, data, model, batch size and objective. The paper's recipe is Adam at a constant 1e-4 in full precision
-(Sec. 4.1). It does not say when the disentangling step has done its work, so either recipe goes on until the poses
-decoded from the factors are within 10 % of the error that ours ends with, and then embeds until those read from images
-are. Evaluating takes no time.
+Same machine, data, model, batch size and objective. The paper's recipe is Adam at a constant 1e-4 (Sec. 4.1), here in
+single precision. It does not say when the disentangling step has done its work, so either recipe goes on until the
+poses decoded from the factors are within 10 % of the error that ours ends with, and then embeds until those read from
+images are. Evaluating takes no time.
 """
 
 import itertools
@@ -34,7 +34,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     model = run.build()
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
     held_out = run.batches("test", SAMPLES).batch(0)
-    curves: dict[str, Curve] = {stage.name: [] for stage in e.stages}
+    result: dict[str, Curve] = {stage.name: [] for stage in e.stages}
     for stage in e.stages:
         batches, seconds = run.training_batches(stage.name, fabric.device), 0.0
         for step in range(stage.steps) if e.decay else itertools.count():
@@ -46,10 +46,10 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
             seconds += time.perf_counter() - start
             if (step + 1) % EVERY[stage.name] == 0:
                 error = errors(model, [held_out], SOURCE[stage.name])["pose"].mean().item()
-                curves[stage.name].append((seconds, error))
+                result[stage.name].append((seconds, error))
                 if error <= goals.get(stage.name, 0) or seconds > limits.get(stage.name, math.inf):
                     break
-    return curves
+    return result
 
 
 def reached(curve: Curve, goal: float) -> float:

@@ -227,16 +227,15 @@ class DVAE(SavedModule):
 
         The algorithm draws its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x's that would be
         the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
-        What is raised is the likelihood alone, with the λ that it has in Eq. 6: Adam's averages hold the gradients of
-        both loops, and with another weight here one of them would set the step of the other. With the KL beside a
-        small λ it would pay to say nothing in $z_{y_1}$.
+        What is raised is the bare log-likelihood, without the λ of Eq. 6 and without the KL, whatever the size of the
+        images. With the KL beside a small λ it would pay to say nothing in $z_{y_1}$; with the λ alone the loop is too
+        weak against the outer step, which has the KL (chapter 05 tries all three).
         """
         z = {name: reparameterize(self._encode_slice(name, batch)) for name in self.factors}
         with torch.no_grad():
             z["u"] = reparameterize(self._encode_slice("u", batch)).roll(1, dims=0)
         likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
-        bound = sum(self.lambdas[name] * term for name, term in likelihoods.items())
-        return where_known(self._encoded, batch, bound, likelihoods)
+        return where_known(self._encoded, batch, sum(likelihoods.values()), likelihoods)
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
