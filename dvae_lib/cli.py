@@ -90,21 +90,21 @@ def download(
         list[Path] | None,
         typer.Option("--archive", "--from", help="A zip file of rhd or stb that you have, or a folder of them."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
     base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
     revision: Annotated[str | None, typer.Option(help="Another commit or branch of realhand's repository.")] = None,
 ) -> None:
     """Downloads a data set, resuming an earlier download, or unpacks archives; checks every file."""
     from dvae_lib.downloads.download import download
 
-    download(name, root, accept_licence, archive or [], base, revision)
+    download(name, folder, accept_licence, archive or [], base, revision)
 
 
 @app.command()
 @report_user_errors
 def check(
     name: DataSet,
-    root: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Open every image, not a sample.")] = False,
     view: Annotated[
         list[str] | None, typer.Option(help="Of stb only these: BB_left, BB_right, SK_color, SK_depth.")
@@ -115,7 +115,7 @@ def check(
     """Checks that every file of a data set is there and can be read; exits with 1 if not."""
     from dvae_lib.downloads.check import check
 
-    check(name, root, thorough, view, sheet, size)
+    check(name, folder, thorough, view, sheet, size)
 
 
 @app.command("list")

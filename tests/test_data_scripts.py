@@ -25,7 +25,7 @@ def script(monkeypatch):
 
 @pytest.mark.parametrize("name, status", [("download", 2), ("check", 1)])
 def test_the_commands_are_scripts_too(script, tmp_path, capsys, name, status):
-    assert script(name, "stb", "--root", tmp_path / "stb") == status
+    assert script(name, "stb", "--folder", tmp_path / "stb") == status
     assert "none of its 72024 files is there" in "".join(capsys.readouterr())
 
 

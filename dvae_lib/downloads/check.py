@@ -154,7 +154,7 @@ def _error(path: Path) -> str | None:
 
 def check(
     name: str,
-    root: Path | None = None,
+    folder: Path | None = None,
     thorough: bool = False,
     views: Sequence[str] | None = None,
     sheet: Path | None = None,
@@ -162,10 +162,10 @@ def check(
 ) -> None:
     """Prints that a data set is complete, or raises UserError with all that is wrong (`dvae check`).
 
-    root: its folder; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
+    folder: where it lies; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
     sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
     """
-    folder = root or settings.data_root() / name
+    folder = folder or settings.data_root() / name
     if name not in DOWNLOAD:
         raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
     if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):

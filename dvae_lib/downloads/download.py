@@ -161,7 +161,7 @@ def _state(name: str, folder: Path) -> str:
 
 def download(
     name: str,
-    root: Path | None = None,
+    folder: Path | None = None,
     accept_licence: bool = False,
     archives: Sequence[Path] = (),
     base: str | None = None,
@@ -169,7 +169,7 @@ def download(
 ) -> None:
     """Downloads or unpacks a data set, and prints what is there afterwards (`dvae download`).
 
-    root: its folder; DVAE_DATA_ROOT/<name> by default.
+    folder: where it lies; DVAE_DATA_ROOT/<name> by default.
     archives: zip files of rhd or stb that are here already, or folders of them.
     base: a server in place of the authors'; revision: a commit or branch of realhand's repository.
 
@@ -185,7 +185,7 @@ def download(
         if not accept_licence:
             print("Nothing was downloaded: add --accept-licence if you agree to these terms.", file=sys.stderr)
             raise typer.Exit(2)
-    folder, archives = root or settings.data_root() / name, archives_in(archives)
+    folder, archives = folder or settings.data_root() / name, archives_in(archives)
     base = base or SERVERS.get(name, "")
     if name == "stb" and not archives:
         print(_state(name, folder))

@@ -164,18 +164,36 @@ def _on_ray() -> Iterator[_Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     try:
         import ray
+        from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
     except ImportError:
         raise UserError("Ray is not installed: pip install ray.") from None
     mine = not ray.is_initialized()
     with _handler_of_sigterm(None):  # Ray's handler would stay
         if mine:
-            environment = {"env_vars": settings.environment()}
-            ray.init(include_dashboard=False, log_to_driver=False, runtime_env=environment)
+            try:
+                ray.init(include_dashboard=False, log_to_driver=False)
+            except ConnectionError as error:
+                raise UserError(
+                    f"No Ray cluster answers at RAY_ADDRESS ({error}): start one, or unset it to train on this machine."
+                ) from error
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(_train)
+        environment, tasks = {"env_vars": settings.environment()}, []
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES, runtime_env=environment)(_train)
+
+        def submit(run: Run, device: str) -> "Future[UserError | None]":
+            tasks.append(remote.remote(run, device))
+            return tasks[-1].future()
+
         try:
-            yield lambda run, device: remote.remote(run, device).future()
+            yield submit
+        except (LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError) as error:
+            raise UserError(
+                f"A training was killed {_RETRIES + 1} times, as a system does when memory runs out. All are kept as "
+                "they were last saved: start again."
+            ) from error
         finally:
+            for task in tasks:
+                ray.cancel(task)  # those that are done are left as they are
             if mine:
                 ray.shutdown()
 

@@ -16,12 +16,12 @@ from tests.helpers.miniatures import FILES, complaint, rhd_files, run, stb_files
 
 
 def wrong_with(name, folder, *arguments):
-    return complaint("check", name, "--root", folder, *arguments)
+    return complaint("check", name, "--folder", folder, *arguments)
 
 
 def test_check_says_what_of_realhand_is_missing(hashes, tmp_path):
     write(tmp_path, FILES)
-    assert run("check", "realhand", "--root", tmp_path).output.startswith(f"realhand in {tmp_path} is complete")
+    assert run("check", "realhand", "--folder", tmp_path).output.startswith(f"realhand in {tmp_path} is complete")
     (tmp_path / "LICENSE").unlink()
     (tmp_path / "pose_gt.mat").write_bytes(b"damaged")
     assert wrong_with("realhand", tmp_path) == (
@@ -32,7 +32,7 @@ def test_check_says_what_of_realhand_is_missing(hashes, tmp_path):
 
 def test_check_says_what_of_stb_is_missing(small, tmp_path):
     write(tmp_path, stb_files())
-    assert "is complete: all 168 files are there" in run("check", "stb", "--root", tmp_path).output
+    assert "is complete: all 168 files are there" in run("check", "stb", "--folder", tmp_path).output
     shutil.rmtree(tmp_path / "images/B3Random")
     for view in ("BB_left", "SK_depth"):
         (tmp_path / f"images/B1Counting/{view}_1.png").unlink()
@@ -48,7 +48,7 @@ def test_check_says_what_of_stb_is_missing(small, tmp_path):
 def test_check_can_leave_out_the_depth_camera(small, tmp_path):
     write(tmp_path, {name: content for name, content in stb_files().items() if "SK_" not in name})
     assert "The stereo pairs (BB) are all there" in wrong_with("stb", tmp_path)
-    result = run("check", "stb", "--root", tmp_path, "--view", "BB_left", "--view", "BB_right")
+    result = run("check", "stb", "--folder", tmp_path, "--view", "BB_left", "--view", "BB_right")
     assert result.exit_code == 0 and "all 84 files are there" in result.output
     assert "--view is for stb" in complaint("check", "rhd", "--view", "BB_left")
 
@@ -99,9 +99,9 @@ def test_check_opens_a_sample_spread_over_the_images_or_all_of_them(small, tmp_p
     files = stb_files()
     write(tmp_path, files)
     monkeypatch.setattr(check, "SAMPLE", 2)  # so that it opens the first and the last of each kind
-    assert "none of the 120 that were opened is damaged; --thorough" in run("check", "stb", "--root", tmp_path).output
+    assert "none of the 120 that were opened is damaged; --thorough" in run("check", "stb", "--folder", tmp_path).output
     (tmp_path / "images/B4Random/BB_right_1.png").write_bytes(b"")
-    assert run("check", "stb", "--root", tmp_path).exit_code == 0
+    assert run("check", "stb", "--folder", tmp_path).exit_code == 0
     assert "images/B4Random/BB_right_1.png" in wrong_with("stb", tmp_path, "--thorough")
 
 
@@ -109,7 +109,7 @@ def test_check_knows_the_one_published_label_file(small, tmp_path, monkeypatch):
     write(tmp_path, stb_files())
     digest = hashlib.sha256(stb_files()["labels/B1Counting_BB.mat"]).hexdigest()
     monkeypatch.setattr(check, "STB_LABELS", {"B1Counting_BB.mat": digest})
-    assert run("check", "stb", "--root", tmp_path).exit_code == 0
+    assert run("check", "stb", "--folder", tmp_path).exit_code == 0
     monkeypatch.setattr(check, "STB_LABELS", {"B1Counting_BB.mat": "0" * 64})
     assert "B1Counting_BB.mat can be read, but is not the published file" in wrong_with("stb", tmp_path)
 

@@ -32,7 +32,7 @@ from tests.helpers.miniatures import (
 
 
 def get(server, folder, *arguments):
-    return run("download", "realhand", "--root", folder, "--base", server.base, *arguments)
+    return run("download", "realhand", "--folder", folder, "--base", server.base, *arguments)
 
 
 def whole(folder):
@@ -62,7 +62,7 @@ def test_downloads_everything_then_nothing_then_what_is_missing(server, hashes, 
 
 
 def get_rhd(server, folder, *arguments):
-    return run("download", "rhd", "--root", folder, "--base", server.base, *arguments)
+    return run("download", "rhd", "--folder", folder, "--base", server.base, *arguments)
 
 
 def test_rhd_asks_for_consent_first(freiburg, tmp_path):
@@ -78,7 +78,7 @@ def test_rhd_is_downloaded_unpacked_and_found_complete(freiburg, tmp_path):
     assert result.exit_code == 0, result
     assert "18 files were unpacked" in result.output and "rhd is complete" in result.output
     assert contents(folder) == rhd_files() | {"RHD_v1-1.zip": freiburg.files[ARCHIVE]}
-    result = run("check", "rhd", "--root", folder)
+    result = run("check", "rhd", "--folder", folder)
     assert result.exit_code == 0 and "is complete: all 17 files are there" in result.output
 
     assert "is complete in" in get_rhd(freiburg, folder, "--accept-licence").output
@@ -155,7 +155,7 @@ def test_rendered_people_go_from_the_archive_to_the_contact_sheet(freiburg, tmp_
     write(tmp_path, {"mine.zip": zipped(contents(tmp_path / "drawn"))})
     folder = tmp_path / "rhd"
     assert get_rhd(freiburg, folder, "--accept-licence", "--archive", tmp_path / "mine.zip").exit_code == 0
-    result = run("check", "rhd", "--root", folder, "--thorough", "--sheet", tmp_path / "sheet.png")
+    result = run("check", "rhd", "--folder", folder, "--thorough", "--sheet", tmp_path / "sheet.png")
     assert result.exit_code == 0 and "Crops of 5 of them" in result.output
     assert np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).std() > 20
 
@@ -177,7 +177,7 @@ def test_what_other_systems_leave_in_an_archive_is_left_out(freiburg, tmp_path, 
 
 
 def test_stb_says_how_it_is_to_be_had(small, tmp_path):
-    result = run("download", "stb", "--root", tmp_path / "stb")
+    result = run("download", "stb", "--folder", tmp_path / "stb")
     assert result.exit_code == 2 and list(tmp_path.iterdir()) == []
     for words in ("https://github.com/zhjwustc/icip17", "--archive", f"{tmp_path}/stb/labels/B1Counting_BB.mat"):
         assert words in result.output
@@ -185,11 +185,11 @@ def test_stb_says_how_it_is_to_be_had(small, tmp_path):
 
 def test_stb_is_unpacked_from_archives_of_either_kind(small, tmp_path):
     write(tmp_path / "zips", dict(sequence_archives()) | {"._B1Counting.zip": b"what macOS leaves on foreign disks"})
-    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    result = run("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert result.exit_code == 0, result
     assert "168 files were unpacked" in result.output and "stb is complete" in result.output
     assert contents(tmp_path / "stb") == stb_files()
-    result = run("download", "stb", "--root", tmp_path / "stb")
+    result = run("download", "stb", "--folder", tmp_path / "stb")
     assert result.exit_code == 0 and "stb is complete" in result.output
 
 
@@ -197,10 +197,10 @@ def test_stb_is_unpacked_archive_by_archive(small, tmp_path):
     write(tmp_path, dict(sequence_archives()))
     (tmp_path / "B1Counting.zip").rename(tmp_path / "B1Counting (1).zip")
     (tmp_path / "B6Random.zip").rename(tmp_path / "the last.zip")  # its folder tells
-    one = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "B1Counting (1).zip")
+    one = run("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path / "B1Counting (1).zip")
     assert "12 files were unpacked" in one.output and "156 of its 168 files are missing" in one.output
-    rest = [("--archive", path) for path in tmp_path.glob("*.zip")]
-    assert "156 files" in run("download", "stb", "--root", tmp_path / "stb", *[a for pair in rest for a in pair]).output
+    rest = [argument for path in tmp_path.glob("*.zip") for argument in ("--archive", path)]
+    assert "156 files" in run("download", "stb", "--folder", tmp_path / "stb", *rest).output
     assert contents(tmp_path / "stb") == stb_files()
 
 
@@ -208,7 +208,7 @@ def test_stb_joins_what_lies_there_in_another_layout(small, tmp_path):
     here = {n.removeprefix("images/"): c for n, c in stb_files().items() if "BB_left_2" not in n}
     write(tmp_path / "stb", here)
     write(tmp_path / "zips", dict(sequence_archives()))
-    run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    run("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert contents(tmp_path / "stb") == {n.removeprefix("images/"): c for n, c in stb_files().items()}
 
 
@@ -221,7 +221,7 @@ def test_stb_joins_what_lies_there_in_another_layout(small, tmp_path):
 ])  # fmt: skip
 def test_archives_that_are_not_stbs_are_refused(small, tmp_path, name, files, message):
     write(tmp_path, {name: zipped(files)})
-    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / name)
+    result = run("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path / name)
     assert result.exit_code == 1 and re.search(message, result.output)
     assert {p.name for p in tmp_path.iterdir()} <= {name, "stb.lock"}
 
@@ -232,17 +232,17 @@ EVIL = "\x1b[2J" + "x" * 60_000
 @pytest.mark.parametrize("name", [f"{EVIL}/BB_left_0.png", f"{EVIL}/B1Counting.zip", "B1Counting/BB_left_0.png"])
 def test_names_in_messages_are_printable_and_short(small, tmp_path, name):
     write(tmp_path, {"\x1b[31mpictures.zip": zipped({name: b"", "../evil.png": b""})})
-    said = complaint("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path)
+    said = complaint("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path)
     assert said.isprintable() and r"\x1b[31mpictures.zip" in said and len(said) < 600
 
 
 def test_a_folder_without_archives_and_a_file_are_refused(small, tmp_path):
     (tmp_path / "zips").mkdir()
-    result = run("download", "stb", "--root", tmp_path / "stb", "--archive", tmp_path / "zips")
+    result = run("download", "stb", "--folder", tmp_path / "stb", "--archive", tmp_path / "zips")
     assert "holds no zip file" in result.output
     write(tmp_path / "zips", dict(sequence_archives()))
     write(tmp_path, {"file": b""})
-    said = complaint("download", "stb", "--root", tmp_path / "file/stb", "--archive", tmp_path / "zips")
+    said = complaint("download", "stb", "--folder", tmp_path / "file/stb", "--archive", tmp_path / "zips")
     assert said.startswith(f"{tmp_path}/file is a file where ")
 
 
