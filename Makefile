@@ -33,6 +33,7 @@ screens: .venv/.installed
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python book/pairs.py --check
 
 # Each chapter's notebook and text, the newer into the older, with outputs stripped.

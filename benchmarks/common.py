@@ -20,5 +20,5 @@ def experiment(name: str) -> Experiment:
     return replace(find(name, PROFILE, "synthetic"), options=few)
 
 
-def run_of(e: Experiment) -> Run:
+def make_run(e: Experiment) -> Run:
     return Run(e, PROFILE)

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import experiment, run_of
+from benchmarks.common import experiment, make_run
 from benchmarks.subjects import measure, ratio
 from dvae_lib.experiments import Experiment
 from dvae_lib.models.fast import Adam
@@ -32,7 +32,7 @@ MATRIX = 4096  # rows of the square matrices that say how fast the device multip
 def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, BatchSource]:
     """All that the last stage of an experiment takes."""
     e = experiment(name)
-    fabric, run = make_fabric("auto", precision=e.precision), run_of(e)
+    fabric, run = make_fabric("auto", precision=e.precision), make_run(e)
     stage = e.stages[-1]  # a dVAE's embedding step reads images, as all steps of the other do
     return e, fabric, run.build(), stage, run.training_batches(stage.name, fabric.device)
 

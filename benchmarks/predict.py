@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.common import experiment, run_of
+from benchmarks.common import experiment, make_run
 from benchmarks.subjects import measure, ratio
 from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.predict import predict
@@ -27,7 +27,7 @@ def _photographs(folder: Path) -> list[Path]:
 
 def photographs(count: str) -> Iterator[float]:
     """Seconds a photograph, so many in a call, from the file to the 3D pose, its spread and its place in the image."""
-    run = run_of(experiment("dvae-pose"))
+    run = make_run(experiment("dvae-pose"))
     model = run.build().eval()
     with tempfile.TemporaryDirectory() as folder:
         paths = _photographs(Path(folder))[: int(count)]
@@ -39,7 +39,7 @@ def photographs(count: str) -> Iterator[float]:
 
 def networks(count: str) -> Iterator[float]:
     """Seconds an image of encoder and decoders alone."""
-    run = run_of(experiment("dvae-pose"))
+    run = make_run(experiment("dvae-pose"))
     model, size = run.build().eval(), run.experiment.size
     images = torch.rand(int(count), 3, size, size)
     while True:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common import experiment, run_of
+from benchmarks.common import experiment, make_run
 from benchmarks.loop import bare
 from benchmarks.subjects import measure, ratio
 from dvae_lib.datasets.batches import make_batch
@@ -62,7 +62,7 @@ def crops() -> Iterator[float]:
 
 def cache() -> Iterator[float]:
     e, chance = experiment("cross-modal"), np.random.default_rng(0)
-    (dataset, indices), *_ = run_of(e).subsets("train")
+    (dataset, indices), *_ = make_run(e).subsets("train")
 
     def read() -> None:
         chosen = chance.choice(indices, e.batch)
@@ -74,7 +74,7 @@ def cache() -> Iterator[float]:
 
 def augment() -> Iterator[float]:
     e = experiment("cross-modal")
-    (dataset, indices), *_ = run_of(e).subsets("train")
+    (dataset, indices), *_ = make_run(e).subsets("train")
     raw = {name: torch.from_numpy(dataset.gather(name, indices[: e.batch])) for name in FIELDS}
     return _seconds_an_image(lambda: make_batch(raw, e.size, e.augmentation, hand=False), e.batch)
 

@@ -18,7 +18,7 @@ from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 
-from benchmarks.common import TWO, experiment, run_of
+from benchmarks.common import TWO, experiment, make_run
 from benchmarks.loop import loop, prepared, trained
 from benchmarks.subjects import measure, ratio
 from dvae_lib.models import CrossModalVAE
@@ -48,7 +48,7 @@ class Decoder(BaseDecoder):
 
 
 def _parts() -> tuple[CrossModalVAE, dict[str, Encoder], dict[str, Decoder], MultimodalBaseDataset]:
-    run = run_of(experiment(TWO))
+    run = make_run(experiment(TWO))
     model, e = run.build(), run.experiment
     batches = [run.training_batches("joint").batch(step) for step in range(STEPS)]
     data = MultimodalBaseDataset({name: torch.cat([batch[name] for batch in batches]) for name in model.encoders})

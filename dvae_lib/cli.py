@@ -184,7 +184,7 @@ def train(
     profile: Profile = None,
     data: Data = None,
     root_joint: RootJoint = None,
-    changes: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Trains NAME with another value, as in --set beta=1: a run of its own."),
     ] = None,
@@ -209,13 +209,13 @@ def train(
         if jobs or launcher != "local":
             raise UserError("--jobs and --launcher are for --all: leave them out, or pass --all in place of the name.")
         run = _pick(_runs(profile, data, root_joint), name)
-        if changes:
-            run = replace(run, experiment=run.experiment.with_overrides(**read_assignments(changes)))
+        if overrides:
+            run = replace(run, experiment=run.experiment.with_overrides(**read_assignments(overrides)))
         run.train(device, devices, nodes)
         if rank_and_world()[0] == 0:
             typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
         return
-    if changes or devices * nodes > 1:
+    if overrides or devices * nodes > 1:
         raise UserError("--set, --devices and --nodes are for one experiment: name it in place of --all.")
     kinds = [data or settings.data()]
     if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on

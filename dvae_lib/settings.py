@@ -16,6 +16,7 @@ checkout, it lies in the working folder of the process that imports it first, wh
 
 import os
 from pathlib import Path
+from typing import Literal, cast
 
 from dvae_lib.files import UserError
 
@@ -48,8 +49,8 @@ def data() -> str:
     return _choice("DVAE_DATA", "synthetic", DATASETS)
 
 
-def root_joint() -> str:
-    return _choice("DVAE_ROOT_JOINT", "palm", ROOT_JOINTS)
+def root_joint() -> Literal["palm", "wrist"]:
+    return cast(Literal["palm", "wrist"], _choice("DVAE_ROOT_JOINT", "palm", ROOT_JOINTS))
 
 
 def _folder(variable: str, default: str) -> Path:

@@ -89,7 +89,7 @@ def test_the_full_profile_departs_from_the_paper_nowhere():
         ("cross-modal", "decay=1", "“decay” is 1: it must be true or false"),
         ("cross-modal", "lr=true", "“lr” is true: it must be a number above 0"),
         ("cross-modal", 'lambdas={"smell": 1}', "“lambdas” is {\"smell\": 1}: it must be names with values"),
-        ("dvae-pose", "d=32", "d is the sum of the parts of z: set these, as in factors="),
+        ("dvae-pose", "d=32", "d is the sum of the slices of z: set these, as in factors="),
         ("dvae-pose", "width=2", "“width” has no effect, as no image is decoded"),
     ],
 )  # fmt: skip

@@ -192,9 +192,11 @@ class Batches:
         """This process's samples of a global batch."""
         return samples[self.rank :: self.world]
 
-    def _make(self, raw: Mapping[str, Tensor], *augmented) -> dict[str, Tensor]:
+    def _make(
+        self, raw: Mapping[str, Tensor], augmentation: Augmentation | None = None, rng: BatchRng | None = None
+    ) -> dict[str, Tensor]:
         size = self.subsets[0].dataset.size
-        batch = make_batch(raw, size, *augmented, root_joint=self.root_joint, hand=self.hand)
+        batch = make_batch(raw, size, augmentation, rng, self.root_joint, self.hand)
         if self.hand and "hand" not in batch:
             joints = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
             batch["hand"] = silhouette(joints, batch["K"], size)

@@ -98,7 +98,7 @@ class Dataset:
         self.sequences: list[str] = self.manifest["sequences"]
         self.arrays = {field: self._open(field) for field in self.manifest["fields"]}
 
-    def _open(self, field: str) -> np.ndarray:
+    def _open(self, field: str) -> np.memmap:
         path, expected = self.folder / f"{field}.npy", self.manifest["fields"][field]
         shape = (len(self), *expected["shape"])
         try:
@@ -134,7 +134,7 @@ class Dataset:
         with open(self.folder / f"{field}.npy", "rb", buffering=0) as file:
             for row, index in zip(rows, indices.tolist(), strict=True):
                 file.seek(array.offset + index * row.nbytes)
-                file.readinto(row)
+                file.readinto(row.data)
         return samples
 
 

@@ -78,8 +78,8 @@ class RealHandSource:
         pose, K = torch.from_numpy(self.pose[indices]), torch.from_numpy(self.K[indices])
         visible = torch.ones(len(indices), 21, dtype=torch.bool)  # the data set marks no joint as hidden
         centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        photographs = [read_image(self.photograph(frame), (PHOTO, PHOTO), _ADVICE) for frame in indices.tolist()]
-        photographs = torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)
+        read = [read_image(self.photograph(frame), (PHOTO, PHOTO), _ADVICE) for frame in indices.tolist()]
+        photographs = torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2)
         return {
             "image": crop(photographs, centre, side, size).numpy(),
             "pose": self.pose[indices].astype(np.float32),

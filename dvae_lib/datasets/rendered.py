@@ -87,7 +87,7 @@ def _uv(scene: Scene, joints: np.ndarray) -> torch.Tensor:
 def _visible(scene: Scene, joints: np.ndarray) -> np.ndarray:
     """(N, 21): within the camera's frame, as in RHD, where a joint behind a finger still counts."""
     uv = _uv(scene, joints).numpy()
-    return ((uv >= 0) & (uv < scene.frame)).all(axis=-1)
+    return np.all((uv >= 0) & (uv < scene.frame), axis=-1)
 
 
 def protocol_window(scene: Scene) -> Scene:

@@ -53,7 +53,8 @@ class Labels:
         Returns pose (N, 21, 3) mm, uv (N, 21, 2) pixels and visible (N, 21).
         """
         image, joint = np.arange(len(self))[:, None], np.array(ORDERS["rhd"]) + 21 * right[:, None]
-        return tuple(torch.from_numpy(array[image, joint]) for array in (self.xyz, self.uv, self.visible))
+        pose, uv, visible = (torch.from_numpy(array[image, joint]) for array in (self.xyz, self.uv, self.visible))
+        return pose, uv, visible
 
 
 _FIELDS = [field.name for field in fields(Labels)]

@@ -183,8 +183,8 @@ class STBSource:
         depth = self.views == ["SK_depth"]
         paths, fill = [self._images[i] for i in indices.tolist()], 0 if depth else GREY
         with ThreadPoolExecutor(_THREADS) as pool:
-            patches = list(pool.map(lambda path, at: _read_patch(path, at, fill), paths, corner.long().tolist()))
-        patches = torch.from_numpy(np.stack(patches))
+            read = list(pool.map(lambda path, at: _read_patch(path, at, fill), paths, corner.long().tolist()))
+        patches = torch.from_numpy(np.stack(read))
         if not depth:
             return {"image": crop(patches.permute(0, 3, 1, 2), centre - corner, side, size).numpy()}
         # The nearest measurement, not a mean: that would lie in the air between what they met, and 0 is no distance.

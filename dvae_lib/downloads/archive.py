@@ -103,9 +103,9 @@ def _plan(opened: list[tuple[Path, zipfile.ZipFile]], place: Place) -> dict[str,
     seen: dict[str, str] = {}
     folders = {str(above) for target in plan for above in PurePosixPath(target.casefold()).parents}
     for target, member in plan.items():
-        other = seen.setdefault(target.casefold(), target)
-        if other != target or target.casefold() in folders:  # one name on Windows and macOS, or a file as a folder
-            raise member.refused(f"has a name that another file or folder bears too (“{other}”)")
+        first = seen.setdefault(target.casefold(), target)
+        if first != target or target.casefold() in folders:  # one name on Windows and macOS, or a file as a folder
+            raise member.refused(f"has a name that another file or folder bears too (“{first}”)")
     total = sum(member.size for member in plan.values())
     if len(plan) > MAX_FILES or total > MAX_BYTES:
         raise UserError(

@@ -3,6 +3,7 @@
 Where a value is not the paper's, `reasons` says why: `dvae show NAME` prints both.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dvae_lib.datasets.augmentation import Augmentation
@@ -200,7 +201,7 @@ PHOTOGRAPHS = [
 ]
 
 
-def _on(data: str, experiments: list[Experiment]) -> list[Experiment]:
+def _on(data: str, experiments: Sequence[Experiment]) -> list[Experiment]:
     return [e if data in e.data else replace(e, data=(data,)) for e in experiments]
 
 

@@ -6,6 +6,7 @@ second image with the pose and viewpoint of the first.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import PERSON, Batches, make_batch
 from dvae_lib.datasets.rendered import SyntheticSource, protocol_window
 from dvae_lib.experiments.run import Run
@@ -61,10 +61,10 @@ def images(run: Run, indices: NDArray) -> Tensor:
 
 def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
     """A batch of scenes, each cropped around its hand by the protocol."""
-    raw = source.render(protocol_window(scene), run.experiment.size)
+    raw = source.render(protocol_window(scene), run.experiment.crop)
     block = {name: torch.as_tensor(raw[name]) for name in _FIELDS}
     block["mask"] = (block["mask"] > 0) * (PERSON + 1)  # the arm is not part of the room
-    return make_batch(block, run.experiment.size, root_joint=run.experiment.root_joint)
+    return make_batch(block, run.experiment.crop, root_joint=run.experiment.root_joint)
 
 
 def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
@@ -81,7 +81,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
     index = np.array(
         [(i, generator.choice(test[content[test] == c])) for i in chosen for c in contents if c != content[i]]
     )
-    source = open_source(dataset.name, **run.experiment.options.get(dataset.name, {}))
+    source = run.source()
     pose_scene, content_scene = (source.scene(indices) for indices in index.T)
     n = len(index)
     partner = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
@@ -103,8 +103,8 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
 
 @torch.inference_mode()
 def encode(model: DVAE, batch: Batch) -> Tensor:
-    """z (N, d), the mean of each part's posterior: given its own factor, or the observation for z_u."""
-    return model.join({name: q.mean for name, q in model.encode_factors(batch).items()})
+    """z (N, d), the mean of each slice's posterior: given its own factor, or the observation for z_u."""
+    return model.latent_from_factors(batch)
 
 
 @torch.inference_mode()
@@ -159,12 +159,12 @@ def score(images: Tensor, targets: Batch, estimator: CrossModalVAE) -> dict[str,
     psnr in dB and ssim of the whole image; epe in mm, the `estimated_pose_error`; background, the root mean square
     error outside the person, on [−1, 1].
     """
-    options = {"data_range": 2.0, "reduction": "none"}
+    truth = targets["image"]
     return {
-        "psnr": peak_signal_noise_ratio(images, targets["image"], dim=(1, 2, 3), **options),
-        "ssim": structural_similarity_index_measure(images, targets["image"], **options),
+        "psnr": peak_signal_noise_ratio(images, truth, data_range=2.0, reduction="none", dim=(1, 2, 3)),
+        "ssim": cast(Tensor, structural_similarity_index_measure(images, truth, data_range=2.0, reduction="none")),
         "epe": estimated_pose_error(images, targets, estimator),
-        "background": _rmse(images, targets["image"], ~targets["hand"]),
+        "background": _rmse(images, truth, ~targets["hand"]),
     }
 
 
@@ -201,7 +201,7 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     z = encode(model, pairs.inputs)
     z_end = z[pairs.partner]
     targets, pose_swapped = pairs.targets, pairs.pose_swapped_targets
-    content_parts = [name for name in model.slices if name != "pose"]
+    content_slices = [name for name in model.slices if name != "pose"]
 
     def estimate(image: Tensor) -> Tensor:
         return estimator.translate("image", image, "pose")
@@ -209,7 +209,7 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     def pose_distance(a: Tensor, b: Tensor) -> Tensor:
         return (a - b).norm(dim=-1).mean(-1) * targets["scale"]
 
-    content_walk = [model.decode(z_t, ["image", "pose"]) for z_t in model.walk(z, z_end, steps, content_parts)]
+    content_walk = [model.decode(z_t, ["image", "pose"]) for z_t in model.walk(z, z_end, steps, content_slices)]
     pose_walk = [model.decode(z_t, ["image"])["image"] for z_t in model.walk(z, z_end, steps, ["pose"])]
     first_image, *images = (means["image"] for means in content_walk)
     first_pose, *poses = (means["pose"] for means in content_walk)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from dvae_lib.hand import Root
 from dvae_lib.hand.canonical import compose, project_to_rotation
 from dvae_lib.metrics import PoseScores, epe, joint_errors, score_pose, viewpoint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
+from dvae_lib.models.objectives import total
 from dvae_lib.models.regressors import Regressor
 
 Model = CrossModalVAE | DVAE | Regressor
@@ -69,7 +71,7 @@ def evaluate(
         by_source = {MEAN_POSE: {name: _error(name, mean, batch) for name, mean in mean_pose.items()}}
         by_source |= {source: _errors(means, batch) for source, means in model.predictions(batch).items()}
         for source, (bound, terms) in model.bounds(batch).items():
-            kl = sum(term for name, term in terms.items() if name.startswith("kl"))
+            kl = total(term for name, term in terms.items() if name.startswith("kl"))
             by_source[source] |= {"kl": kl, "bound": bound}
         for source, batch_errors in by_source.items():
             for name, values in batch_errors.items():
@@ -79,7 +81,8 @@ def evaluate(
         source: {name: torch.cat(values) for name, values in lists.items()} for source, lists in collected.items()
     }
     scores = {source: score_pose(values["pose"], root_joint) for source, values in errors.items() if "pose" in values}
-    reference, report = scores[MEAN_POSE].epe, {}
+    reference = scores[MEAN_POSE].epe
+    report: dict[str, dict[str, Any]] = {}
     for source, by_name in errors.items():
         report[source] = {name: _mean(values) for name, values in by_name.items() if name != "pose"}
         if score := scores.get(source):

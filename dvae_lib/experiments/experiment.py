@@ -20,6 +20,7 @@ from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 from dvae_lib.models import DVAE, CrossModalVAE, Regressor
 from dvae_lib.training import Stage
+from dvae_lib.training.distributed import Precision
 
 IMAGES = ("image", "depth", "tag")
 VECTORS = ("keypoints", "pose", "cpose", "viewpoint")
@@ -30,7 +31,7 @@ _AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background":
 
 Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
 DataSet = Annotated[str, one_of(*RECIPES)]
-Modality = Annotated[str, one_of(*IMAGES, *VECTORS)]
+ModalityName = Annotated[str, one_of(*IMAGES, *VECTORS)]
 Vector = Annotated[str, one_of(*VECTORS)]
 Pixels = Annotated[int, whole_from(16)]
 Paper = dict[str, tuple[Any, str]]  # of a field the value that the paper gives, and where
@@ -53,7 +54,7 @@ class Experiment(ABC):
     batch: Annotated[int, whole_from(2)] = 32
     lr: Positive = 1e-4
     decay: bool = False  # of the learning rate, to zero
-    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "bf16-mixed"
+    precision: Precision = "bf16-mixed"
     augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)
     seed: Annotated[int, whole_from(0)] = 0
     reasons: dict[str, str] = field(default_factory=dict, compare=False)  # why a field has not the paper's value

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dvae_lib.datasets.batches import LABELS
-from dvae_lib.experiments.experiment import IMAGES, Experiment, Modality, Paper, Vector
+from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Paper, Vector
 from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
 from dvae_lib.models import DVAE, CrossModalVAE, Regressor, modality
 from dvae_lib.models.objectives import rescale_to_resolution
@@ -20,7 +20,7 @@ from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, join
 class VAEExperiment(Experiment):
     """What the experiments on VAEs have in common. λ and β are given for images of 256 pixels."""
 
-    lambdas: Annotated[dict[Modality, NotNegative], NonEmpty]  # all that is decoded, each with the λ of its term
+    lambdas: Annotated[dict[ModalityName, NotNegative], NonEmpty]  # all that is decoded, each with the λ of its term
     beta: NotNegative
     width: Count | None = None  # kernels of the image decoder, times the supplement's
 
@@ -57,7 +57,7 @@ class VAEExperiment(Experiment):
 class CrossModalExperiment(VAEExperiment):
     """A cross-modal VAE (chapter 03); with one modality a plain VAE (chapter 01)."""
 
-    encoded: Annotated[tuple[Modality, ...], NonEmpty]  # what has an encoder
+    encoded: Annotated[tuple[ModalityName, ...], NonEmpty]  # what has an encoder
     schedule: Literal["joint", "alternating"] | None = None  # of the encoders: all in a step, or one
     d: Count = 64  # dimensions of z
     beta: NotNegative = 0.01
@@ -91,9 +91,9 @@ class CrossModalExperiment(VAEExperiment):
 class DisentangledExperiment(VAEExperiment):
     """A disentangled VAE (chapters 04 to 07)."""
 
-    factors: Annotated[dict[Modality, Count], NonEmpty]  # dimensions of the slice of each
+    factors: Annotated[dict[ModalityName, Count], NonEmpty]  # dimensions of the slice of each
     unlabelled: Annotated[int, whole_from(0)] = 0  # dimensions of z_u, encoded from the image
-    embeddings: tuple[Modality, ...] = ()  # what is encoded to the whole z afterwards
+    embeddings: tuple[ModalityName, ...] = ()  # what is encoded to the whole z afterwards
     shared: bool = False  # decoders of image and pose with shared layers (supplement, Table 3)
     schedule: Literal["algorithm 1", "algorithm 2", "joint"] = "algorithm 1"
     inner: Count | None = None  # T2 of Algorithm 2
@@ -180,13 +180,13 @@ class DisentangledExperiment(VAEExperiment):
         if self.schedule == "joint":
             return joint_objective(self.steps)
         if self.schedule == "algorithm 2":
-            return algorithm_2(self.steps, self.inner, self.embedding_steps or 0)
+            return algorithm_2(self.steps, self.inner or 0, self.embedding_steps or 0)
         return algorithm_1(self.steps, self.embedding_steps or 0)
 
-    def with_overrides(self, **values: Any) -> "DisentangledExperiment":
+    def with_overrides(self, **values: Any) -> Experiment:
         if "d" in values:
-            parts = f"factors='{json.dumps(self.factors)}'"
-            self._refuse(f"d is the sum of the parts of z: set these, as in {parts}.")
+            slices = f"factors='{json.dumps(self.factors)}'"
+            self._refuse(f"d is the sum of the slices of z: set these, as in {slices}.")
         return super().with_overrides(**values)
 
     def build(self) -> DVAE:
@@ -241,7 +241,7 @@ class RegressionExperiment(Experiment):
 
     def build(self) -> Regressor:
         torch.manual_seed(self.seed)
-        return Regressor([modality(name, self.crop) for name in self.targets], self.d, self.pretrained)
+        return Regressor([modality(name, self.crop) for name in self.targets], self.d, self.pretrained or "random")
 
     @property
     def paper(self) -> Paper:

@@ -61,7 +61,7 @@ def train_all(
     total, before, done = sum(map(_pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
-        running = {}
+        running: dict[Future[UserError | None], Run] = {}
         while todo or running:
             # A pool of processes would have one more begin what it was given, after it was told to stop.
             while todo and (launcher == "ray" or len(running) < jobs):
@@ -73,7 +73,9 @@ def train_all(
                     raise error
                 done += _pixels(running[future])
                 yield running.pop(future)
-            progress.n = round(done + sum(map(_pixels_so_far, [*todo, *running.values()])))
+            # What a killed run had logged after its last checkpoint is computed again, and counted once.
+            now = done + sum(map(_pixels_so_far, [*todo, *running.values()]))
+            progress.n = max(progress.n, round(now))
             progress.refresh()
 
 
@@ -89,7 +91,8 @@ def _train(run: Run, device: str) -> UserError | None:
 
 def _stop_with_parent() -> None:
     """In a worker: when its parent process ends, SIGTERM makes the training save and stop."""
-    wait_for([multiprocessing.parent_process().sentinel])
+    if parent := multiprocessing.parent_process():
+        wait_for([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dvae_lib.datasets import open_source
 from dvae_lib.datasets.batches import Batches
-from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.experiments.counterfactuals import images, render, samples_at
 from dvae_lib.experiments.run import Run
+from dvae_lib.files import UserError
 from dvae_lib.metrics import joint_errors
 from dvae_lib.metrics.disentanglement import regressed
 from dvae_lib.metrics.intervals import Interval, bootstrap_ci
@@ -34,15 +33,9 @@ class Grid:
     shape: tuple[int, int]
     batch: Mapping[str, Tensor]
 
-    def of(self, z: Tensor) -> NDArray:
+    def as_array(self, z: Tensor) -> NDArray:
         """Latents (n_1 · n_2, d) of the samples as the array (n_1, n_2, d) that `metrics.disentanglement` takes."""
         return z.unflatten(0, self.shape).numpy()
-
-
-def _source(run: Run) -> tuple[SyntheticSource, NDArray]:
-    """The rendered data set of a run, and the indices (N,) of its test samples."""
-    dataset, test = run.subsets("test")[0]
-    return open_source(dataset.name, **run.experiment.options.get(dataset.name, {})), test
 
 
 def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
@@ -50,7 +43,7 @@ def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
 
     The tag of a sample is the test image from which its content was taken.
     """
-    source, test = _source(run)
+    source, (_, test) = run.source(), run.subsets("test")[0]
     order = np.random.default_rng(seed).permutation(test)
     _, first = np.unique(source.scene(order).content, return_index=True)
     i, j = (axis.ravel() for axis in np.meshgrid(order[:poses], order[first], indexing="ij"))
@@ -65,7 +58,7 @@ def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
     (`canonical`). If V gives a gesture the label R, $V' = M R_{target}^T R M V$ gives it the label $R_{target}$. M
     mirrors x for a right hand, which batches show as a left one.
     """
-    source, test = _source(run)
+    source, (_, test) = run.source(), run.subsets("test")[0]
     order = np.random.default_rng(seed).permutation(test)
     base, gestures, views = order[0], order[1 : count + 1], order[-count:]
     scene = replace(source.scene(np.full(len(gestures), base)), source.scene(gestures), "pose")
@@ -79,7 +72,7 @@ def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
 
 
 @torch.inference_mode()
-def of_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tensor:
+def encode_images(model: DVAE | CrossModalVAE, batch: Mapping[str, Tensor]) -> Tensor:
     """z (N, d), the mean of q(z | image)."""
     return model.encode("image", batch["image"]).mean
 
@@ -98,12 +91,15 @@ PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMB
 
 
 def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[str, Tensor]]:
-    """The supplement's Table 4, of a dVAE of CPose and viewpoint: the errors of regressing either from parts of z.
+    """The supplement's Table 4, of a dVAE of CPose and viewpoint: the errors of regressing either from slices of z.
 
     One column for each of `SYMBOLS`, with the errors of N test samples, spread evenly over those with a visible joint:
     “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
     (dataset, test), model, cross_modal_model = run.subsets("test")[0], run.load(), cross_modal.load()
+    if not isinstance(model, DVAE) or not isinstance(cross_modal_model, CrossModalVAE):
+        raise UserError(f"Table 4 compares a dVAE with a cross-modal VAE, not {run.experiment.name} with "
+                        f"{cross_modal.experiment.name}.")  # fmt: skip
     test = test[dataset["visible"][test].any(1)]
     chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
     batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root_joint).in_order())
@@ -137,7 +133,7 @@ def area(errors: Tensor) -> Tensor:
 
 
 def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1) -> Interval:
-    """What the other factor's part tells of a factor, in per cent of what its own part tells, with an interval.
+    """What the other factor's slice tells of a factor, in per cent of what its own slice tells, with an interval.
 
     Both are measured as the difference to the column of noise. columns: of Table 4, values (N,) of the samples by
     factor; source: “labels” or “image”; block_size: see `intervals.bootstrap_ci`.

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from dvae_lib import __version__, settings
-from dvae_lib.datasets import RECIPES, open_dataset, split
+from dvae_lib.datasets import RECIPES, open_dataset, open_source, split
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
@@ -126,11 +126,18 @@ class Run:
         load_weights(model, self.folder / WEIGHTS)
         return model.eval()
 
+    def source(self) -> Any:
+        """Where the samples of the first data set come from, for what is not prepared: rendered hands' scenes."""
+        return open_source(self.experiment.data[0], **self._options(self.experiment.data[0]))
+
+    def _options(self, data: str) -> dict[str, Any]:
+        return self.experiment.options.get(data, {})
+
     def subsets(self, which: Literal["train", "test"]) -> list[tuple[Dataset, np.ndarray]]:
         """The data sets with the indices of their "train" or "test" samples; only the first is tested on."""
         e = self.experiment
         names = e.data if which == "train" else e.data[:1]
-        sets = [open_dataset(name, e.crop, **e.options.get(name, {})) for name in names]
+        sets = [open_dataset(name, e.crop, **self._options(name)) for name in names]
         return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
 
     def batches(self, which: Literal["train", "test"], batch_size: int = 256) -> Batches:
@@ -148,10 +155,10 @@ class Run:
         e = self.experiment
         (dataset, indices), *others = self.subsets("train")
         own = (Subset(dataset, *labels) for labels in e.supervision(stage, indices))
-        parts = [part for part in (*own, *(Subset(*other) for other in others)) if len(part.indices)]
-        if not parts:
+        subsets = [subset for subset in (*own, *(Subset(*other) for other in others)) if len(subset.indices)]
+        if not subsets:
             raise UserError(f"{e.name}: of {len(indices)} training samples none has labels: set a larger “labelled”.")
-        return Batches(parts, e.batch, e.images(stage), e.augmentation, e.root_joint, e.seed, device, rank, world)
+        return Batches(subsets, e.batch, e.images(stage), e.augmentation, e.root_joint, e.seed, device, rank, world)
 
     def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
@@ -171,13 +178,15 @@ class Run:
     def _train(self, fabric: Fabric, quiet: bool) -> None:
         e = self.experiment
         if not (self.folder / WEIGHTS).exists():
-            share = {"device": fabric.device, "rank": fabric.global_rank, "world": fabric.world_size}
-            stages = [(stage, self.training_batches(stage.name, **share)) for stage in e.stages]
+            share = fabric.device, fabric.global_rank, fabric.world_size
+            stages = [(stage, self.training_batches(stage.name, *share)) for stage in e.stages]
             if fabric.is_global_zero:
                 write_json(self.folder / CONFIG, self.config)
                 write_json(self.folder / PROVENANCE, {"profile": self.profile} | _circumstances(fabric))
-            how = {"lr": e.lr, "decay": e.decay, "seed": e.seed}
-            train(self.build(), stages, self.folder, fabric, **how, description=e.name, quiet=quiet)
+            train(
+                self.build(), stages, self.folder, fabric,
+                lr=e.lr, decay=e.decay, seed=e.seed, description=e.name, quiet=quiet,
+            )  # fmt: skip
         if fabric.is_global_zero:
             self._evaluate()
 

@@ -73,7 +73,7 @@ def convert(value: Any, kind: Any) -> Any:
         hints, given = get_type_hints(origin), value if isinstance(value, dict) else vars(value)
         if not given.keys() <= hints.keys():
             raise ValueError(f"{value!r} is not {words(kind)}")
-        return origin(**{name: convert(item, hints[name]) for name, item in given.items()})
+        return kind(**{name: convert(item, hints[name]) for name, item in given.items()})
     else:
         value = float(value) if origin is float and type(value) is int else value
         allowed = type(value) is origin

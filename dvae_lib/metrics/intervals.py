@@ -23,14 +23,14 @@ def bootstrap_ci(
     denominator: (N,) values of the same samples, whose mean the result is divided by.
     """
     total = torch.ones_like(values) if denominator is None else denominator
-    blocks = [series.double().view(-1, block_size).mean(1).numpy() for series in (values, total)]
+    above, below = (series.double().view(-1, block_size).mean(1).numpy() for series in (values, total))
 
     def ratio(a: NDArray, b: NDArray, axis: int = -1) -> NDArray | np.floating:
         return a.mean(axis) / b.mean(axis)
 
-    drawn = bootstrap(blocks, ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)
+    drawn = bootstrap((above, below), ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)
     low, high = drawn.confidence_interval
-    return float(ratio(*blocks)), float(low), float(high)
+    return float(ratio(above, below)), float(low), float(high)
 
 
 def bootstrap_block_size(data: str, samples: int) -> int:

@@ -16,7 +16,7 @@ so is what a model learns, and nothing is moved afterwards: here its name is onl
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from dvae_lib.hand.canonical import project_to_rotation
 THRESHOLDS = np.linspace(0, 50, 20)
 
 
-def joint_errors(prediction: Float[Tensor, "B 21 3"], batch: dict[str, Tensor]) -> Float[Tensor, "B 21"]:
+def joint_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
     """Distance in mm (B, 21) between predicted and true joints; NaN where a joint is not visible.
 
     prediction: (B, 21, 3) in bone scales, as the models decode it. It is brought to millimetres with the true

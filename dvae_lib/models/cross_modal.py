@@ -58,7 +58,7 @@ class CrossModalVAE(SavedModule):
             "networks": list(networks or {}),
         }
 
-    def needs(self, _) -> list[Modality]:
+    def needs(self, _, /) -> list[Modality]:
         """What a batch must hold for training, whichever sources a step encodes."""
         return [self.modalities[name] for name in dict.fromkeys([*self.encoders, *self.decoders])]
 

@@ -22,6 +22,7 @@ from dvae_lib.models.objectives import (
     joint_bound,
     kl_to_prior,
     reparameterize,
+    total,
 )
 from dvae_lib.models.saving import SavedModule, describe
 
@@ -136,7 +137,7 @@ class DVAE(SavedModule):
         own = [modules[name] for modules in (self.encoders, self.decoders) for name in self.factors if name in modules]
         return [*own, *([self.shared] if self.shared else [])]
 
-    def needs(self, step: str) -> list[Modality]:
+    def needs(self, step: str, /) -> list[Modality]:
         """What a batch must hold for a step of training."""
         names = [*self.factors, *(self.observations if step != "independence" else [self.unlabelled])]
         names += self.embedding_encoders if step in ("embedding", "joint") else []
@@ -145,6 +146,10 @@ class DVAE(SavedModule):
     def encode_factors(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
         """q of each slice (B, d_i), from its own factor; of "u" from the observation."""
         return {name: self._encode_slice(name, batch) for name in self.slices}
+
+    def latent_from_factors(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B d"]:
+        """z (B, d), the means of `encode_factors` side by side."""
+        return self.join({name: q.mean for name, q in self.encode_factors(batch).items()})
 
     def _encode_slice(self, name: str, batch: Mapping[str, Tensor]) -> Normal:
         return self.encoders[name](self.modalities[self.unlabelled if name == "u" else name].observed(batch))
@@ -192,7 +197,7 @@ class DVAE(SavedModule):
 
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""
-        latents = {"factors": self.join({name: q.mean for name, q in self.encode_factors(batch).items()})}
+        latents = {"factors": self.latent_from_factors(batch)}
         latents |= {name: self.encode(name, batch[name]).mean for name in self.embedding_encoders}
         return {source: self.decode(z) for source, z in latents.items()}
 
@@ -235,7 +240,7 @@ class DVAE(SavedModule):
         with torch.no_grad():
             z["u"] = reparameterize(self._encode_slice("u", batch)).roll(1, dims=0)
         likelihoods = self._likelihoods(batch, self.decode(self.join(z), self.factors))
-        return where_known(self._encoded, batch, sum(likelihoods.values()), likelihoods)
+        return where_known(self._encoded, batch, total(likelihoods.values()), likelihoods)
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.

@@ -15,9 +15,9 @@ class SmallMapConv2d(nn.Conv2d):
     @classmethod
     def of(cls, convolution: nn.Conv2d) -> "SmallMapConv2d":
         """The same with the same weights."""
-        c = convolution
-        own = cls(c.in_channels, c.out_channels, c.kernel_size, c.stride, c.padding, bias=False, device="meta")
-        own.weight = c.weight
+        channels = convolution.in_channels, convolution.out_channels
+        own = cls(*channels, 3, convolution.stride[0], padding=1, bias=False, device="meta")
+        own.weight = convolution.weight
         return own
 
     def forward(self, x: Tensor) -> Tensor:

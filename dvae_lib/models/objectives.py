@@ -5,7 +5,8 @@ by whoever minimises. An observation is Gaussian with unit variance around what 
 term then plays the part of the precision $1/\sigma^2$.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -61,6 +62,11 @@ def kl_to_prior(q: Normal) -> PerSample:
     return kl_divergence(q, prior).sum(-1)
 
 
+def total(terms: Iterable[PerSample]) -> PerSample:
+    """The sum of several terms, each (B,)."""
+    return functools.reduce(torch.add, terms)
+
+
 def elbo(
     log_likelihoods: Mapping[str, PerSample],
     kl: PerSample,
@@ -76,7 +82,7 @@ def elbo(
     evidence.
     """
     lambdas = lambdas or {}
-    return sum(lambdas.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
+    return total(lambdas.get(name, 1.0) * term for name, term in log_likelihoods.items()) - beta * kl
 
 
 def elbo_dis(
@@ -93,7 +99,7 @@ def elbo_dis(
     log_likelihoods: (B,) of the observations x, decoded from the whole z, and of the factors, each decoded from its
     own part. kls: (B,) of each factor's part; as the parts are independent, theirs add up to that of z.
     """
-    return elbo(log_likelihoods, sum(kls.values()), lambdas, beta)
+    return elbo(log_likelihoods, total(kls.values()), lambdas, beta)
 
 
 def elbo_emb(
@@ -126,7 +132,7 @@ def elbo_dis_u(
 
     As Eq. 2, but every factor is decoded from the whole $z = [z_{y_1}, z_u]$, and kls has that of $z_u$ too.
     """
-    return elbo(log_likelihoods, sum(kls.values()), lambdas, beta)
+    return elbo(log_likelihoods, total(kls.values()), lambdas, beta)
 
 
 def rescale_to_resolution(weight: float, size: int) -> float:

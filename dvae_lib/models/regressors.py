@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dvae_lib.models import networks as paper
 from dvae_lib.models.modalities import Modality, OwnNetworks
-from dvae_lib.models.objectives import Bounds
+from dvae_lib.models.objectives import Bounds, total
 from dvae_lib.models.saving import SavedModule, describe
 
 
@@ -46,7 +46,7 @@ class Regressor(SavedModule):
         self.heads = nn.ModuleDict({name: paper.PoseDecoder(d, shape) for name, shape in shapes.items()})
         self.declaration = {"targets": describe(list(targets)), "d": d, "networks": list(networks or {})}
 
-    def needs(self, _) -> list[Modality]:
+    def needs(self, _, /) -> list[Modality]:
         """What a batch must hold beside the image."""
         return list(self.modalities.values())
 
@@ -71,4 +71,4 @@ class Regressor(SavedModule):
         means = self.predict(batch["image"])
         likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
         terms = {f"image→{name}": term.detach().mean() for name, term in likelihoods.items()}
-        return -sum(self.lambdas[name] * term for name, term in likelihoods.items()).mean(), terms
+        return -total(self.lambdas[name] * term for name, term in likelihoods.items()).mean(), terms

@@ -28,6 +28,10 @@ class SavedModule(nn.Module):
 
     declaration: dict[str, Any]
 
+    def needs(self, forward_arg: Any, /) -> list[Modality]:
+        """What a batch must hold for training, where `forward` is given this beside it."""
+        raise NotImplementedError
+
     def save(self, path: str | Path) -> None:
         """Writes weights and declaration to one file, or leaves what was there."""
         save_weights(self, Path(path))

@@ -207,9 +207,9 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
     if not _rendered(run):
         return
     model, grid, tests = run.load(), probes.poses_and_contents(run), 500
-    latents = {"labels": counterfactuals.encode(model, grid.batch), "images": probes.of_images(model, grid.batch)}
+    latents = {"labels": counterfactuals.encode(model, grid.batch), "images": probes.encode_images(model, grid.batch)}
     for name, z in latents.items():
-        score = beta_vae_score(grid.of(z), samples=2 * tests)
+        score = beta_vae_score(grid.as_array(z), samples=2 * tests)
         ends = binomtest(round(score * tests), tests).proportion_ci(method="wilson")
         estimate = (100 * score, 100 * ends.low, 100 * ends.high)
         yield Measure(f"β-VAE score of codes from {name}", estimate, 95.0, False, " %")

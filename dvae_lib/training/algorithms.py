@@ -6,6 +6,7 @@ Chapters 03 to 05 derive them; `training.loop` runs them.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -22,7 +23,7 @@ class Stage:
     name: str
     steps: int
     forward_arg: Callable[[int], object]
-    trainable: Callable[[nn.Module], Sequence[nn.Module]] = lambda model: [model]
+    trainable: Callable[[Any], Sequence[nn.Module]] = lambda model: [model]
     inner: "Stage | None" = None
 
 

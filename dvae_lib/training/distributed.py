@@ -6,6 +6,8 @@ the averaging of gradients restores. What takes another sample's image, a backgr
 loop, takes that of a sample of its own process; the loss is then the same on average only.
 """
 
+from typing import Literal
+
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
@@ -16,8 +18,10 @@ from torch import Tensor, nn
 from dvae_lib.files import UserError
 from dvae_lib.models.objectives import at_least_float32, rank_and_world
 
+Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]  # of Fabric's those that training is tried in
 
-def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = "32-true") -> Fabric:
+
+def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: Precision = "32-true") -> Fabric:
     """Lightning's Fabric over so many devices of so many nodes, launched: by itself, or by torchrun or SLURM if these
     started the process.
 
@@ -81,6 +85,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         table = own.new_zeros(world, *own.shape).index_copy(0, torch.tensor([rank], device=x.device), own[None])
         variances, means = _Sum.apply(table).unbind(1)
         mean, var = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             count = world * values[:, 0].numel()
             self.running_mean.lerp_(mean, self.momentum)

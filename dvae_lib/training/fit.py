@@ -1,7 +1,7 @@
 """`fit`: a model of one's own trained on data of one's own, in one call (chapter 11)."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,8 @@ from dvae_lib.models import DVAE, CrossModalVAE, Regressor
 from dvae_lib.models.saving import load_weights
 from dvae_lib.training.algorithms import Stage, algorithm_1, algorithm_2, cross_modal, regression
 from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
-from dvae_lib.training.distributed import make_fabric
-from dvae_lib.training.loop import train
+from dvae_lib.training.distributed import Precision, make_fabric
+from dvae_lib.training.loop import BatchSource, train
 
 Data = Mapping[str, Tensor] | Dataset | DataLoader
 _SETTINGS = "fit.json"
@@ -28,6 +28,8 @@ class TensorBatches:
 
     def __init__(self, data: Mapping[str, Tensor] | Dataset, size: int, seed: int, device: torch.device):
         self.data, self.size, self.seed, self.device = data, size, seed, device
+        if not isinstance(data, Sized):
+            raise UserError("The data set has no length, so that it cannot be shuffled: hand in a DataLoader of it.")
         lengths = {len(values) for values in data.values()} if isinstance(data, Mapping) else {len(data)}
         if len(lengths) != 1 or not (count := lengths.pop()):
             raise UserError(
@@ -95,7 +97,7 @@ def fit(
     inner: int = 1,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     quiet: bool = False,
 ) -> list[dict[str, float]]:
     """Trains a model in place, with a progress bar, and returns what was logged, a dict every ten steps.
@@ -126,10 +128,11 @@ def fit(
     }
     _claim(folder, settings)
     if not (folder / WEIGHTS).exists():
-        if isinstance(data, DataLoader):
-            source = LoaderBatches(data, fabric.device)
-        else:
-            source = TensorBatches(data, batch_size, seed, fabric.device)
+        source: BatchSource = (
+            LoaderBatches(data, fabric.device)
+            if isinstance(data, DataLoader)
+            else TensorBatches(data, batch_size, seed, fabric.device)
+        )
         train(
             model, [(stage, source) for stage in stages], folder, fabric,
             lr=lr, decay=decay, seed=seed, description=folder.name, quiet=quiet,

@@ -2,9 +2,11 @@
 
 import signal
 import threading
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,7 +22,8 @@ class Interruption:
     """
 
     def __init__(self, fabric: Fabric):
-        self.fabric, self.heard, self.before = fabric, 0, {}
+        self.fabric, self.heard = fabric, 0
+        self.before: dict[signal.Signals, Any] = {}  # the handlers that were there
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # no other may handle signals
@@ -45,7 +48,7 @@ class Interruption:
             if not agreeing:
                 return False
             heard = torch.tensor(float(self.heard), device=self.fabric.device)
-            agreed = int(self.fabric.all_reduce(heard, reduce_op="max"))
+            agreed = int(cast(Tensor, self.fabric.all_reduce(heard, reduce_op="max")))
             self.heard = agreed or self.heard  # what came meanwhile is agreed upon the next time
             return bool(agreed)
         return bool(self.heard)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +19,7 @@ from dvae_lib.files import UserError
 from dvae_lib.models.fast import Adam
 from dvae_lib.models.modalities import check_batch
 from dvae_lib.models.networks import frozen
-from dvae_lib.models.saving import first_line
+from dvae_lib.models.saving import SavedModule, first_line
 from dvae_lib.training.algorithms import Stage
 from dvae_lib.training.distributed import convert_sync_batchnorm
 from dvae_lib.training.interruption import Interruption
@@ -64,7 +64,7 @@ def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:
 
 
 def train(
-    model: nn.Module,
+    model: SavedModule,
     stages: Sequence[tuple[Stage, BatchSource]],
     folder: Path,
     fabric: Fabric,
@@ -118,7 +118,8 @@ def update(
     engine: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of a stage, its inner loop included: the loss and its terms before the inner loop."""
-    with frozen(_others(engine.module, stage.trainable(engine.module))):
+    model = cast(nn.Module, engine.module)  # without what Fabric wraps it in
+    with frozen(_others(model, stage.trainable(model))):
         loss, terms = engine(batch, stage.forward_arg(step))
         optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
         fabric.backward(loss)

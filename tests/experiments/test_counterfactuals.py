@@ -50,7 +50,7 @@ def test_a_target_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monk
         counterfactuals, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
     )
     counterfactuals.draw_pairs(run, poses=6)
-    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
+    source = run.source()
     pose_scene, content_scene = (source.scene(column) for column in pairs.index.T)
     partner_scene = source.scene(np.roll(pairs.index[:, 0], -16))
     for scene, other in zip(scenes, (pose_scene, partner_scene), strict=True):
@@ -69,7 +69,7 @@ def test_a_target_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monk
 
 def test_a_sample_put_into_its_own_content_is_itself(run):
     dataset, test = run.subsets("test")[0]
-    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
+    source = run.source()
     scene = source.scene(test[:3])
     again = counterfactuals.render(run, source, counterfactuals.replace(scene, scene, "pose", "viewpoint"))
     torch.testing.assert_close(again["image"], counterfactuals.images(run, test[:3]), atol=0, rtol=0)
@@ -136,7 +136,7 @@ def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_m
 
 def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
     dataset, test = run.subsets("test")[0]
-    source = counterfactuals.open_source(dataset.name, **run.experiment.options[dataset.name])
+    source = run.source()
     mask = source.render(source.scene(test[:20]), 32)["mask"]
     person = counterfactuals.render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()
     assert (mask == 1).any() and np.array_equal(person, mask > 0)

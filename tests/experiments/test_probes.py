@@ -32,7 +32,7 @@ def test_every_gesture_is_drawn_from_every_viewpoint_of_a_label(name):
     assert not torch.allclose(cpose[0], cpose[1], atol=0.01)
     assert not torch.allclose(viewpoint[0, 0], viewpoint[0, 1], atol=0.01)
     assert len({x.numpy().tobytes() for x in grid.batch["image"]}) == 9
-    assert len(grid.of(torch.zeros(9, 5))[0, 0]) == 5
+    assert len(grid.as_array(torch.zeros(9, 5))[0, 0]) == 5
 
 
 def test_table_4_has_a_column_for_every_part_source_and_bound():

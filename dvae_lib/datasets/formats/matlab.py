@@ -19,8 +19,8 @@ _HEADER = 128  # bytes: a text, the version, and “IM” or, from machines with
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 # Classes of arrays, as NumPy calls them where it knows them.
-_CLASSES = ("cell", "struct", "object", "<U1", "sparse", "float64", "float32", "int8", "uint8", "int16", "uint16")
-_CLASSES = dict(enumerate((*_CLASSES, "int32", "uint32", "int64", "uint64"), 1))
+_CLASSES = dict(enumerate(("cell", "struct", "object", "<U1", "sparse", "float64", "float32", "int8", "uint8"), 1))
+_CLASSES |= dict(enumerate(("int16", "uint16", "int32", "uint32", "int64", "uint64"), 10))
 _LOGICAL, _COMPLEX = 0x200, 0x800  # flags
 
 
@@ -63,14 +63,14 @@ def _find(raw: bytes, key: str, shape: tuple[int, ...]) -> tuple[str, tuple[int,
             kind, content, whole = struct.unpack_from(order + "I", content)[0], content[8:], stream.eof
         if kind != _MATRIX:
             raise ValueError(f"it has an element of the unknown type {kind}")
-        _, flags, inner = _element(content, 0, order)
-        _, dimensions, inner = _element(content, inner, order)
+        _, flag_bytes, inner = _element(content, 0, order)
+        _, dimension_bytes, inner = _element(content, inner, order)
         _, name, inner = _element(content, inner, order)
         if name == key.encode():
-            flags = struct.unpack_from(order + "I", flags)[0]
+            flags = struct.unpack_from(order + "I", flag_bytes)[0]
             found = _CLASSES.get(flags & 0xFF, "no array")
             found = "complex" if flags & _COMPLEX else "logical" if flags & _LOGICAL else found
-            dimensions = tuple(np.frombuffer(dimensions, order + "i4").tolist())
+            dimensions = tuple(np.frombuffer(dimension_bytes, order + "i4").tolist())
             if not found.startswith(("float", "int", "uint")) or dimensions != shape:
                 return found, dimensions, None
             kind, numbers, _ = _element(content, inner, order)

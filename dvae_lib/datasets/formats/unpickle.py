@@ -64,7 +64,7 @@ def load(path: Path, advice: str) -> Any:
 
 def _run(data: bytes) -> Any:
     """Follows the instructions until STOP. Python's `pickletools` names them and reads their arguments."""
-    stream, stack, table = io.BytesIO(data), [], {}
+    stream, stack, table = io.BytesIO(data), list[Any](), {}
     steps = _steps(stack, len(data))
     for opcode in pickletools.opcodes:
         read = opcode.arg and _READERS.get(opcode.name, opcode.arg.reader)
@@ -83,7 +83,7 @@ def _refuse(name: str, _) -> None:
 
 def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
     """What each instruction does with the stack, given its argument, in a pickle of `size` bytes."""
-    push, marks, memo = stack.append, [], []
+    push, marks, memo = stack.append, list[int](), list[Any]()
     room = 2 * size  # bytes that calls may make: those of an array are decoded from text perhaps, and then copied
 
     def take(count: int | None = None) -> list:
@@ -121,7 +121,9 @@ def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
         "NEWTRUE": lambda _: push(True),
         "NEWFALSE": lambda _: push(False),
         "EMPTY_TUPLE": lambda _: push(()),
-        **{f"TUPLE{n}": lambda _, n=n: push(tuple(take(n))) for n in (1, 2, 3)},
+        "TUPLE1": lambda _: push(tuple(take(1))),
+        "TUPLE2": lambda _: push(tuple(take(2))),
+        "TUPLE3": lambda _: push(tuple(take(3))),
         "TUPLE": lambda _: push(tuple(take())),
         "EMPTY_LIST": lambda _: push([]),
         "LIST": lambda _: push(take()),
@@ -183,11 +185,11 @@ def _build(made: Any, state: Any) -> Any:
         _, order, *records = state
         if order not in ("<", ">", "|") or any(part is not None for part in records[:3]):
             raise _Refused("an array of records")
-        made.__setstate__((3, order, None, None, None, -1, -1, 0))
+        made.__setstate__((3, order, None, None, None, -1, -1, 0))  # type: ignore[attr-defined]
     elif type(made) is np.ndarray:
         _, shape, dtype, fortran, data = state
-        data = _checked(data, dtype, shape)
-        made.__setstate__((1, shape, dtype, fortran is True, data))
+        data = bytes(_checked(data, dtype, shape))
+        made.__setstate__((1, shape, dtype, fortran is True, data))  # type: ignore[arg-type]
     else:
         raise ValueError("it changes what cannot be changed")
     return made
@@ -218,7 +220,7 @@ def _encode(text, encoding) -> bytes:
 
 
 # Nothing here may hash, compare in depth or print what it is given: a tuple that is made to do harm is such a thing.
-_KNOWN = {
+_KNOWN: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encode,  # how protocols 0 to 2 write bytes
     "__builtin__.bytes": lambda: b"",  # and how they write none
     "numpy.ndarray": lambda *_: np.empty(0),  # for BUILD to fill
