@@ -115,7 +115,7 @@ class RHDSource:
         centre, side = window(uv, visible, self.root_joint)
         return {
             "image": crop(image.permute(0, 3, 1, 2), centre, side, size).numpy(),
-            "depth": crop_nearest(depth, centre, side, size).numpy(),
+            "depth": crop_nearest(depth.int(), centre, side, size).numpy().astype(np.uint16),
             "mask": crop_nearest(mask, centre, side, size).numpy(),
             "pose": pose.numpy(),
             "K": (crop_matrix(centre, side, size) @ torch.from_numpy(labels.K)).numpy(),

@@ -10,7 +10,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -39,7 +38,7 @@ class Pairs:
     contents_per_pose: how many contents each pose has; the pairs of a pose follow one another.
     """
 
-    index: NDArray
+    index: np.ndarray
     content: Tensor
     inputs: Batch
     targets: Batch
@@ -48,13 +47,13 @@ class Pairs:
     contents_per_pose: int
 
 
-def samples_at(run: Run, indices: NDArray, names: Sequence[str] = ("image",)) -> Batches:
+def samples_at(run: Run, indices: np.ndarray, names: Sequence[str] = ("image",)) -> Batches:
     """The samples (N,) of a run's first data set, without augmentation."""
     dataset, _ = run.subsets("test")[0]
     return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root_joint)
 
 
-def images(run: Run, indices: NDArray) -> Tensor:
+def images(run: Run, indices: np.ndarray) -> Tensor:
     """The images (N, 3, S, S) of samples (N,) of a run's first data set."""
     return torch.cat([batch["image"] for batch in samples_at(run, indices).in_order()])
 

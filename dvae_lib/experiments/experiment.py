@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_type_hints
 
-from numpy.typing import NDArray
+import numpy as np
 
 from dvae_lib.datasets import PICTURES, RECIPES
 from dvae_lib.datasets.augmentation import Augmentation
@@ -174,7 +174,7 @@ class Experiment(ABC):
         """How many parts a batch has at most, each as large as the others."""
         return len(self.data)
 
-    def supervision(self, stage: str, indices: NDArray) -> list[tuple[NDArray, Sequence[str]]]:
+    def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
         """Of the first data set's training samples those that a stage sees, by the labels that it may use."""
         return [(indices, LABELS)]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Paper, Vector
@@ -166,7 +166,7 @@ class DisentangledExperiment(VAEExperiment):
         names = [name for name in (*self.lambdas, *embeddings) if name in IMAGES]
         return [*dict.fromkeys(names), *(["hand"] if self.foreground_precision not in (None, 1) else [])]
 
-    def supervision(self, stage: str, indices: NDArray) -> list[tuple[NDArray, Sequence[str]]]:
+    def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
         """Sec. 4.4: all labels, or with weak supervision some, in the embedding step; with semi-supervision also poses
         without images, in the disentangling step.
         """

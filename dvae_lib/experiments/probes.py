@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dvae_lib.datasets.batches import Batches
@@ -33,7 +32,7 @@ class Grid:
     shape: tuple[int, int]
     batch: Mapping[str, Tensor]
 
-    def as_array(self, z: Tensor) -> NDArray:
+    def as_array(self, z: Tensor) -> np.ndarray:
         """Latents (n_1 · n_2, d) of the samples as the array (n_1, n_2, d) that `metrics.disentanglement` takes."""
         return z.unflatten(0, self.shape).numpy()
 
@@ -65,7 +64,7 @@ def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
     R = render(run, source, scene)["viewpoint"].numpy()
     target = next(samples_at(run, views, ()).in_order())["viewpoint"].numpy()
     M = np.diag([-1.0 if scene.right[0] else 1.0, 1.0, 1.0])
-    viewpoint = M @ target.mT[None] @ (R @ M @ scene.viewpoint)[:, None]
+    viewpoint = M @ target.swapaxes(1, 2)[None] @ (R @ M @ scene.viewpoint)[:, None]
     i = np.repeat(np.arange(len(gestures)), len(views))
     scene = dataclasses.replace(scene[i], viewpoint=viewpoint.reshape(-1, 3, 3))
     return Grid((len(gestures), len(views)), render(run, source, scene) | {"tag": images(run, np.full(len(i), base))})

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from torch import Tensor
 
@@ -25,7 +24,7 @@ def bootstrap_ci(
     total = torch.ones_like(values) if denominator is None else denominator
     above, below = (series.double().view(-1, block_size).mean(1).numpy() for series in (values, total))
 
-    def ratio(a: NDArray, b: NDArray, axis: int = -1) -> NDArray | np.floating:
+    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray | np.floating:
         return a.mean(axis) / b.mean(axis)
 
     drawn = bootstrap((above, below), ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dvae_lib.hand import BONES, FINGERS, JOINTS, LITTLE_MCP, MIDDLE_MCP
@@ -35,7 +34,7 @@ from dvae_lib.plots.hands import (
 _COLOURS = [INK] + [FINGER_COLOURS[finger] for finger, chain in FINGERS.items() for _ in chain]
 
 
-def show_sample(ax: Axes, image: NDArray, joints: Tensor | None = None, **style) -> None:
+def show_sample(ax: Axes, image: np.ndarray, joints: Tensor | None = None, **style) -> None:
     """An image (3, S, S) or (S, S) in its own pixels, with the joints (21, 2) over it if given."""
     size = image.shape[-1]
     picture = image.transpose(1, 2, 0) if image.ndim == 3 else image
@@ -53,7 +52,7 @@ def _number(ax: Axes, joints: Tensor, size: float = 7.5) -> None:
         ax.text(u, v, number, color="white", fontsize=size, weight="bold", ha="center", va="center", bbox=disc)
 
 
-def labelled_skeleton(image: NDArray, joints: Tensor) -> Figure:
+def labelled_skeleton(image: np.ndarray, joints: Tensor) -> Figure:
     """The 21 joints (21, 2) on a hand (3, S, S), numbered there and named beside it."""
     figure, (ax, names) = plt.subplots(1, 2, figsize=(7.6, 4.4), width_ratios=(1.25, 1), layout="constrained")
     show_sample(ax, image, joints)
@@ -68,7 +67,7 @@ def labelled_skeleton(image: NDArray, joints: Tensor) -> Figure:
     return figure
 
 
-def joint_orders(image: NDArray, readings: Mapping[str, Tensor]) -> Figure:
+def joint_orders(image: np.ndarray, readings: Mapping[str, Tensor]) -> Figure:
     """The same labels read in several orders, each a skeleton (21, 2) over the image."""
     figure, axes = grid(1, len(readings), column_names=list(readings), cell=2.9)
     for ax, joints in zip(axes[0], readings.values(), strict=True):
@@ -77,7 +76,7 @@ def joint_orders(image: NDArray, readings: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def _space(ax: Axes3D, *contents: Tensor | NDArray, reach: float = 2.6) -> None:
+def _space(ax: Axes3D, *contents: Tensor | np.ndarray, reach: float = 2.6) -> None:
     """Sets up axes around points (…, 3) in the camera's frame (x right, y down, z forward), seen slightly aside."""
     points = np.concatenate([np.asarray(content) for content in contents])
     x, y, z = (points.min(0) + points.max(0)) / 2
@@ -96,7 +95,7 @@ def _skeleton(ax: Axes3D, pose: Tensor, width: float = 2.4, alpha: float = 1.0) 
         ax.plot(*points[list(bone)].T, color=_COLOURS[bone[1]], linewidth=width, alpha=alpha, solid_capstyle="round")
 
 
-def _triad(ax: Axes3D, axes: Tensor | NDArray, colour: str = INK) -> None:
+def _triad(ax: Axes3D, axes: Tensor | np.ndarray, colour: str = INK) -> None:
     """Three arrows from the origin, the rows of `axes` (3, 3)."""
     for (x, y, z), name in zip(np.asarray(axes), "xyz", strict=True):
         ax.quiver(0, 0, 0, x, z, -y, color=colour, linewidth=1.4, arrow_length_ratio=0.16)
@@ -138,7 +137,9 @@ def canonical_frame(poses: Tensor, cposes: Tensor, viewpoints: Tensor) -> Figure
     return figure
 
 
-def cropping(frame: NDArray, window: Sequence[float], joints: Tensor, crop: NDArray, crop_joints: Tensor) -> Figure:
+def cropping(
+    frame: np.ndarray, window: Sequence[float], joints: Tensor, crop: np.ndarray, crop_joints: Tensor
+) -> Figure:
     """A camera's whole frame (3, H, W) with the window (left, top, side) cut from it, and the crop (3, S, S)."""
     _, height, width = frame.shape
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.7), width_ratios=(width / height, 1), layout="constrained")
@@ -155,7 +156,7 @@ def cropping(frame: NDArray, window: Sequence[float], joints: Tensor, crop: NDAr
     return figure
 
 
-def fields(sample: Mapping[str, NDArray], joints: Tensor) -> Figure:
+def fields(sample: Mapping[str, np.ndarray], joints: Tensor) -> Figure:
     """One sample's image, depth, mask and joints (21, 2)."""
     figure, axes = grid(1, 4, column_names=("image", "depth", "mask", "joints"), cell=2.0)
     image, depth = sample["image"], sample["depth"].astype(float)
@@ -166,7 +167,7 @@ def fields(sample: Mapping[str, NDArray], joints: Tensor) -> Figure:
     return figure
 
 
-def part_colours(mask: NDArray) -> NDArray:
+def part_colours(mask: np.ndarray) -> np.ndarray:
     """A mask (S, S) of RHD's part ids as a picture (3, S, S): fingers in their colours, palest at the tip."""
     palette = [to_rgb("white"), to_rgb("#8c8c8c")]
     for colour in FINGER_COLOURS.values():
@@ -176,7 +177,7 @@ def part_colours(mask: NDArray) -> NDArray:
     return (255 * np.array(palette)[ids]).astype(np.uint8).transpose(2, 0, 1)
 
 
-def pictures(images: NDArray, columns: int, names: Sequence[str] = (), cell: float = 1.25) -> Figure:
+def pictures(images: np.ndarray, columns: int, names: Sequence[str] = (), cell: float = 1.25) -> Figure:
     """Images (N, 3, S, S) in rows of `columns`, each with a name beneath if given."""
     figure, axes = grid(-(-len(images) // columns), columns, cell=cell)
     if names:
@@ -188,7 +189,7 @@ def pictures(images: NDArray, columns: int, names: Sequence[str] = (), cell: flo
     return figure
 
 
-def curling_finger(chains: Mapping[float, NDArray]) -> Figure:
+def curling_finger(chains: Mapping[float, np.ndarray]) -> Figure:
     """A finger's joints (4, 3) mm, seen from the side, for several angles of its middle joint in degrees."""
     figure, ax = plt.subplots(figsize=(4.6, 3.4))
     colours = plt.colormaps["viridis"](np.linspace(0, 0.9, len(chains)))
@@ -199,7 +200,9 @@ def curling_finger(chains: Mapping[float, NDArray]) -> Figure:
     return figure
 
 
-def sphere_tracing(grid_y: NDArray, grid_z: NDArray, distance: NDArray, ray: NDArray, radii: NDArray) -> Figure:
+def sphere_tracing(
+    grid_y: np.ndarray, grid_z: np.ndarray, distance: np.ndarray, ray: np.ndarray, radii: np.ndarray
+) -> Figure:
     """A slice (H, W) of the distance to a hand, and the places (n, 2) where a ray stood with its free circles (n,)."""
     figure, ax = plt.subplots(figsize=(7.4, 4.2))
     levels = [0, 5, 10, 20, 30, 40, 50, 60]
@@ -215,7 +218,7 @@ def sphere_tracing(grid_y: NDArray, grid_z: NDArray, distance: NDArray, ray: NDA
     return figure
 
 
-def counterfactuals(rows: Mapping[str, NDArray]) -> Figure:
+def counterfactuals(rows: Mapping[str, np.ndarray]) -> Figure:
     """A row of images (n, 3, S, S) for each factor; the first image is the same in all rows, and framed."""
     figure, axes = grid(len(rows), len(next(iter(rows.values()))), row_names=list(rows), cell=1.2)
     for row, images in zip(axes, rows.values(), strict=True):
@@ -225,7 +228,7 @@ def counterfactuals(rows: Mapping[str, NDArray]) -> Figure:
     return figure
 
 
-def leaks(lag: NDArray, change: Mapping[str, NDArray], memory: Mapping[str, float], baseline: float) -> Figure:
+def leaks(lag: np.ndarray, change: Mapping[str, np.ndarray], memory: Mapping[str, float], baseline: float) -> Figure:
     """Left: the distance in mm of poses that are `lag` frames apart. Right: errors in mm of a memory on each split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1.25, 1), layout="constrained")
     for name, distance in change.items():

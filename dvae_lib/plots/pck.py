@@ -7,14 +7,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from dvae_lib.metrics import auc
 from dvae_lib.plots.hands import FINGER_COLOURS, INK, MUTED, OURS
 from dvae_lib.report.published import Published
 
 LOW, HIGH = 20, 50  # mm
-Curve = Sequence[float] | NDArray
+Curve = Sequence[float] | np.ndarray
 _COLOURS = [OURS, *(colour for colour in FINGER_COLOURS.values() if colour != OURS), "#56B4E9", INK, MUTED]
 _MARKERS = "osD^vP*X"
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import binomtest, bootstrap
 from torch import Tensor
 
@@ -80,19 +79,19 @@ def _close_to_the_baseline(runs: Runs) -> Iterator[Measure]:
         yield Measure(f"{data}, error of the 3DPose, times the cross-modal VAE's", ratio, 1.1, digits=2)
 
 
-def tail(values: NDArray, share: float = 0.2) -> NDArray:
+def tail(values: np.ndarray, share: float = 0.2) -> np.ndarray:
     """The last of logged values; those of steps that did not log (NaN) are left out."""
     values = values[np.isfinite(values)]
     return values[-max(2, int(share * len(values))) :]
 
 
-def bound_from_image(run: Run) -> NDArray:
+def bound_from_image(run: Run) -> np.ndarray:
     """Eq. 1 of a cross-modal VAE while it was trained; NaN at the steps that did not encode the image."""
     model, log = run.build(), run.metrics
     return elbo({name: log[f"image→{name}"] for name in model.decoders}, log["image→kl"], model.lambdas, model.beta)
 
 
-def _spread(a: NDArray, b: NDArray, axis: int = -1) -> NDArray:
+def _spread(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
     return a.std(axis) / np.maximum(b.std(axis), 1e-12)  # two logged values may be drawn alike
 
 

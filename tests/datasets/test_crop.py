@@ -148,11 +148,11 @@ def test_the_whole_image_at_its_own_size_is_the_image_and_around_it_is_grey():
 def test_the_nearest_pixel_is_the_one_in_which_the_crops_pixel_centre_lies(size):
     """Every value is a place: one by one against the matrix, at windows that reach beyond the image."""
     generator = torch.Generator().manual_seed(4)
-    images = torch.arange(2 * 48 * 64).reshape(2, 48, 64).to(torch.uint16)
+    images = torch.arange(2 * 48 * 64, dtype=torch.int32).reshape(2, 48, 64)
     centre = torch.tensor([[5.0, 7.0], [60.0, 30.0]], dtype=torch.float64) + torch.rand(2, 2, generator=generator)
     side = torch.tensor([31.7, 52.3], dtype=torch.float64)
     found = crop_nearest(images, centre, side, size, fill=9999)
-    assert found.dtype == torch.uint16 and found.shape == (2, size, size)
+    assert found.dtype == torch.int32 and found.shape == (2, size, size)
     pixels = torch.cartesian_prod(torch.arange(size) + 0.5, torch.arange(size) + 0.5).double()  # row, column
     crop_pixels = torch.stack([pixels[:, 1], pixels[:, 0], torch.ones(len(pixels))])
     back = torch.linalg.inv(crop_matrix(centre, side, size)) @ crop_pixels
