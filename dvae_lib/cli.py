@@ -55,7 +55,7 @@ def _options(
 
 
 def main() -> None:
-    """The command, whatever the terminal's or the file's encoding is: letters that it has not become question marks."""
+    """The command. Letters that the encoding of its output lacks become question marks."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     app()

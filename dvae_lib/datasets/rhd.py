@@ -40,8 +40,9 @@ class RHDSource:
         Samples have the wrist there whatever it is.
     count: of the images, spread evenly over each part in proportion; all by default. No others need to be there.
 
-    Samples have the schema's fields, those of the dominant hand. The mask keeps RHD's ids, of the other hand too if
-    it can be seen; `right` tells which are the sample's. `visible` is as labelled, RHD's own estimate from the mask.
+    Samples have the schema's fields, those of the dominant hand. The mask keeps RHD's ids, those of the other hand
+    too where it is visible; `right` tells which are the sample's. `visible` is as labelled, RHD's own estimate from
+    the mask.
 
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a label or an image is
     missing or damaged, or if a label cannot be one.

@@ -118,8 +118,8 @@ def _plan(opened: list[tuple[Path, zipfile.ZipFile]], place: Place) -> dict[str,
 def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tuple[str, _Member]]:
     """The members of an archive that have a place, each with it.
 
-    Nothing is written but there, so places are judged, and members without one may be anything. A name that leads out
-    of the folder is refused in any case: no data set has one, and `place` must not be led astray.
+    Only these places are written to, so only members that have one are checked. A name that leads out of the folder is
+    refused in any case: no data set has one, and `place` must not be led astray.
     """
     for info in archive.infolist():
         member, name = _Member(path, archive, info), info.filename.replace("\\", "/")  # some Windows programs write \
@@ -140,7 +140,7 @@ def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tupl
 
 
 def _danger(target: str, info: zipfile.ZipInfo) -> str | None:
-    """What speaks against unpacking a member to `target`, and with it the whole archive."""
+    """Why a member must not be unpacked to `target`, for which the whole archive is refused; None if it may."""
     if not target.isprintable() or len(target.encode()) > 200 or any(map(_FALSE_NAME.match, target.split("/"))):
         return "has a name that is not a file's on every system"
     if target.endswith(UNFINISHED):

@@ -77,7 +77,8 @@ def place_rhd(folder: Path) -> Place:
 
 
 def place_stb(folder: Path) -> Place:
-    """Where in `folder` the files of STB's archives belong, whatever folders these have: beside their like, if any.
+    """Where in `folder` the files of STB's archives belong, whatever the archives' own folders: beside files of the
+    same kind that are there already, if any.
 
     The archives of B1 to B3 have no folder named after the sequence, those of B4 to B6 do [reports of users]; so
     without one the archive's own name tells.
@@ -118,7 +119,7 @@ def _sequences(parts: Sequence[str]) -> list[str]:
 
 
 def archives_in(places: Sequence[Path]) -> list[Path]:
-    """The archives named, and of a folder those in it."""
+    """The archives among `places`, and those in folders among them."""
     found = []
     for path in places:
         inside = sorted(path.glob("[!.]*.zip")) if path.is_dir() else [path]

@@ -172,7 +172,7 @@ PHOTOGRAPHS = [
         name="cross-modal-plain",
         about="photographs as they are",
         augmentation=Augmentation(),
-        reasons=_CROSS_MODAL.reasons | {"augmentation": "what it does is asked here"},
+        reasons=_CROSS_MODAL.reasons | {"augmentation": "left out here, to see what it does"},
     ),
     replace(
         _CROSS_MODAL,

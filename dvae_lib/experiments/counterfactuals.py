@@ -191,11 +191,12 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     """How much changes that should not, on straight walks from the latent of each pair to that of its partner.
 
     Each value is (N,); drifts are distances from the start, means over the steps after the first.
-    On walks in the content: "pose, read", the drift in mm of the pose that the estimator finds in the images; "pose,
-    decoded", that of the decoded pose. "poses": the distance in mm of the true poses at the two ends.
+    On walks in the content: "estimated pose", the drift in mm of the pose that the estimator finds in the images;
+    "decoded pose", that of the decoded pose. "pose distance": the distance in mm of the true poses at the two ends.
     On walks in the pose: "content", the drift of the image outside the persons at both ends, RMSE on [−1, 1].
-    "contents": the distance of the two ends' contents with the same pose, over the same pixels.
-    "pose, true images", "content, true images": the same of two true images, with different content or different pose.
+    "content distance": that of the contents of the two ends, in the same pose and over the same pixels.
+    "estimated pose of true images" and "content of true images": the distance of two true images that differ in their
+    content or in their pose alone.
     """
     z = encode(model, pairs.inputs)
     z_end = z[pairs.partner]
@@ -217,11 +218,15 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     margin = max(1, _MARGIN * person.shape[-1] // 64)
     room = max_pool2d(person, 2 * margin + 1, stride=1, padding=margin) == 0
     return {
-        "pose, read": torch.stack([pose_distance(estimate(image), estimate(first_image)) for image in images]).mean(0),
-        "pose, decoded": torch.stack([pose_distance(pose, first_pose) for pose in poses]).mean(0),
-        "pose, true images": pose_distance(true_image_poses.flatten(0, 1), true_image_poses.roll(1, 1).flatten(0, 1)),
-        "poses": pose_distance(pose_swapped["pose"], targets["pose"]),
+        "estimated pose": torch.stack([pose_distance(estimate(image), estimate(first_image)) for image in images]).mean(
+            0
+        ),
+        "decoded pose": torch.stack([pose_distance(pose, first_pose) for pose in poses]).mean(0),
+        "estimated pose of true images": pose_distance(
+            true_image_poses.flatten(0, 1), true_image_poses.roll(1, 1).flatten(0, 1)
+        ),
+        "pose distance": pose_distance(pose_swapped["pose"], targets["pose"]),
         "content": torch.stack([_rmse(image, pose_walk[0], room) for image in pose_walk[1:]]).mean(0),
-        "content, true images": _rmse(pose_swapped["image"], targets["image"], room),
-        "contents": _rmse(images[-1], first_image, room),
+        "content of true images": _rmse(pose_swapped["image"], targets["image"], room),
+        "content distance": _rmse(images[-1], first_image, room),
     }

@@ -157,7 +157,7 @@ class DisentangledExperiment(VAEExperiment):
 
     @property
     def purpose(self) -> Literal["pose", "synthesis"]:
-        """A tag image can only name a background that was learnt, so that synthesis has a split of its own."""
+        """A tag can only name a background seen in training, so synthesis has a split of its own."""
         return "synthesis" if "image" in self.lambdas else "pose"
 
     def images(self, stage: str | None = None) -> list[str]:

@@ -42,7 +42,7 @@ _SYNTHESIS = (
     | _WIDER_DECODER
     | _TWICE_THE_RATE
     | _because("a finger is few pixels, and the background most of the image", foreground_precision=4.0)
-    | _because("so few steps can only bring the latent to say much at a lower price", beta=2.0)
+    | _because("so few steps at the paper's β leave the latent close to the prior", beta=2.0)
 )
 _MORE_POSE = "so few steps at the paper's λ leave the factors unlearnt"
 _LABELLED_CONTENT = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0, "tag": 0.1})
@@ -55,17 +55,17 @@ _POSE_ON_RHD = (
     _SMALL_IMAGES
     | _TWICE_THE_RATE
     | _because(
-        "so few steps at 0.01 leave the factors unlearnt; a turn costs viewpoint and pose alike",
+        "so few steps at 0.01 leave the factors unlearnt; a turn then costs as much in the viewpoint as in the pose",
         lambdas={"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0},
     )
 )  # at a β below the paper's, parts leak there (chapter 09)
-_POSE = _POSE_ON_RHD | _because("so few steps can only bring the latent to say much at a lower price", beta=0.002)
+_POSE = _POSE_ON_RHD | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
 _SUPERVISION = (
     _POSE
     | _SMALLER_IMAGES
     | _because("small images leave time for larger batches", batch=64)
     | _because(
-        "turned little, so that where labels are few it is they that limit the runs",
+        "turned little, so that the number of labels is what limits the runs",
         augmentation=Augmentation(rotation=30.0, colour=0.25, background=0.3),
     )
     | _two_steps(800, 450)
@@ -74,7 +74,7 @@ _SUPERVISION = (
 LAPTOP: dict[str, Changes] = {
     "vae-pose": _RATE
     | _because("a small network on 63 numbers takes larger batches at a higher rate", lr=5e-3, batch=64)
-    | _because("is to model the poses of its data set, not any turn of them", augmentation=Augmentation(rotation=20.0))
+    | _because("models the poses of its data set, not all turns of them", augmentation=Augmentation(rotation=20.0))
     | _steps(8000),
     "cross-modal": _CROSS_MODAL | _steps(1400),
     "cross-modal-alternating": _CROSS_MODAL | _steps(1400),
@@ -113,7 +113,7 @@ _AUGMENTATION = {
     "synth-rhd": Augmentation(rotation=180.0, colour=0.25, background=0.3),
     "realhand": Augmentation(rotation=30.0, zoom=0.12, shift=0.05, colour=0.3),
 }
-_AUGMENTED = "a pose is seen a few times only, all turns of it are too many; no room is to be learnt by heart"
+_AUGMENTED = "each pose is seen too few times for all its turns; other backgrounds keep rooms from being memorised"
 _SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8)
 # How much of each data set the smaller profiles use; without an entry, all.
 _SAMPLES: dict[str, dict[str, dict]] = {

@@ -96,7 +96,7 @@ class Run:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """In which profile, when, on what and by which version it was trained, where that was kept."""
+        """Profile, date, hardware and version of the training; “not kept” where that is not known."""
         unknown = {"profile": self.profile} | dict.fromkeys(("date", "hardware", "version"), "not kept")
         return read_json(self.folder / PROVENANCE) if (self.folder / PROVENANCE).exists() else unknown
 

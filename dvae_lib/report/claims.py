@@ -173,8 +173,8 @@ def _walks(runs: Runs) -> Iterator[Measure]:
     for name in ("dvae-image", "dvae-zu"):  # of Fig. 4 and of Fig. 5
         drifts = counterfactuals.drifts(runs[name].load(), pairs, estimator)
         for what, drift, true in (
-            ("pose on walks in the content", "pose, read", "pose, true images"),
-            ("content on walks in the pose", "content", "content, true images"),
+            ("pose on walks in the content", "estimated pose", "estimated pose of true images"),
+            ("content on walks in the pose", "content", "content of true images"),
         ):
             ratio = bootstrap_ci(drifts[drift], pairs.contents_per_pose, drifts[true])
             yield Measure(f"{name}, drift of the {what}, times that of two true images", ratio, 1.0, digits=2)

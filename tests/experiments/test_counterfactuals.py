@@ -125,13 +125,13 @@ def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_m
     perfect = Perfect.__new__(Perfect)
     perfect.__dict__ = dict(model.__dict__)
     drifts = counterfactuals.drifts(perfect, pairs, cross_modal)
-    assert drifts["pose, decoded"].abs().max() == 0 and drifts["content"].abs().max() == 0
-    assert drifts["poses"].min() > 0
+    assert drifts["decoded pose"].abs().max() == 0 and drifts["content"].abs().max() == 0
+    assert drifts["pose distance"].min() > 0
     read = cross_modal.translate("image", pairs.targets["image"], "pose")  # of the first pose in contents 0 and 4
     first = (read[0] - read[4]).norm(dim=-1).mean() * pairs.targets["scale"][0]
-    torch.testing.assert_close(drifts["pose, true images"][0], first.detach())
+    torch.testing.assert_close(drifts["estimated pose of true images"][0], first.detach())
     tag = perfect.select(counterfactuals.encode(perfect, pairs.inputs), "tag").mean(1)
-    torch.testing.assert_close(drifts["contents"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(drifts["content distance"], (tag.roll(-16) - tag).abs(), atol=1e-5, rtol=0)
 
 
 def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
@@ -155,7 +155,7 @@ def test_drift_is_the_mean_over_the_steps(model, pairs, cross_modal):
     drifts = counterfactuals.drifts(leaking, pairs, cross_modal, steps=7)
     tag = leaking.select(counterfactuals.encode(leaking, pairs.inputs), "tag").mean(1)
     distance = (tag.roll(-16) - tag).abs() * math.sqrt(3) * pairs.targets["scale"]
-    torch.testing.assert_close(drifts["pose, decoded"], distance * 21 / 36, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(drifts["decoded pose"], distance * 21 / 36, rtol=1e-3, atol=1e-3)
 
 
 def test_a_walk_moves_one_part_and_ends_at_the_other(model):
