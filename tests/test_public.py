@@ -70,6 +70,16 @@ def installed(tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_the_wheel_holds_every_file(installed):
+    files = [path.relative_to(ROOT) for path in (ROOT / "dvae_lib").rglob("*") if path.is_file()]
+    assert {file for file in files if "__pycache__" not in file.parts} == {
+        path.relative_to(installed / "site")
+        for path in (installed / "site/dvae_lib").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,18 +1,10 @@
 """The disentangled VAE: its parts, its bounds by value, what learns in which step, any number of factors."""
 
-import copy
-
-import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from dvae_lib.datasets.batches import Batches
-from dvae_lib.datasets.tags import Tags
-from dvae_lib.files import UserError
-from dvae_lib.models import DVAE
-from dvae_lib.models.modalities import Modality, modality
+from dvae_lib.models.modalities import modality
 from dvae_lib.models.objectives import (
     elbo_dis,
     elbo_dis_u,
@@ -21,12 +13,7 @@ from dvae_lib.models.objectives import (
     kl_to_prior,
     log_likelihood,
 )
-from dvae_lib.training import algorithm_1, algorithm_2, joint_objective, train
-from dvae_lib.training.checkpoints import METRICS, read_metrics
-from tests.helpers.batches import FakeDataset, TaggedDataset
-from tests.helpers.training import killed_at
-
-SIZE = 32
+from tests.helpers.models import SIZE, labelled, three, with_u
 
 
 @pytest.fixture
@@ -39,29 +26,6 @@ def batch():
         "keypoints": torch.rand(6, 21, 2),
         "hand": torch.rand(6, 1, SIZE, SIZE) > 0.5,
     }
-
-
-def labelled(**options):
-    """Fig. 2a: pose and content."""
-    torch.manual_seed(1)
-    factors = [(modality("pose", SIZE, 0.5), 8), (modality("tag", SIZE, 0.1), 4)]
-    return DVAE(factors, [modality("image", SIZE)], embeddings=[modality("image", SIZE)], **options)
-
-
-def with_u(**options):
-    """Fig. 2b: pose, and all else as z_u."""
-    torch.manual_seed(1)
-    image = modality("image", SIZE)
-    return DVAE([(modality("pose", SIZE, 0.5), 8)], [image], ("image", 6), [image], **options)
-
-
-def three():
-    """Pose, viewpoint and content at once."""
-    torch.manual_seed(1)
-    viewpoint = Modality("viewpoint", (3, 3))
-    factors = [(modality("pose", SIZE), 6), (viewpoint, 3), (modality("tag", SIZE), 5)]
-    embeddings = [modality("image", SIZE), modality("keypoints", SIZE)]
-    return DVAE(factors, [modality("image", SIZE)], embeddings=embeddings)
 
 
 VARIANTS = pytest.mark.parametrize("make", [labelled, with_u, lambda: with_u(shared=True), three])
@@ -262,130 +226,3 @@ def test_the_inner_loop_takes_z_u_of_other_images_and_teaches_the_factor_only(ba
     model(batch, "independence")
     expected = model.encoders["u"](batch["image"]).mean.roll(1, 0)
     torch.testing.assert_close(seen["z"][:, model.slices["u"]], expected, atol=1e-2, rtol=0)
-
-
-# Training.
-
-
-def fit(folder, stages, make=labelled, network=None, **options):
-    network, dataset = network or make(), TaggedDataset()
-    names = ["image", "tag"] if "tag" in network.factors else ["image"]
-    batches = Batches([(dataset, np.arange(48))], 6, names, seed=3)
-    settings = {"lr": 1e-3, "decay": True, "save_every": 2, "save_seconds": 0, "log_every": 1, "seed": 3} | options
-    train(network, [(stage, batches) for stage in stages], folder, Fabric(accelerator="cpu", devices=1), **settings)
-    return network
-
-
-def test_the_embedding_step_leaves_all_else_alone_running_statistics_too(tmp_path):
-    model = fit(tmp_path / "a", algorithm_1(3, 0))
-    before = copy.deepcopy(model.state_dict())
-    fit(tmp_path / "b", algorithm_1(0, 3), network=model)
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]) != name.startswith("embedding_encoders."), name
-
-
-@pytest.mark.parametrize(("algorithm", "at"), [("1", 7), ("2", 4)])
-def test_a_run_killed_in_either_step_ends_with_the_same_weights(tmp_path, monkeypatch, at, algorithm):
-    make = labelled if algorithm == "1" else with_u
-
-    def stages():
-        return algorithm_1(5, 4) if algorithm == "1" else algorithm_2(5, 2, 4)
-
-    whole = fit(tmp_path / "whole", stages(), make)
-    with killed_at(at, monkeypatch):
-        fit(tmp_path / "killed", stages(), make)
-    resumed = fit(tmp_path / "killed", stages(), make)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-    assert (tmp_path / "killed" / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
-
-
-def test_algorithm_2_has_its_inner_loop(tmp_path, monkeypatch):
-    asked = []
-    original = DVAE.forward
-    monkeypatch.setattr(DVAE, "forward", lambda self, batch, step: asked.append(step) or original(self, batch, step))
-    fit(tmp_path, algorithm_2(2, 3, 1), with_u)
-    assert asked == ["disentangling", *["independence"] * 3] * 2 + ["embedding"]
-
-
-def test_stages_are_told_apart_in_the_metrics(tmp_path):
-    fit(tmp_path, algorithm_1(3, 2))
-    assert [(line["step"], line["stage"]) for line in read_metrics(tmp_path)] == [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (3, 1),
-        (4, 1),
-    ]
-
-
-def test_eq_5_trains_everything_at_once(tmp_path):
-    model = labelled()
-    before = copy.deepcopy(model.state_dict())
-    fit(tmp_path, joint_objective(2), network=model)
-    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    assert still == []
-
-
-class Own:
-    """Data that are no hands: three factors of other shapes, and a batch by step; nothing of the library's."""
-
-    def batch(self, step):
-        generator = torch.Generator().manual_seed(step)
-        shapes = {"shape": (4,), "rotation": (2,), "colour": (3,), "image": (3, SIZE, SIZE)}
-        return {name: torch.rand(5, *shape, generator=generator) for name, shape in shapes.items()}
-
-
-def test_own_factors_are_declared_and_trained_like_a_hands(tmp_path):
-    torch.manual_seed(1)
-    image = Modality("image", (3, SIZE, SIZE))
-    factors = [(Modality("shape", (4,)), 2), (Modality("rotation", (2,)), 3), (Modality("colour", (3,)), 4)]
-    network = DVAE(factors, [image], embeddings=[image])
-    stages = [(stage, Own()) for stage in algorithm_1(2, 2)]
-    train(network, stages, tmp_path, Fabric(accelerator="cpu", devices=1), lr=1e-3, log_every=1)
-    last = read_metrics(tmp_path)[-1]
-    assert {f"image→{name}" for name in ("shape", "rotation", "colour", "image", "kl")} <= last.keys()
-    read = network.eval().predictions(Own().batch(0))["image"]
-    assert {name: tuple(mean.shape) for name, mean in read.items()} == {
-        "shape": (5, 4),
-        "rotation": (5, 2),
-        "colour": (5, 3),
-        "image": (5, 3, SIZE, SIZE),
-    }
-
-
-# Tag images.
-
-
-def test_tags_show_the_same_content_in_another_sequence():
-    dataset = TaggedDataset()
-    tags, samples = Tags(dataset, np.arange(0, 48)), np.arange(48)
-    drawn = tags.draw(samples, np.random.default_rng(0))
-    assert (dataset["content"][drawn] == dataset["content"][samples]).all()
-    assert (dataset["sequence"][drawn] != dataset["sequence"][samples]).all()
-    assert len(set(drawn)) > 15
-    held_out = np.arange(0, 24)
-    assert set(Tags(dataset, held_out).draw(held_out, np.random.default_rng(0))) <= set(held_out)
-
-
-def test_a_batch_brings_tags_that_are_a_function_of_the_step():
-    dataset = TaggedDataset()
-    first, again, next_ = (Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).batch(s)["tag"] for s in (3, 3, 4))
-    assert torch.equal(first, again) and not torch.equal(first, next_)
-    chosen = Batches([(dataset, np.arange(48))], 6, ["image", "tag"]).indices(3)[0]
-    images = torch.from_numpy(dataset["image"]).float() / 127.5 - 1
-    images[dataset["right"]] = images[dataset["right"]].flip(-1)
-    for sample, tag in zip(chosen, first, strict=True):
-        source = (images - tag).flatten(1).norm(dim=1).argmin().item()
-        torch.testing.assert_close(images[source], tag, atol=0.02, rtol=0)
-        assert dataset["content"][source] == dataset["content"][sample]
-
-
-def test_data_without_contents_has_no_tags():
-    dataset = FakeDataset()
-    dataset.name = "plain"
-    with pytest.raises(UserError, match="plain does not say which images share a background"):
-        Tags(dataset, np.arange(4))
-    lonely = TaggedDataset()
-    with pytest.raises(UserError, match="only the sequence a shows the background 0"):
-        Tags(lonely, np.flatnonzero(lonely["sequence"] != 1))

@@ -1,13 +1,11 @@
 """The published numbers against a table typed by hand, and what every record must be."""
 
-import dataclasses
 import re
 
 import numpy as np
 import pytest
 
 from dvae_lib.metrics import auc
-from dvae_lib.report import published
 from dvae_lib.report.published import DATA, QUANTITIES, find, load
 from dvae_lib.settings import ROOT
 
@@ -110,15 +108,3 @@ def test_find():
         with pytest.raises(ValueError, match="they are of"):
             find(**wrong)
     assert find("stb", "auc", "Spurr et al.")[0].label == "Spurr et al., 2018"
-
-
-def test_the_file_is_installed_with_the_package():
-    """Beside the module, and among what the build takes along."""
-    assert published.FILE.parent == ROOT / "dvae_lib" / "report" and published.FILE.suffix == ".json"
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(r'\[tool\.setuptools\.package-data\]\s+dvae_lib = \[[^\]]*"report/\*\.json"', text)
-
-
-def test_records_do_not_change():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        load()[0].value = 1.0
