@@ -20,14 +20,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the results")
     chosen = parser.parse_args()
     on = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
-    made = {"profile": PROFILE, "date": date.today().isoformat(), "hardware": on, "torch": torch.__version__}
+    provenance = {"profile": PROFILE, "date": date.today().isoformat(), "hardware": on, "torch": torch.__version__}
     results = {}
     for name in chosen.names:
         results[name] = importlib.import_module(f"benchmarks.{name}").run()
         for quantity, value in results[name].items():
             print(f"{name:10}{quantity:64}{value}", flush=True)
         if chosen.json:
-            write_json(chosen.json, {"made": made, "results": results})
+            write_json(chosen.json, {"provenance": provenance, "results": results})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main(hardware: str) -> None:
     runs = {name: Run(e, profile).evaluation for name, e in experiments(profile, "realhand").items()}
     scores = {name: run["from"]["image"] for name, run in runs.items()}
     reference = {
-        "made": f"{profile} profile, {hardware}, {date.today():%B %Y}",
+        "provenance": f"{profile} profile, {hardware}, {date.today():%B %Y}",
         "samples": runs["cross-modal"]["samples"],
         "mean pose": runs["cross-modal"]["mean pose"]["epe"],
         "runs": {name: {key: score[key] for key in KEPT if key in score} for name, score in scores.items()},

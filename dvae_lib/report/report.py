@@ -64,7 +64,7 @@ class Row:
     """An item with its numbers: what is printed, what we have, and what its claims come to."""
 
     item: Item
-    made: Mapping[str, Mapping[str, str]]  # by run: profile, data, hardware, date, version
+    provenance: Mapping[str, Mapping[str, str]]  # by run: profile, data, hardware, date, version
     printed: str
     ours: str
     verdict: str
@@ -91,13 +91,13 @@ def report(runs: Runs) -> Report:
 
 def _row(item: Item, runs: Runs, measured: Mapping[int, Claim]) -> Row:
     own = [runs[name] for name in item.runs if name in runs and runs[name].experiment.data[0].endswith(item.data)]
-    made = {run.experiment.name: run.provenance | {"data": " + ".join(run.experiment.data)} for run in own}
+    provenance = {run.experiment.name: run.provenance | {"data": " + ".join(run.experiment.data)} for run in own}
     if not item.runs:
-        return Row(item, made, "", "", "in the book")
+        return Row(item, provenance, "", "", "in the book")
     if not own:
-        return Row(item, made, "", "", "not with these data")
+        return Row(item, provenance, "", "", "not with these data")
     verdicts = "; ".join(f"claim {number} {measured[number].verdict}" for number in item.claims)
-    return Row(item, made, *_numbers(item, own), verdicts or "shown")
+    return Row(item, provenance, *_numbers(item, own), verdicts or "shown")
 
 
 def _numbers(item: Item, own: Sequence[Run]) -> tuple[str, str]:
