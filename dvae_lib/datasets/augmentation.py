@@ -28,6 +28,18 @@ class Augmentation:
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
     background: float = 0.0  # share of the samples whose background is replaced; needs the data set's masks
 
+    @property
+    def moves(self) -> bool:
+        """Whether the pixels of every image are moved."""
+        return any((self.rotation, self.zoom, self.shift))
+
+
+def to_device(values: Tensor, device: torch.device | str) -> Tensor:
+    """Values on a device. A GPU fetches them by itself, and nobody waits for it."""
+    if torch.device(device).type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
 
 class BatchRng:
     """The random numbers of one batch. They are drawn on the CPU, so that a seed gives the same on every device.
@@ -39,10 +51,10 @@ class BatchRng:
     def __init__(self, seed: int, rank: int = 0, world: int = 1):
         self.generator, self.rank, self.world = torch.Generator().manual_seed(seed), rank, world
 
-    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def uniform(self, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
         """Uniform in [−1, 1], of shape (B, …) where B is the number of this process's samples."""
         numbers = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
-        return (2 * numbers[self.rank :: self.world] - 1).to(like.device)
+        return to_device(2 * numbers[self.rank :: self.world] - 1, device)
 
     def permutation(self, n: int) -> Tensor:
         """A permutation (n,), the same in every process."""
@@ -58,22 +70,22 @@ def pixel_map(
 ) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3 3"]]:
     """The affine maps A of pixels and G of space of one random augmentation.
 
-    batch: its cameras "K" (B, 3, 3) are used. size: side of the crop in pixels. flip: which samples are mirrored.
+    batch: of its cameras "K" (B, 3, 3) the number and the device. size: side of the crop in pixels.
+    flip: which samples are mirrored.
     """
-    K = batch["K"]
-    n = len(K)
-    angle = torch.deg2rad(augmentation.rotation * rng.uniform((n,), K))
-    zoom = torch.exp(augmentation.zoom * rng.uniform((n,), K))
-    shift = size * augmentation.shift * rng.uniform((n, 2), K)
+    device, n = batch["K"].device, len(batch["K"])
+    angle = torch.deg2rad(augmentation.rotation * rng.uniform((n,), device))
+    zoom = torch.exp(augmentation.zoom * rng.uniform((n,), device))
+    shift = size * augmentation.shift * rng.uniform((n, 2), device)
 
-    G = torch.eye(3, device=K.device).repeat(n, 1, 1)
+    G = torch.eye(3, device=device).repeat(n, 1, 1)
     mirror = torch.where(flip, -1.0, 1.0)
     G[:, 0, 0], G[:, 0, 1] = angle.cos() * mirror, -angle.sin()
     G[:, 1, 0], G[:, 1, 1] = angle.sin() * mirror, angle.cos()
 
     A = G.clone()
     A[:, :2, :2] *= zoom[:, None, None]
-    centre = torch.full((n, 2, 1), size / 2, device=K.device)
+    centre = torch.full((n, 2, 1), size / 2, device=device)
     A[:, :2, 2:] = centre - A[:, :2, :2] @ centre + shift[..., None]
     return A, G
 
@@ -83,8 +95,9 @@ def warp(
 ) -> Float[Tensor, "B C S S"]:
     """Images with their pixels moved by A; `outside` is the value where the moved image does not reach."""
     size = images.shape[-1]
-    to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]], device=A.device)
-    sampling = torch.linalg.inv(to_pixels) @ torch.linalg.inv(A) @ to_pixels
+    to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]])
+    from_pixels, to_pixels = (to_device(m, A.device) for m in (torch.linalg.inv(to_pixels), to_pixels))
+    sampling = from_pixels @ torch.linalg.inv_ex(A).inverse @ to_pixels  # `inv` waits for the device, to check
     places = (torch.arange(size, device=A.device) + 0.5) * 2 / size - 1
     # Like `affine_grid`, which multiplies a (B, S², 3) by matrices, but several times as fast.
     along, across, start = sampling[:, None, None, :2].unbind(-1)
@@ -96,9 +109,9 @@ def warp(
 def jitter_colour(image: Float[Tensor, "B 3 S S"], amount: float, rng: BatchRng) -> Float[Tensor, "B 3 S S"]:
     """Random gain of each channel, contrast and brightness, each changed by at most `amount`, of images in [−1, 1]."""
     n = len(image)
-    gain = 1 + amount * rng.uniform((n, 3, 1, 1), image)
-    contrast = 1 + amount * rng.uniform((n, 1, 1, 1), image)
-    brightness = amount * rng.uniform((n, 1, 1, 1), image)
+    gain = 1 + amount * rng.uniform((n, 3, 1, 1), image.device)
+    contrast = 1 + amount * rng.uniform((n, 1, 1, 1), image.device)
+    brightness = amount * rng.uniform((n, 1, 1, 1), image.device)
     grey = image.mean((1, 2, 3), keepdim=True)
     # ((image − grey) · contrast + grey + 1) · gain − 1 + brightness, with one pass over the image
     offset = ((1 - contrast) * grey + 1) * gain - 1 + brightness
@@ -119,11 +132,11 @@ def replace_background(
     The new background blends random colours, coarse and fine, with the next image of the batch, whose hand is moved to
     the corners and whose channels are permuted. mask: 0 where the background is.
     """
-    n, _, size, _ = image.shape
-    coarse, fine = (rng.uniform((n, 3, cells, cells), image) for cells in (3, 16))
-    fineness, channels = rng.uniform((n, 1, 1, 1), image), rng.permutation(3)
-    amount = (rng.uniform((n, 1, 1, 1), image) + 1) / 2
-    chosen = torch.nonzero(rng.uniform((n,), image) < 2 * share - 1).flatten()
+    (n, _, size, _), device = image.shape, image.device
+    coarse, fine = (rng.uniform((n, 3, cells, cells), device) for cells in (3, 16))
+    fineness, channels = rng.uniform((n, 1, 1, 1), device), to_device(rng.permutation(3), device)
+    amount = (rng.uniform((n, 1, 1, 1), device) + 1) / 2
+    chosen = to_device(torch.nonzero(rng.uniform((n,)) < 2 * share - 1).flatten(), device)
 
     colours = _enlarge(coarse[chosen], size) + _enlarge((fineness * fine)[chosen], size)
     elsewhere = image[((chosen - 1) % n)[:, None], channels].roll((size // 2, size // 2), dims=(2, 3))

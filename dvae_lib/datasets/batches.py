@@ -9,8 +9,17 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from dvae_lib.datasets.augmentation import Augmentation, BatchRng, jitter_colour, pixel_map, replace_background, warp
+from dvae_lib.datasets.augmentation import (
+    Augmentation,
+    BatchRng,
+    jitter_colour,
+    pixel_map,
+    replace_background,
+    to_device,
+    warp,
+)
 from dvae_lib.datasets.dataset import Dataset
+from dvae_lib.datasets.resident import as_tensor, fits, on_device
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, Root, bone_scale, palm_centre, project, silhouette, with_root
@@ -41,6 +50,7 @@ def make_batch(
 
     raw: "pose" (B, 21, 3) mm with the wrist as joint 0, "K" (B, 3, 3), "visible" (B, 21) and "right" (B,); and, where
         the data set has them, "palm" (B, 3) mm, "image" (B, 3, S, S), "depth" (B, S, S) mm and "mask" (B, S, S).
+        "right" is best left on the CPU: what is done depends on it, and on a GPU it would have to be waited for.
     root_joint: the joint that "pose" is relative to in the batch.
     hand: whether to make "hand" from "mask".
 
@@ -55,8 +65,9 @@ def make_batch(
     augmentation, flip = augmentation or Augmentation(), raw["right"].bool()
     rng = rng or BatchRng(0)
     if augmentation.flip:
-        flip = flip ^ (rng.uniform(flip.shape, flip) > 0)
-    A, G = pixel_map(raw, size, augmentation, flip, rng)
+        flip = flip ^ (rng.uniform(flip.shape, flip.device) > 0)
+    moved = augmentation.moves or bool(flip.any())
+    A, G = pixel_map(raw, size, augmentation, to_device(flip, raw["K"].device), rng)
 
     palm = raw["palm"] if "palm" in raw else palm_centre(raw["pose"])
     pose = with_root(raw["pose"], root_joint, palm) @ G.mT
@@ -77,7 +88,6 @@ def make_batch(
         "K": K,
         "visible": visible,
     }
-    moved = not torch.equal(A, torch.eye(3, device=A.device).expand_as(A))
     if "image" in raw:
         image = (raw["image"] / 127.5).sub_(1)
         if augmentation.background and "mask" in raw:
@@ -121,6 +131,8 @@ class Batches:
         loaded.
     root_joint: the joint that poses are relative to.
     rank, world: this process's share of the global batch when several train together.
+    resident: whether all samples lie on the device, where batches are then indexed; by default on a GPU on which
+        they fit.
     """
 
     def __init__(
@@ -134,6 +146,7 @@ class Batches:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
+        resident: bool | None = None,
     ):
         self.subsets = [Subset(*subset) for subset in subsets]
         self.batch_size, self.augmentation = batch_size, augmentation
@@ -149,6 +162,18 @@ class Batches:
                 f"{len(self.subsets)} sets: choose as many devices as divide {batch_size // len(self.subsets)}."
             )
         self.root_joint, self.seed, self.device, self.rank, self.world = root_joint, seed, device, rank, world
+        if fits(self._stored(), device) if resident is None else resident:
+            self._resident = {(d.folder, field): on_device(d, field, device) for d, field in self._stored()}
+        else:
+            self._resident = {}
+
+    def _stored(self) -> list[tuple[Dataset, str]]:
+        """What batches are made of. `right` stays on the CPU, as `make_batch` wants it."""
+        datasets = {subset.dataset.folder: subset.dataset for subset in self.subsets}.values()
+        return [(dataset, field) for dataset in datasets for field in self._fields(dataset) if field != "right"]
+
+    def _fields(self, dataset: Dataset) -> list[str]:
+        return [*self.fields, *(["palm"] if "palm" in dataset.arrays else [])]
 
     def indices(self, step: int) -> list[np.ndarray]:
         """The samples of the global batch of this step, one array for each subset: epochs of shuffled passes."""
@@ -175,7 +200,7 @@ class Batches:
             known = [name in subset.known for subset in self.subsets]
             if not all(known):
                 masks = [torch.full((len(share),), value) for share, value in zip(shares, known, strict=True)]
-                batch[f"{name} known"] = torch.cat(masks).to(self.device)
+                batch[f"{name} known"] = to_device(torch.cat(masks), self.device)
         return batch
 
     def in_order(self) -> Iterator[dict[str, Tensor]]:
@@ -208,12 +233,11 @@ class Batches:
         return make_batch(raw, dataset.size)["image"]
 
     def _load(self, dataset: Dataset, indices: np.ndarray) -> dict[str, Tensor]:
-        fields = [*self.fields, *(["palm"] if "palm" in dataset.arrays else [])]
-        raw = {field: self._tensor(dataset.gather(field, indices)) for field in fields}
+        raw, places = {}, to_device(torch.from_numpy(indices), self.device)
+        for field in self._fields(dataset):
+            stored = self._resident.get((dataset.folder, field))
+            raw[field] = as_tensor(dataset.gather(field, indices)) if stored is None else stored[places]
+            if field != "right":
+                raw[field] = to_device(raw[field], self.device)
         raw.setdefault("palm", palm_centre(raw["pose"]))  # so that data sets with and without this label make one batch
         return raw
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        if array.dtype == np.uint16:  # torch has few operations on uint16
-            array = array.astype(np.int32)
-        return torch.from_numpy(array).to(self.device, non_blocking=True)

@@ -75,7 +75,7 @@ def evaluate(
             by_source[source] |= {"kl": kl, "bound": bound}
         for source, batch_errors in by_source.items():
             for name, values in batch_errors.items():
-                collected.setdefault(source, {}).setdefault(name, []).append(values)
+                collected.setdefault(source, {}).setdefault(name, []).append(values.cpu())
 
     errors = {
         source: {name: torch.cat(values) for name, values in lists.items()} for source, lists in collected.items()

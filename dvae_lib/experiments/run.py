@@ -140,9 +140,12 @@ class Run:
         sets = [open_dataset(name, e.crop, **self._options(name)) for name in names]
         return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
 
-    def batches(self, which: Literal["train", "test"], batch_size: int = 256) -> Batches:
+    def batches(
+        self, which: Literal["train", "test"], batch_size: int = 256, device: torch.device | str = "cpu"
+    ) -> Batches:
         """Batches of the "train" or "test" samples as they are, without augmentation."""
-        return Batches(self.subsets(which), batch_size, self.experiment.images(), root_joint=self.experiment.root_joint)
+        e = self.experiment
+        return Batches(self.subsets(which), batch_size, e.images(), root_joint=e.root_joint, device=device)
 
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
@@ -188,12 +191,13 @@ class Run:
                 lr=e.lr, decay=e.decay, seed=e.seed, description=e.name, quiet=quiet,
             )  # fmt: skip
         if fabric.is_global_zero:
-            self._evaluate()
+            # MPS lacks the singular values that project to a rotation.
+            self._evaluate(fabric.device if fabric.device.type == "cuda" else torch.device("cpu"))
 
-    def _evaluate(self) -> None:
-        e, model = self.experiment, self.load()
+    def _evaluate(self, device: torch.device) -> None:
+        e, model = self.experiment, self.load().to(device)
         average = mean_labels(Batches(self.subsets("train")[:1], 256, [], root_joint=e.root_joint).in_order())
-        evaluation = evaluate(model, self.batches("test").in_order(), average, e.root_joint)
+        evaluation = evaluate(model, self.batches("test", device=device).in_order(), average, e.root_joint)
         for name, score in evaluation.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
         flat = {

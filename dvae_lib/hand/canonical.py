@@ -62,6 +62,8 @@ def compose(
 def _mirror_z(
     cpose: Float[Tensor, "*batch 21 3"], right: Bool[Tensor, "*batch"] | bool
 ) -> Float[Tensor, "*batch 21 3"]:
+    if right is False:
+        return cpose
     right = torch.as_tensor(right, device=cpose.device)[..., None]
     return torch.stack([cpose[..., 0], cpose[..., 1], torch.where(right, -cpose[..., 2], cpose[..., 2])], dim=-1)
 

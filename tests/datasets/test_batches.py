@@ -154,7 +154,7 @@ def test_coarse_colours_are_enlarged_bilinearly():
 def test_colours_are_jittered_by_contrast_about_the_mean_then_by_a_gain_and_a_shift():
     image = torch.rand(4, 3, 8, 8) * 2 - 1
     rng = BatchRng(5)
-    gain, contrast, shift = (0.3 * rng.uniform(shape, image) for shape in ((4, 3, 1, 1), (4, 1, 1, 1), (4, 1, 1, 1)))
+    gain, contrast, shift = (0.3 * rng.uniform(shape) for shape in ((4, 3, 1, 1), (4, 1, 1, 1), (4, 1, 1, 1)))
     grey = image.mean((1, 2, 3), keepdim=True)
     expected = ((grey + (1 + contrast) * (image - grey) + 1) * (1 + gain) - 1 + shift).clamp(-1, 1)
     torch.testing.assert_close(jitter_colour(image, 0.3, BatchRng(5)), expected, atol=1e-6, rtol=0)
