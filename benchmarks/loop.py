@@ -6,13 +6,14 @@ networks. Two experiments: one draws three images a step, the other none.
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,37 +21,49 @@ from benchmarks.common import experiment, make_run
 from benchmarks.subjects import measure, ratio
 from dvae_lib.experiments import Experiment
 from dvae_lib.models.fast import Adam
-from dvae_lib.training import BatchSource, Stage, train, update
+from dvae_lib.models.networks import frozen
+from dvae_lib.training import BatchSource, Stage, train
 from dvae_lib.training.checkpoints import save_checkpoint
 from dvae_lib.training.distributed import make_fabric
+from dvae_lib.training.fabric import Fabric
+from dvae_lib.training.loop import untrained
 
 STEPS, WARM_UP = 25, 5
 SAVED_EVERY = 60  # seconds, as `train` does
 MATRIX = 4096  # rows of the square matrices that say how fast the device multiplies
 
 
-def prepared(name: str) -> tuple[Experiment, Fabric, nn.Module, Stage, BatchSource]:
-    """All that the last stage of an experiment takes."""
-    e = experiment(name)
-    fabric, run = make_fabric("auto", precision=e.precision), make_run(e)
-    stage = e.stages[-1]  # a dVAE's embedding step reads images, as all steps of the other do
-    return e, fabric, run.build(), stage, run.training_batches(stage.name, fabric.device)
+class Subject(NamedTuple):
+    """All that a stage of an experiment takes."""
+
+    fabric: Fabric
+    model: nn.Module
+    stage: Stage
+    batches: BatchSource
+    lr: float
 
 
-def _bare(name: str):
-    """What one step of the bare networks is, and what it is done to."""
-    e, fabric, model, stage, batches = prepared(name)
-    engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
-    batch = batches.batch(0)
-    update(engine, optimizer, fabric, stage, batch, 0)  # freezes what does not learn
+def prepared(e: Experiment, stage: int = -1, device: str = "auto") -> Subject:
+    """A stage; by default the last: a dVAE's embedding step reads images, as all steps of the other models do."""
+    fabric, run, chosen = make_fabric(device, precision=e.precision), make_run(e), e.stages[stage]
+    return Subject(fabric, run.build(), chosen, run.training_batches(chosen.name, fabric.device), e.lr)
 
-    def step() -> None:
-        loss, _ = engine(batch, stage.forward_arg(0))
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
 
-    return step, fabric, model, optimizer
+class Bare:
+    """The bare networks: forward, backward and Adam on one batch that stays where it is."""
+
+    def __init__(self, subject: Subject):
+        self.fabric, self.model, self.stage, batches, lr = subject
+        self.engine, self.optimizer = self.fabric.setup(self.model, Adam(self.model.parameters(), lr=lr))
+        self.batch = batches.batch(0)
+        self._frozen = ExitStack()  # never left
+        self._frozen.enter_context(frozen(untrained(self.model, self.stage)))
+
+    def step(self) -> None:
+        loss, _ = self.engine(self.batch, self.stage.forward_arg(0))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.optimizer.step()
 
 
 def _clock(device: torch.device) -> float:
@@ -59,7 +72,7 @@ def _clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _seconds(step, device: torch.device, times: int = STEPS) -> float:
+def seconds_of(step: Callable[[], object], device: torch.device, times: int = STEPS) -> float:
     start = _clock(device)
     for _ in range(times):
         step()
@@ -69,80 +82,87 @@ def _seconds(step, device: torch.device, times: int = STEPS) -> float:
 class _Timed:
     """Batches that record the time of two of their steps."""
 
-    def __init__(self, batches, device: torch.device):
-        self.batches, self.device, self.times = batches, device, []
+    def __init__(self, batches: BatchSource, device: torch.device, steps: tuple[int, int]):
+        self.batches, self.device, self.steps, self.times = batches, device, steps, []
 
     def batch(self, step: int) -> dict:
-        if step in (WARM_UP, STEPS - 1):  # a clock that waits for a GPU would slow the steps between
+        if step in self.steps:  # a clock that waits for a GPU would slow the steps between
             self.times.append(_clock(self.device))
         return self.batches.batch(step)
 
 
-def trained(model: nn.Module, stage: Stage, batches: BatchSource, fabric: Fabric, lr: float) -> Iterator[float]:
+def trained(subject: Subject, steps: int = STEPS, warm_up: int = WARM_UP) -> Iterator[float]:
     """Seconds of a step of `train`."""
+    fabric, model, stage, batches, lr = subject
     while True:
-        timed = _Timed(batches, fabric.device)
+        timed = _Timed(batches, fabric.device, (warm_up, steps - 1))
         with tempfile.TemporaryDirectory() as folder:
-            train(model, [(replace(stage, steps=STEPS), timed)], Path(folder), fabric, lr=lr)
+            train(model, [(replace(stage, steps=steps), timed)], Path(folder), fabric, lr=lr, quiet=True)
         start, end = timed.times
-        yield (end - start) / (STEPS - 1 - WARM_UP)
+        yield (end - start) / (steps - 1 - warm_up)
 
 
 def loop(name: str) -> Iterator[float]:
     """Seconds of a step of an experiment's training."""
-    e, fabric, model, stage, batches = prepared(name)
-    return trained(model, stage, batches, fabric, e.lr)
+    return trained(prepared(experiment(name)))
 
 
 def bare(name: str) -> Iterator[float]:
     """Seconds of a step of the bare networks."""
-    step, fabric, _, _ = _bare(name)
+    networks = Bare(prepared(experiment(name)))
     while True:
-        yield _seconds(step, fabric.device)
+        yield seconds_of(networks.step, networks.fabric.device)
 
 
 def batch(name: str) -> Iterator[float]:
     """Seconds of making a batch."""
-    _, fabric, _, _, batches = prepared(name)
+    subject = prepared(experiment(name))
     while True:
-        yield _seconds(lambda: batches.batch(0), fabric.device)
+        yield seconds_of(lambda: subject.batches.batch(0), subject.fabric.device)
 
 
 def checkpoint(name: str) -> Iterator[float]:
     """Seconds of saving a checkpoint."""
-    _, fabric, model, optimizer = _bare(name)
+    networks = Bare(prepared(experiment(name)))
+    networks.step()
     while True:
         with tempfile.TemporaryDirectory() as folder:
-            yield _seconds(lambda: save_checkpoint(Path(folder), model, optimizer.optimizer, 1), fabric.device, 1)
+            saved = Path(folder), networks.model, networks.optimizer.optimizer, 1
+            yield seconds_of(lambda saved=saved: save_checkpoint(*saved), networks.fabric.device, 1)
 
 
-def work(name: str) -> Iterator[float]:
+def work(networks: Bare) -> float:
     """Floating point operations of a step, the convolutions' and matrices'."""
-    step, *_ = _bare(name)
+    with FlopCounterMode(display=False) as counter:
+        networks.step()
+    return float(counter.get_total_flops())
+
+
+def operations(name: str) -> Iterator[float]:
+    """The `work` of an experiment."""
+    networks = Bare(prepared(experiment(name)))
     while True:
-        with FlopCounterMode(display=False) as counter:
-            step()
-        yield float(counter.get_total_flops())
+        yield work(networks)
 
 
-def matrices() -> Iterator[float]:
+def matrices(device: str = "auto") -> Iterator[float]:
     """Floating point operations a second that the device reaches in bfloat16, multiplying large matrices."""
-    device = make_fabric("auto").device
+    device = make_fabric(device).device
     a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.bfloat16) for _ in range(2))
     while True:
-        yield 2 * MATRIX**3 / _seconds(lambda: a @ b, device, 5)
+        yield 2 * MATRIX**3 / seconds_of(lambda: a @ b, device, 5)
 
 
 def run() -> dict[str, float]:
     results, matrices = {}, []
     for name in ("cross-modal", "dvae-pose"):
-        kinds = ("loop", "bare", "batch", "checkpoint", "work")
+        kinds = ("loop", "bare", "batch", "checkpoint", "operations")
         seconds = measure("loop", [*(f"{kind} {name}" for kind in kinds), "matrices"], rounds=5)
         times = {kind: seconds[f"{kind} {name}"] for kind in kinds}
         results[f"{name}: our loop ÷ the bare networks, speed"] = ratio(times["bare"], times["loop"])
         results[f"{name}: making the batch ÷ a step, time"] = ratio(times["batch"], times["loop"])
         results[f"{name}: saving checkpoints ÷ training, time"] = round(median(times["checkpoint"]) / SAVED_EVERY, 4)
-        reached = [flops / s for flops, s in zip(times["work"], times["loop"], strict=True)]
+        reached = [flops / s for flops, s in zip(times["operations"], times["loop"], strict=True)]
         results[f"{name}: a step ÷ large bf16 matrices, operations a second"] = ratio(reached, seconds["matrices"])
         results[f"{name}: steps a second"] = round(1 / median(times["loop"]), 2)
         matrices += seconds["matrices"]

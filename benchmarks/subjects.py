@@ -23,13 +23,19 @@ class _Process:
         self.name = subject
         self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def measure(self) -> float:
+    def ask(self) -> None:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+    def answer(self) -> float:
         for line in self.process.stdout:
             if line.startswith(_MARK):
                 return json.loads(line.removeprefix(_MARK))
         raise RuntimeError(f"the subject {self.name} ended without an answer; its error is above")
+
+    def measure(self) -> float:
+        self.ask()
+        return self.answer()
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -42,6 +48,17 @@ def measure(module: str, subjects: Sequence[str], rounds: int = 7) -> dict[str, 
         processes = [stack.enter_context(contextlib.closing(_Process(module, name))) for name in subjects]
         measured = [{process.name: process.measure() for process in processes} for _ in range(rounds + 1)][1:]
     return {name: [values[name] for values in measured] for name in subjects}
+
+
+def together(module: str, subject: str, count: int) -> list[float]:
+    """A measurement of each of several processes of one subject, taken at once, after one that does not count."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(contextlib.closing(_Process(module, subject))) for _ in range(count)]
+        for _ in range(2):
+            for process in processes:
+                process.ask()
+            measured = [process.answer() for process in processes]
+    return measured
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:

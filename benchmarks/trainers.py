@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from benchmarks.common import TWO, experiment, make_run
 from benchmarks.loop import loop, prepared, trained
 from benchmarks.subjects import measure, ratio
-from dvae_lib.models import CrossModalVAE
+from dvae_lib.models import CrossModalVAE, Modality
+from dvae_lib.models.saving import SavedModule
 from dvae_lib.training import Stage
 
 STEPS = 20
@@ -67,12 +68,15 @@ def _config(kind: type[BaseTrainerConfig], folder: str) -> BaseTrainerConfig:
     return kind(output_dir=folder, per_device_train_batch_size=e.batch, learning_rate=e.lr, optimizer_cls="Adam")
 
 
-class Adopted(nn.Module):
+class Adopted(SavedModule):
     """A model of theirs, as our loop asks for it."""
 
     def __init__(self, theirs: MVAE | TELBO):
         super().__init__()
         self.theirs = theirs
+
+    def needs(self, epoch: int, /) -> list[Modality]:
+        return []  # they check their batches themselves
 
     def forward(self, batch: dict[str, Tensor], epoch: int) -> tuple[Tensor, dict]:
         inputs = MultimodalBaseDataset({name: batch[name] for name in self.theirs.encoders})
@@ -92,10 +96,11 @@ def _telbo() -> tuple[TELBO, MultimodalBaseDataset]:
 
 
 def _by_ours(theirs: MVAE | TELBO, epoch: int) -> Iterator[float]:
-    e, fabric, _, _, batches = prepared(TWO)
+    ours = prepared(experiment(TWO))
     # What TELBO freezes after its warm-up is frozen from the first step on.
     learning = theirs.encoders if epoch > 1 else theirs
-    return trained(Adopted(theirs), Stage("theirs", 0, lambda step: epoch, lambda _: [learning]), batches, fabric, e.lr)
+    stage = Stage("theirs", 0, lambda step: epoch, lambda _: [learning])
+    return trained(ours._replace(model=Adopted(theirs), stage=stage))
 
 
 def mvae_by_ours() -> Iterator[float]:

@@ -113,11 +113,11 @@ def transfer(model: DVAE, inputs: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, Tensor]:
+def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE | None) -> dict[str, Tensor]:
     """The images (N, 3, S, S) of methods without disentanglement:
 
-    the cross-modal VAE's image of a pose; the training image with the nearest pose, of any content and of the right
-    one; the mean of all training images, and of those with the right content.
+    the cross-modal VAE's image of a pose, if it is given; the training image with the nearest pose, of any content and
+    of the right one; the mean of all training images, and of those with the right content.
     """
     dataset, train = run.subsets("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
@@ -134,8 +134,9 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
     counts = (content == contents[:, None]).sum(1)
     mean = totals.sum(0) / counts.sum()
     means = totals / counts[:, None, None, None]
+    drawn = {"cross-modal VAE": cross_modal.translate("pose", pairs.inputs["pose"], "image")} if cross_modal else {}
     return {
-        "cross-modal VAE": cross_modal.translate("pose", pairs.inputs["pose"], "image"),
+        **drawn,
         **{name: images(run, train[d.argmin(1).numpy()]) for name, d in distances.items()},
         "mean image": mean.expand_as(pairs.inputs["image"]),
         "mean image, right content": means[torch.searchsorted(contents, pairs.content)],
@@ -143,7 +144,7 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE) -> dict[str, T
 
 
 @torch.inference_mode()
-def estimated_pose_error(images: Tensor, targets: Batch, estimator: CrossModalVAE) -> Tensor:
+def estimated_pose_error(images: Tensor, targets: Batch, estimator: CrossModalVAE | DVAE) -> Tensor:
     """The error (N,) in mm of the poses that an estimator finds in images (N, 3, S, S), against those of the targets.
 
     It is the mean over the visible joints; NaN where none is visible.
@@ -152,7 +153,7 @@ def estimated_pose_error(images: Tensor, targets: Batch, estimator: CrossModalVA
 
 
 @torch.inference_mode()
-def score(images: Tensor, targets: Batch, estimator: CrossModalVAE) -> dict[str, Tensor]:
+def score(images: Tensor, targets: Batch, estimator: CrossModalVAE | DVAE) -> dict[str, Tensor]:
     """Compares images (N, 3, S, S) with the true ones; each score is (N,):
 
     psnr in dB and ssim of the whole image; epe in mm, the `estimated_pose_error`; background, the root mean square

@@ -81,7 +81,8 @@ def train_all(
 
 def _train(run: Run, device: str) -> UserError | None:
     """In a worker: trains a run, without a bar of its own, which would write over the others'."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         run.train(device, quiet=True)
     except UserError as error:

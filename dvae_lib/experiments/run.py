@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
@@ -34,6 +33,7 @@ from dvae_lib.models.saving import load_weights
 from dvae_lib.training import train
 from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
 from dvae_lib.training.distributed import make_fabric
+from dvae_lib.training.fabric import Fabric
 
 CONFIG, PROVENANCE, EVALUATION, ERRORS = "config.json", "provenance.json", "evaluation.json", "errors.safetensors"
 VERSION = 2  # of the configuration: a run of another cannot be opened

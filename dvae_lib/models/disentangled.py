@@ -195,6 +195,10 @@ class DVAE(SavedModule):
             for name in names
         }
 
+    def translate(self, source: str, x: Tensor, target: str) -> Tensor:
+        """A factor or observation read from an embedding, through the mean of q(z | x): (B, *shape of target)."""
+        return self.decode(self.encode(source, x).mean, [target])[target]
+
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""
         latents = {"factors": self.latent_from_factors(batch)}

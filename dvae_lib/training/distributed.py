@@ -10,13 +10,11 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from dvae_lib.files import UserError
 from dvae_lib.models.objectives import at_least_float32, rank_and_world
+from dvae_lib.training.fabric import DDPStrategy, Fabric, MisconfigurationException
 
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]  # of Fabric's those that training is tried in
 

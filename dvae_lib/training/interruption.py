@@ -5,8 +5,9 @@ import threading
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
+
+from dvae_lib.training.fabric import Fabric
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

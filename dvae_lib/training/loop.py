@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dvae_lib.files import UserError
@@ -22,6 +21,7 @@ from dvae_lib.models.networks import frozen
 from dvae_lib.models.saving import SavedModule, first_line
 from dvae_lib.training.algorithms import Stage
 from dvae_lib.training.distributed import convert_sync_batchnorm
+from dvae_lib.training.fabric import Fabric
 from dvae_lib.training.interruption import Interruption
 from dvae_lib.training.recorder import Recorder
 
@@ -119,7 +119,7 @@ def update(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of a stage, its inner loop included: the loss and its terms before the inner loop."""
     model = cast(nn.Module, engine.module)  # without what Fabric wraps it in
-    with frozen(_others(model, stage.trainable(model))):
+    with frozen(untrained(model, stage)):
         loss, terms = engine(batch, stage.forward_arg(step))
         optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
         fabric.backward(loss)
@@ -130,9 +130,9 @@ def update(
     return loss, terms
 
 
-def _others(model: nn.Module, trainable: Sequence[nn.Module]) -> list[nn.Module]:
-    """All modules of a model that are not trained."""
-    trained = {module for root in trainable for module in root.modules()}
+def untrained(model: nn.Module, stage: Stage) -> list[nn.Module]:
+    """All modules of a model that a stage does not train."""
+    trained = {module for root in stage.trainable(model) for module in root.modules()}
     return [module for module in model.modules() if module not in trained]
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -15,6 +14,7 @@ from dvae_lib.files import UserError
 from dvae_lib.models.modalities import known_samples
 from dvae_lib.models.saving import save_weights
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, Metrics, load_checkpoint, save_checkpoint
+from dvae_lib.training.fabric import Fabric
 
 
 class Recorder:

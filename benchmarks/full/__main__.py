@@ -1,0 +1,155 @@
+"""The paper's sizes on one GPU in a quarter of an hour: python -m benchmarks.full --minutes 9 --out results/full
+
+Draws as many rendered hands as fit into a quarter of the minutes, times the training loop, trains dvae-image and
+dvae-zu on synth-stb and dvae-pose on synth-rhd in the minutes that are left, evaluates them and draws the chapters'
+figures. OUT has eight files in the end: full.json, the networks that draw images in half precision, and six sheets of
+figures. What is done is there at any moment. What is drawn and trained is kept in --work.
+"""
+
+import argparse
+import os
+from datetime import date
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as as_bytes
+
+from benchmarks.full import plan, sheets, speed
+from dvae_lib import __version__, settings
+from dvae_lib.datasets import open_dataset
+from dvae_lib.experiments import counterfactuals
+from dvae_lib.experiments.run import Run
+from dvae_lib.files import atomic_write, write_json
+from dvae_lib.metrics.intervals import bootstrap_ci
+from dvae_lib.models import DVAE
+from dvae_lib.plots.hands import use_book_style
+from dvae_lib.training.distributed import make_fabric
+
+POSES = 96  # of the pairs that pose transfer is measured on
+
+
+class Full:
+    """One call of the script: what it was asked, its clock, and what it has found out."""
+
+    def __init__(self, minutes: float, size: int, device: str, out: Path):
+        self.clock, self.size, self.device, self.out = plan.Clock(minutes), size, device, out
+        where = make_fabric(device).device
+        hardware = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
+        self.device = where.type
+        self.found: dict = {
+            "provenance": {
+                "hardware": hardware, "minutes": minutes, "size": size, "date": date.today().isoformat(),
+                "torch": torch.__version__, "version": __version__,
+            },
+            "seconds": {},
+        }  # fmt: skip
+        self.runs: dict[str, Run] = {}
+
+    def done(self, phase: str, **values: object) -> None:
+        """Writes down what a phase has found out."""
+        self.found |= values
+        self.found["seconds"][phase] = round(60 * self.found["provenance"]["minutes"] - self.clock.left)
+        write_json(self.out / "full.json", self.found)
+        print(f"{phase}: done, {self.clock.left:.0f} s left", flush=True)
+
+    def draw(self) -> None:
+        self.counts, costs = plan.hands(self.size, self.clock.share(plan.DRAWING))
+        for name, chosen in plan.options(self.counts).items():
+            open_dataset(name, self.size, **chosen)
+        cores = os.cpu_count() or 1
+        each = {name: round(1 / (cost * cores), 1) for name, cost in costs.items()}
+        self.done("drawing", hands={"drawn": self.counts, "at most": plan.MOST, "a second and core": each})
+
+    def time(self) -> None:
+        """Each stage that sees images, in small and large batches, as long as there is time."""
+        until = self.clock.left - self.clock.share(plan.TIMING)
+        subjects = [("dvae-image", 0), ("dvae-pose-rhd", 1)]
+        each, results = self.clock.share(plan.TIMING) / (4 * len(subjects)), {}
+        for name, stage in subjects:
+            for size in speed.BATCHES:
+                if self.clock.left > until:
+                    e = speed.replace(plan.experiment(name, self.size, self.counts), batch=size)
+                    results[f"{name}, batch {size}"] = speed.loop_against_networks(e, stage, self.device, each)
+        if self.device == "cuda" and self.clock.left > until:
+            results["compiled ÷ as they are, speed"] = speed.compilation("dvae-image", self.size, self.device)
+        side_by_side = speed.side_by_side(self.device, self.clock, until)
+        self.done("timing", speed=results | {"pixels a second, by small runs at once": side_by_side})
+
+    def train(self) -> None:
+        seconds = self.clock.left - self.clock.share(plan.EVALUATION)
+        for name, (share, disentangling) in plan.MODELS.items():
+            e = plan.experiment(name, self.size, self.counts)
+            run = Run(plan.with_steps(e, share * seconds, disentangling, self.device), "full")
+            run.train(self.device)
+            self.runs[name] = run
+            images = run.experiment.batch * (run.experiment.steps + run.experiment.embedding_steps)
+            trained = {"experiment": run.experiment.config(), "images": images, "evaluation": run.evaluation}
+            self.done(name, runs=self.found.get("runs", {}) | {name: trained})
+            self.show(name)
+
+    def show(self, name: str) -> None:
+        """The sheets of one run."""
+        draw = {
+            "dvae-image": {"transfer": sheets.transfer, "walks": sheets.walks},
+            "dvae-zu": {"transfer-zu": sheets.transfer, "walks-zu": sheets.content_walks},
+            "dvae-pose-rhd": {"poses": sheets.poses},
+        }[name]
+        for sheet, figure in draw.items():
+            sheets.save(figure(self.runs[name]), self.out / f"{sheet}.png")
+        if name != "dvae-pose-rhd":
+            self.keep_decoders()
+
+    def keep_decoders(self) -> None:
+        """What draws images, in half precision; the branch of the shared decoder that draws poses is left out."""
+        kept = {}
+        for name in ("dvae-image", "dvae-zu"):
+            if name in self.runs:
+                model = self.runs[name].load()
+                network = (
+                    torch.nn.Sequential(model.shared.shared, model.shared.image)
+                    if model.shared
+                    else model.decoders["image"]
+                )
+                kept |= {f"{name}.{key}": value.half().contiguous() for key, value in network.state_dict().items()}
+        with atomic_write(self.out / "decoders.safetensors") as temporary:
+            temporary.write_bytes(as_bytes(kept))
+
+    def transfer(self) -> None:
+        """Pose transfer of both models, against the truth; each model's poses are read by the other."""
+        run = self.runs["dvae-image"]
+        pairs = counterfactuals.draw_pairs(run, POSES)
+        models: dict[str, DVAE] = {name: self.runs[name].load() for name in ("dvae-image", "dvae-zu")}
+        drawn = {name: counterfactuals.transfer(model, pairs.inputs) for name, model in models.items()}
+        others = counterfactuals.baselines(run, pairs, None)
+        scores = {}
+        for name, images in {**drawn, **others}.items():
+            estimator = models["dvae-image" if name == "dvae-zu" else "dvae-zu"]
+            values = counterfactuals.score(images, pairs.targets, estimator)
+            values["right content"] = counterfactuals.is_correct_content(images, pairs)
+            scores[name] = {what: bootstrap_ci(v, pairs.contents_per_pose) for what, v in values.items()}
+        nearest = "nearest pose, right content"
+        inputs = {"pose of": counterfactuals.images(run, pairs.index[:, 0]), "content of": pairs.inputs["image"]}
+        figure = sheets.against_the_truth(inputs, pairs.targets["image"], drawn | {nearest: others[nearest]})
+        sheets.save(figure, self.out / "truth.png")
+        self.done("transfer", transfer=scores)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=9.0, help="how long it may take")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a crop's side; the paper has 256")
+    parser.add_argument("--device", choices=settings.DEVICES, default="auto")
+    parser.add_argument("--out", type=Path, required=True, help="folder of what is kept")
+    parser.add_argument("--work", type=Path, default=settings.ROOT / "_build" / "full", help="folder of data and runs")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    os.environ["DVAE_RUNS_ROOT"] = str(asked.work.resolve() / "runs")
+    os.environ["DVAE_CACHE_ROOT"] = str(asked.work.resolve() / "cache")
+    use_book_style()
+    full = Full(asked.minutes, asked.size, asked.device, asked.out)
+    for phase in (full.draw, full.time, full.train, full.transfer):
+        phase()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What is trained, on how many hands and for how many steps, so that all of it fits into the minutes."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from benchmarks.loop import prepared, trained
+from dvae_lib.datasets import open_source
+from dvae_lib.experiments import Experiment, find
+
+# Shares of the minutes; what drawing and timing leave over goes to the training.
+DRAWING, TIMING, EVALUATION = 0.25, 0.1, 0.15
+MARGIN = 0.9  # of a share that is planned for, since rates change
+# Of each model the share of the training, and of that the disentangling step's; the embedding step has the rest.
+MODELS = {"dvae-image": (0.4, 0.75), "dvae-zu": (0.35, 0.75), "dvae-pose-rhd": (0.25, 0.15)}
+MOST = {"synth-stb": 18_000, "synth-rhd": 42_000}  # hands
+SEQUENCES = 12  # of synth-stb
+LEAST = {"synth-stb": 16 * SEQUENCES, "synth-rhd": 160}
+
+
+@dataclass
+class Clock:
+    """How much of the minutes is left."""
+
+    minutes: float
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.started + 60 * self.minutes - time.monotonic()
+
+    def share(self, share: float) -> float:
+        """Seconds."""
+        return share * 60 * self.minutes
+
+
+def drawing_costs(name: str, size: int, seconds: float) -> tuple[float, float]:
+    """Seconds that a hand of a data set takes to draw here, and seconds that its rooms, painted once, still take.
+
+    Measured for so many seconds, and at least on 32 hands.
+    """
+    source, count = open_source(name), 32
+    rooms, painted = source.scene(np.arange(len(source))).content, set()
+    source.read(np.arange(8), size)  # compiles the renderer
+    while True:
+        chosen = np.linspace(0, len(source) - 1, count).astype(int)
+        new, taken = {*rooms[chosen]} - painted, []
+        for _ in range(2):  # with the rooms, and without
+            started = time.monotonic()
+            source.read(chosen, size)
+            taken.append(time.monotonic() - started)
+        painted |= new
+        if sum(taken) > seconds / 2 or count > len(source) / 2:
+            a_room = max(taken[0] - taken[1], 0.0) / max(1, len(new))
+            return taken[1] / count, a_room * len({*rooms} - painted)
+        count *= 2
+
+
+def hands(size: int, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
+    """How many hands of each data set can be drawn in so many seconds, and the seconds that each takes."""
+    end = time.monotonic() + seconds
+    costs = {name: drawing_costs(name, size, 0.05 * seconds) for name in MOST}
+    left = MARGIN * (end - time.monotonic()) - sum(rooms for _, rooms in costs.values())
+    share = min(1.0, left / sum(most * costs[name][0] for name, most in MOST.items()))
+    counts = {name: max(LEAST[name], int(share * most)) for name, most in MOST.items()}
+    return counts, {name: each for name, (each, _) in costs.items()}
+
+
+def options(counts: dict[str, int]) -> dict[str, dict[str, int]]:
+    """The data sets' options for so many hands."""
+    frames = counts["synth-stb"] // SEQUENCES
+    return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": counts["synth-rhd"]}}
+
+
+def experiment(name: str, size: int, counts: dict[str, int]) -> Experiment:
+    """An experiment in the paper's sizes if `size` is 256, with the λ, β and rates of `laptop`, for short trainings."""
+    e = find(name, "laptop", "synthetic")
+    width = 1 if e.width and size >= 256 else e.width
+    return replace(e, size=size, width=width, options={data: options(counts)[data] for data in e.data})
+
+
+def with_steps(e: Experiment, seconds: float, share: float, device: str) -> Experiment:
+    """The experiment with as many steps as take so many seconds, of which the disentangling step has its share."""
+    steps = []
+    for number, part in enumerate((share, 1 - share)):
+        subject = prepared(e, number, device)
+        once = next(trained(subject, 5, 2))
+        times = min(max(int(0.02 * seconds / once), 2), 200)
+        steps.append(max(2, int(MARGIN * part * seconds / next(trained(subject, times + 3, 2)))))
+    return replace(e, steps=steps[0], embedding_steps=steps[1])

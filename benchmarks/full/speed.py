@@ -1,0 +1,96 @@
+"""Our loop against the bare networks at full size, and how many small runs a device trains side by side."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.common import experiment
+from benchmarks.full.plan import Clock
+from benchmarks.loop import Bare, matrices, prepared, seconds_of, trained, work
+from benchmarks.subjects import together
+from dvae_lib.experiments import Experiment
+
+BATCHES = (32, 256)
+SMALL = (1, 2, 4, 8)  # runs side by side
+ROUNDS = 3
+_COMPILED = 100.0  # seconds that a compilation may take
+
+
+def loop_against_networks(e: Experiment, stage: int, device: str, seconds: float) -> dict[str, float]:
+    """Ratios of a stage, measured in turn: three rounds of some seconds each."""
+    subject, networks = prepared(e, stage, device), Bare(prepared(e, stage, device))
+    networks.step()
+    once = seconds_of(networks.step, networks.fabric.device, 1)
+    times = min(int(seconds / (3 * ROUNDS * once)), 200)
+    if times < 3:
+        return {"the bare networks, steps a second": round(1 / once, 2)}  # too slow to be compared in this time
+    measured = []
+    for _ in range(ROUNDS):
+        ours = next(trained(subject, times + 3, 2))
+        theirs = seconds_of(networks.step, networks.fabric.device, times)
+        batch = seconds_of(lambda: subject.batches.batch(0), networks.fabric.device, times)
+        measured.append((ours, theirs, batch))
+    ours, theirs, batch = (median(values) for values in zip(*measured, strict=True))
+    reached = work(networks) / ours
+    return {
+        "steps a second": round(1 / ours, 2),
+        "our loop ÷ the bare networks, speed": round(theirs / ours, 3),
+        "making the batch ÷ a step, time": round(batch / ours, 3),
+        "a step ÷ large bf16 matrices, operations a second": round(reached / next(matrices_a_second(device)), 4),
+    }
+
+
+def matrices_a_second(device: str) -> Iterator[float]:
+    """As `loop.matrices`, after a product that does not count."""
+    measured = matrices(device)
+    next(measured)
+    return measured
+
+
+def small(device: str, steps: str) -> Iterator[float]:
+    """Pixels a second of the images that one small run sees (dvae-image, 64 pixels)."""
+    e = experiment("dvae-image")
+    subject = prepared(e, 0, device)
+    while True:
+        yield e.batch * e.size**2 / next(trained(subject, int(steps) + 3, 2))
+
+
+def side_by_side(device: str, clock: Clock, until: float) -> dict[str, float]:
+    """Pixels a second of all small runs, by how many train at once, as long as there is time."""
+    results = {}
+    for count in SMALL:
+        if clock.left > until:
+            rates = together("full.speed", f"small {device} {20 if device == 'cpu' else 200}", count)
+            results[str(count)] = round(sum(rates))
+    return results
+
+
+def compiled(name: str, size: str, device: str) -> None:
+    """Prints the speed of an experiment's compiled networks, as a share of that of the same as they are."""
+    e = replace(experiment(name), size=int(size))
+    plain, fast = Bare(prepared(e, 0, device)), Bare(prepared(e, 0, device))
+    fast.engine = torch.compile(fast.engine)
+    for networks in (plain, fast):
+        for _ in range(3):
+            networks.step()
+    times = [seconds_of(networks.step, plain.fabric.device) for networks in (plain, fast)]
+    print(times[0] / times[1])
+
+
+def compilation(name: str, size: int, device: str) -> float | str:
+    """`compiled`, in a process of its own that may not take long."""
+    command = [
+        sys.executable,
+        "-c",
+        f"from benchmarks.full.speed import compiled as c; c({name!r}, {str(size)!r}, {device!r})",
+    ]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=_COMPILED)
+        return round(float(done.stdout.split()[-1]), 3) if done.returncode == 0 else done.stderr[-300:]
+    except subprocess.TimeoutExpired:
+        return f"took more than {_COMPILED:.0f} s"
