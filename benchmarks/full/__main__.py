@@ -8,18 +8,19 @@ figures. What is done is there at any moment. What is drawn and trained is kept 
 
 import argparse
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as as_bytes
 
-from benchmarks.full import plan, sheets, speed
+from benchmarks.full import decoders, plan, sheets, speed
 from dvae_lib import __version__, settings
 from dvae_lib.datasets import open_dataset
+from dvae_lib.datasets.resident import on_device
 from dvae_lib.experiments import counterfactuals
 from dvae_lib.experiments.run import Run
-from dvae_lib.files import atomic_write, write_json
+from dvae_lib.files import write_json
 from dvae_lib.metrics.intervals import bootstrap_ci
 from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import use_book_style
@@ -33,9 +34,10 @@ class Full:
 
     def __init__(self, minutes: float, size: int, device: str, out: Path):
         self.clock, self.size, self.device, self.out = plan.Clock(minutes), size, device, out
-        where = make_fabric(device).device
-        hardware = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{os.cpu_count()} CPU cores"
-        self.device = where.type
+        self.where = make_fabric(device).device
+        self.device = self.where.type
+        on_gpu = self.device == "cuda"
+        hardware = torch.cuda.get_device_name(self.where) if on_gpu else f"{os.cpu_count()} CPU cores"
         self.found: dict = {
             "provenance": {
                 "hardware": hardware, "minutes": minutes, "size": size, "date": date.today().isoformat(),
@@ -54,8 +56,9 @@ class Full:
 
     def draw(self) -> None:
         self.counts, costs = plan.hands(self.size, self.clock.share(plan.DRAWING))
-        for name, chosen in plan.options(self.counts).items():
-            open_dataset(name, self.size, **chosen)
+        sets = [open_dataset(name, self.size, **chosen) for name, chosen in plan.options(self.counts).items()]
+        if self.device == "cuda":  # copied there once, for all that follows
+            self.kept = [on_device(s, field, self.where) for s in sets for field in plan.FIELDS]
         cores = os.cpu_count() or 1
         each = {name: round(1 / (cost * cores), 1) for name, cost in costs.items()}
         self.done("drawing", hands={"drawn": self.counts, "at most": plan.MOST, "a second and core": each})
@@ -68,7 +71,7 @@ class Full:
         for name, stage in subjects:
             for size in speed.BATCHES:
                 if self.clock.left > until:
-                    e = speed.replace(plan.experiment(name, self.size, self.counts), batch=size)
+                    e = replace(plan.experiment(name, self.size, self.counts), batch=size)
                     results[f"{name}, batch {size}"] = speed.loop_against_networks(e, stage, self.device, each)
         if self.device == "cuda" and self.clock.left > until:
             results["compiled ÷ as they are, speed"] = speed.compilation("dvae-image", self.size, self.device)
@@ -88,7 +91,7 @@ class Full:
             self.show(name)
 
     def show(self, name: str) -> None:
-        """The sheets of one run."""
+        """The sheets of one run, and the networks that draw images."""
         draw = {
             "dvae-image": {"transfer": sheets.transfer, "walks": sheets.walks},
             "dvae-zu": {"transfer-zu": sheets.transfer, "walks-zu": sheets.content_walks},
@@ -96,23 +99,8 @@ class Full:
         }[name]
         for sheet, figure in draw.items():
             sheets.save(figure(self.runs[name]), self.out / f"{sheet}.png")
-        if name != "dvae-pose-rhd":
-            self.keep_decoders()
-
-    def keep_decoders(self) -> None:
-        """What draws images, in half precision; the branch of the shared decoder that draws poses is left out."""
-        kept = {}
-        for name in ("dvae-image", "dvae-zu"):
-            if name in self.runs:
-                model = self.runs[name].load()
-                network = (
-                    torch.nn.Sequential(model.shared.shared, model.shared.image)
-                    if model.shared
-                    else model.decoders["image"]
-                )
-                kept |= {f"{name}.{key}": value.half().contiguous() for key, value in network.state_dict().items()}
-        with atomic_write(self.out / "decoders.safetensors") as temporary:
-            temporary.write_bytes(as_bytes(kept))
+        drawing = {name: run.load() for name, run in self.runs.items() if "image" in run.experiment.outputs}
+        decoders.save(drawing, self.out / "decoders.safetensors")
 
     def transfer(self) -> None:
         """Pose transfer of both models, against the truth; each model's poses are read by the other."""

@@ -16,6 +16,7 @@ MARGIN = 0.9  # of a share that is planned for, since rates change
 MODELS = {"dvae-image": (0.4, 0.75), "dvae-zu": (0.35, 0.75), "dvae-pose-rhd": (0.25, 0.15)}
 MOST = {"synth-stb": 18_000, "synth-rhd": 42_000}  # hands
 SEQUENCES = 12  # of synth-stb
+FIELDS = ("image", "mask", "pose", "K", "visible")  # that batches are made of
 LEAST = {"synth-stb": 16 * SEQUENCES, "synth-rhd": 160}
 
 
