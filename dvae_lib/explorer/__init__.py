@@ -26,7 +26,7 @@ from dvae_lib.plots.hands import BONE_COLOURS, grid, show_image, show_pose
 
 DIRECTIONS, SAMPLES = 12, 6  # of each part: the number of directions, and of samples to choose from
 LIMIT = 4_000_000  # the most characters of weights in a page
-LABELS = {"pose": "Pose", "tag": "Content", "u": "All but the pose", "cpose": "Gesture", "viewpoint": "Viewpoint"}
+LABELS = {"pose": "Pose", "tag": "Content", "u": "Rest beside the pose", "cpose": "Gesture", "viewpoint": "Viewpoint"}
 
 
 @dataclass(frozen=True)
@@ -191,5 +191,5 @@ def explore(run: Run) -> Explorer:
     name = "image" if "image" in model.observations else "pose"
     still = _still(model, parts, name)
     rows, columns = (LABELS[part].lower() for part in parts)
-    alt = f"What the model draws ({name}s) for {SAMPLES} test samples' {rows}, by row, with the {columns} of others."
+    alt = f"The {name}s drawn for {SAMPLES} test samples' {rows}, by row, and the {columns} of others, by column."
     return Explorer(export(model, parts), still, alt)

@@ -40,7 +40,8 @@ def beta_vae_score(codes: Codes, samples: int = 1000, pairs: int = 32, seed: int
     This departs from the original score, which the paper used, in two ways. There the other factors of a pair are drawn
     independently, so that one with n values coincides in 1 / n of the pairs; that tells factors with different numbers
     of values apart, whatever the code is. And there the test is of the values that were learnt from (see above). For
-    eight dimensions of pure noise on 20 × 6 values the original gives 82 %, without coincidences 64 %, and this 50 %.
+    eight dimensions of pure noise on 20 × 6 values the original gives 82 %, without coincidences 64 %, and this about
+    50 %.
 
     Raises ValueError unless there are two factors or more with two values or more, and one with four.
     """

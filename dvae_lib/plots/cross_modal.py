@@ -13,6 +13,8 @@ from torch import Tensor
 from dvae_lib.models import CrossModalVAE
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, draw_skeleton, grid, show_image, show_keypoints, show_pose
 
+AVERAGED = 5  # logged values, of whichever run: with as many of each, both means are as steady as their runs
+
 
 @torch.inference_mode()
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
@@ -65,13 +67,13 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> Figure:
-    """A logged term of several runs, such as "image→pose": the values (faint) and a running mean."""
+    """A logged term of several runs, such as "image→pose": the values (faint) and a running mean over `AVERAGED`."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     late = []
     for (name, metrics), colour in zip(runs.items(), (OURS, TRUTH), strict=False):
         logged = np.isfinite(metrics[term])
         steps, values = metrics["step"][logged], metrics[term][logged]
-        smooth = uniform_filter1d(values, max(1, len(values) // 25), mode="nearest")
+        smooth = uniform_filter1d(values, AVERAGED, mode="nearest")
         ax.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
         ax.plot(steps, smooth, color=colour, linewidth=2, label=name)
         late.append(values[len(values) // 20 :])  # the first steps would dwarf all others

@@ -25,7 +25,9 @@ ONLY_RENDERED = Markdown(
 def in_words(estimate: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
     """“18.5 (18.3 to 18.7)”; a narrow column breaks it before the bracket only."""
     rounded = (round(value, digits) + 0.0 for value in estimate)  # no −0
-    mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−") for value in rounded)
+    mean, low, high = (
+        f"{value:{'+' if signed and value else ''}.{digits}f}".replace("-", "−") for value in rounded
+    )  # a zero has no sign: it may have been rounded from either side
     return f"{mean}{unit} ({low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high})"
 
 

@@ -38,7 +38,7 @@ ITEMS = (
     Item("Fig. 8", "fig-pose-qualitative", ("dvae-pose", "dvae-pose-rhd"), (3,)),
     Item("Fig. 9", "fig-semi-weak", ("labelled-5", "semi-5", "weak-5"), (5,)),
     Item("Supplement Fig. 1", "fig-beta-d", ("ablation-100-64",), (8,)),
-    Item("Supplement Fig. 4", "fig-walk-cpose-viewpoint", ("dvae-pose",)),
+    Item("Supplement Fig. 4", "fig-walk-cpose-viewpoint", ("dvae-pose", "dvae-pose-rhd")),
     Item("Supplement Fig. 6", "fig-random-samples", ("dvae-image",)),
     Item("Supplement Table 1", "tab-architecture-image"),
     Item("Supplement Table 2", "tab-architecture-pose"),

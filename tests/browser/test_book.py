@@ -112,6 +112,10 @@ def test_pages_open_without_an_error(browser, book, pages, view, theme):
         wrong += [f"no picture: {source}" for source in page.evaluate(empty)]
         if (wide := page.evaluate("document.documentElement.scrollWidth - innerWidth")) > 0:
             wrong.append(f"scrolls sideways by {wide} pixels")
+        equations = """[...document.querySelectorAll('mjx-container[display="true"]')]
+            .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
+        if view == "desktop":
+            wrong += [f"an equation is cut: {text}" for text in page.evaluate(equations)]
         if not page.evaluate("[...document.querySelectorAll('.dvae-explorer')].every(e => e.matches('.live'))"):
             wrong.append("an explorer does not run")
         page.screenshot(path=screens / f"{Path(name).stem}-{view}-{theme}.png", full_page=True)
