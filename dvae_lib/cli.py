@@ -163,12 +163,8 @@ def show(
             notes.append(e.reasons[setting])
         typer.echo(f"  {setting:22}{_text(value):44}{'; '.join(notes)}".rstrip())
         if setting in effective and e.resolution != 256:
-            now = (
-                f"× ({e.resolution} / 256)², except for images"
-                if setting == "lambdas"
-                else f"× ({e.resolution} / 256)²"
-            )
-            typer.echo(f"  {'  in effect':22}{_text(getattr(e, effective[setting])):44}{now}")
+            scaled = f"× ({e.resolution} / 256)²" + (", except for images" if setting == "lambdas" else "")
+            typer.echo(f"  {'  in effect':22}{_text(getattr(e, effective[setting])):44}{scaled}")
     stages = ", then ".join(f"{stage.steps} steps “{stage.name}”" for stage in e.stages if stage.steps)
     typer.echo(f"  {'stages':22}{stages}")
     typer.echo(f"  {'folder':22}{run.folder} ({'trained' if run.trained else 'not trained'})")

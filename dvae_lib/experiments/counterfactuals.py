@@ -214,14 +214,13 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     pose_walk = [model.decode(z_t, ["image"])["image"] for z_t in model.walk(z, z_end, steps, ["pose"])]
     first_image, *images = (means["image"] for means in content_walk)
     first_pose, *poses = (means["pose"] for means in content_walk)
+    start_pose = estimate(first_image)
     true_image_poses = estimate(targets["image"]).unflatten(0, (-1, pairs.contents_per_pose))
     person = (targets["hand"] | pose_swapped["hand"]).float()
     margin = max(1, _MARGIN * person.shape[-1] // 64)
     room = max_pool2d(person, 2 * margin + 1, stride=1, padding=margin) == 0
     return {
-        "estimated pose": torch.stack([pose_distance(estimate(image), estimate(first_image)) for image in images]).mean(
-            0
-        ),
+        "estimated pose": torch.stack([pose_distance(estimate(image), start_pose) for image in images]).mean(0),
         "decoded pose": torch.stack([pose_distance(pose, first_pose) for pose in poses]).mean(0),
         "estimated pose of true images": pose_distance(
             true_image_poses.flatten(0, 1), true_image_poses.roll(1, 1).flatten(0, 1)

@@ -6,6 +6,7 @@ handed in again, and must be those that the model was declared with.
 
 import dataclasses
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +24,14 @@ _KINDS = ("DVAE", "CrossModalVAE", "Regressor")
 Model = TypeVar("Model", bound="SavedModule")
 
 
-class SavedModule(nn.Module):
+class SavedModule(nn.Module, ABC):
     """A model that can be saved and loaded whole. `declaration`: its constructor's arguments, as JSON has them."""
 
     declaration: dict[str, Any]
 
+    @abstractmethod
     def needs(self, forward_arg: Any, /) -> list[Modality]:
         """What a batch must hold for training, where `forward` is given this beside it."""
-        raise NotImplementedError
 
     def save(self, path: str | Path) -> None:
         """Writes weights and declaration to one file, or leaves what was there."""
