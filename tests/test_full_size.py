@@ -31,7 +31,10 @@ def test_the_script_leaves_its_eight_files(tmp_path):
     assert list(found["seconds"]) == [
         "drawing", "timing", "dvae-image", "dvae-zu", "dvae-pose-rhd", "transfer"
     ]  # fmt: skip
-    assert found["transfer"].keys() >= {"dvae-image", "dvae-zu", "mean image"}
+    assert found["transfer"].keys() >= {"the true image", "dvae-image", "dvae-zu", "mean image"}
+    readers = {name: {key for key in scores if "epe" in key} for name, scores in found["transfer"].items()}
+    assert readers["dvae-image"] == {"epe by dvae-zu"} and readers["dvae-zu"] == {"epe by dvae-image"}
+    assert len(readers["mean image"]) == len(readers["the true image"]) == 2
 
     kept = load_file(out / "decoders.safetensors")
     assert {tensor.dtype for tensor in kept.values()} <= {torch.float16, torch.int64}

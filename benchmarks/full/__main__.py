@@ -33,7 +33,7 @@ class Full:
     """One call of the script: what it was asked, its clock, and what it has found out."""
 
     def __init__(self, minutes: float, size: int, device: str, out: Path):
-        self.clock, self.size, self.device, self.out = plan.Clock(minutes), size, device, out
+        self.clock, self.size, self.out = plan.Clock(minutes), size, out
         self.where = make_fabric(device).device
         self.device = self.where.type
         on_gpu = self.device == "cuda"
@@ -74,7 +74,8 @@ class Full:
                     e = replace(plan.experiment(name, self.size, self.counts), batch=size)
                     results[f"{name}, batch {size}"] = speed.loop_against_networks(e, stage, self.device, each)
         if self.device == "cuda" and self.clock.left > until:
-            results["compiled ÷ as they are, speed"] = speed.compilation("dvae-image", self.size, self.device)
+            seconds = self.clock.left - until
+            results["compiled ÷ as they are, speed"] = speed.compilation("dvae-image", self.size, self.device, seconds)
         side_by_side = speed.side_by_side(self.device, self.clock, until)
         self.done("timing", speed=results | {"pixels a second, by small runs at once": side_by_side})
 
@@ -103,18 +104,25 @@ class Full:
         decoders.save(drawing, self.out / "decoders.safetensors")
 
     def transfer(self) -> None:
-        """Pose transfer of both models, against the truth; each model's poses are read by the other."""
+        """Pose transfer of both models, against the truth.
+
+        Poses are read off by either model, but never by the one that drew them: errors compare within a reader only.
+        """
         run = self.runs["dvae-image"]
         pairs = counterfactuals.draw_pairs(run, POSES)
         models: dict[str, DVAE] = {name: self.runs[name].load() for name in ("dvae-image", "dvae-zu")}
         drawn = {name: counterfactuals.transfer(model, pairs.inputs) for name, model in models.items()}
         others = counterfactuals.baselines(run, pairs, None)
         scores = {}
-        for name, images in {**drawn, **others}.items():
-            estimator = models["dvae-image" if name == "dvae-zu" else "dvae-zu"]
-            values = counterfactuals.score(images, pairs.targets, estimator)
-            values["right content"] = counterfactuals.is_correct_content(images, pairs)
-            scores[name] = {what: bootstrap_ci(v, pairs.contents_per_pose) for what, v in values.items()}
+        for name, images in {"the true image": pairs.targets["image"], **drawn, **others}.items():
+            values = {"right content": counterfactuals.is_correct_content(images, pairs)}
+            for reader, model in models.items():
+                if reader != name:
+                    scored = counterfactuals.score(images, pairs.targets, model)
+                    values |= {f"epe by {reader}": scored.pop("epe")} | scored
+            # A copy of the truth has an infinite PSNR.
+            finite = {what: v for what, v in values.items() if v.isfinite().all()}
+            scores[name] = {what: bootstrap_ci(v, pairs.contents_per_pose) for what, v in finite.items()}
         nearest = "nearest pose, right content"
         inputs = {"pose of": counterfactuals.images(run, pairs.index[:, 0]), "content of": pairs.inputs["image"]}
         figure = sheets.against_the_truth(inputs, pairs.targets["image"], drawn | {nearest: others[nearest]})

@@ -38,7 +38,13 @@ def sheet(name: str, shows: str) -> None:
     display(Markdown(f"*{shows}. {provenance(kept)}.*"))
 
 
-_COLUMNS = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 3), "epe": ("EPE read off, mm", 1), "right content": ("room", 2)}
+_COLUMNS = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 3),
+    "epe by dvae-image": ("EPE read off by `dvae-image`, mm", 1),
+    "epe by dvae-zu": ("EPE read off by `dvae-zu`, mm", 1),
+    "right content": ("room", 2),
+}
 
 
 def transfer_scores() -> Markdown:
@@ -47,7 +53,7 @@ def transfer_scores() -> Markdown:
     if kept is None or "transfer" not in kept:
         return _NONE
     rows = [
-        [method, *(in_words(tuple(scores[key]), digits) for key, (_, digits) in _COLUMNS.items())]
+        [method, *(in_words(tuple(scores[k]), digits) if k in scores else "" for k, (_, digits) in _COLUMNS.items())]
         for method, scores in kept["transfer"].items()
     ]
     header = ["", *(title for title, _ in _COLUMNS.values())]

@@ -10,7 +10,9 @@ from dvae_lib.plots.tables import in_words
 
 KEPT = {
     "provenance": {"size": 256, "minutes": 9, "hardware": "a GPU", "date": "2026-11-29"},
-    "transfer": {"dvae-image": {name: [20.25, 20.0, 20.5] for name in ("psnr", "ssim", "epe", "right content")}},
+    "transfer": {
+        "dvae-image": {name: [20.25, 20.0, 20.5] for name in ("psnr", "ssim", "epe by dvae-zu", "right content")}
+    },
     "runs": {
         "dvae-image": {
             "images": 44_800,
