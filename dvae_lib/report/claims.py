@@ -87,8 +87,9 @@ def tail(values: np.ndarray, share: float = 0.2) -> np.ndarray:
 
 def bound_from_image(run: Run) -> np.ndarray:
     """Eq. 1 of a cross-modal VAE while it was trained; NaN at the steps that did not encode the image."""
-    model, log = run.build(), run.metrics
-    return elbo({name: log[f"image→{name}"] for name in model.decoders}, log["image→kl"], model.lambdas, model.beta)
+    model, log = run.build(), {name: torch.from_numpy(values) for name, values in run.metrics.items()}
+    likelihoods = {name: log[f"image→{name}"] for name in model.decoders}
+    return elbo(likelihoods, log["image→kl"], model.lambdas, model.beta).numpy()
 
 
 def _spread(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -14,7 +14,7 @@ from dvae_lib.experiments import counterfactuals, experiments, find
 from dvae_lib.experiments.run import Run, every_run
 from dvae_lib.files import UserError
 from dvae_lib.report import report
-from dvae_lib.report.claims import CLAIMS, claim, over_seeds, tail
+from dvae_lib.report.claims import CLAIMS, bound_from_image, claim, over_seeds, tail
 from dvae_lib.report.verdicts import Claim, Measure
 
 N = 100
@@ -43,6 +43,16 @@ def known(name, **errors):
 
 def both_sets(name, **errors):
     return {f"{name}{suffix}": known(f"{name}{suffix}", **errors) for suffix in ("", "-rhd")}
+
+
+def test_the_bound_from_the_image_is_eq_1_of_what_was_logged(monkeypatch):
+    run = known("cross-modal")
+    e = run.experiment
+    logged = {f"image→{name}": np.array([np.nan, i + 1.0]) for i, name in enumerate(e.lambdas)}
+    monkeypatch.setattr(Known, "metrics", logged | {"step": np.arange(2), "image→kl": np.array([np.nan, 7.0])})
+    expected = sum(e.effective_lambdas[name] * (i + 1.0) for i, name in enumerate(e.lambdas)) - 7 * e.effective_beta
+    bound = bound_from_image(run)
+    assert isinstance(bound, np.ndarray) and np.isnan(bound[0]) and bound[1] == pytest.approx(expected)
 
 
 def test_claim_1_is_a_ratio_on_either_set():
