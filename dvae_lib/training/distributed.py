@@ -6,7 +6,7 @@ the averaging of gradients restores. What takes another sample's image, a backgr
 loop, takes that of a sample of its own process; the loss is then the same on average only.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,7 @@ from dvae_lib.training.fabric import DDPStrategy, Fabric, MisconfigurationExcept
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]  # of Fabric's those that training is tried in
 
 
-def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: Precision = "32-true") -> Fabric:
+def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: str = "32-true") -> Fabric:
     """Lightning's Fabric over so many devices of so many nodes, launched: by itself, or by torchrun or SLURM if these
     started the process.
 
@@ -34,7 +34,13 @@ def make_fabric(device: str, devices: int = 1, nodes: int = 1, precision: Precis
     many = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     strategy = many if devices * nodes > 1 else "auto"
     try:
-        fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+        fabric = Fabric(
+            accelerator=device,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            precision=cast(Precision, precision),  # Fabric refuses what is none
+        )
     except (MisconfigurationException, RuntimeError, ValueError) as error:  # no such device here, or not so many
         raise UserError(f"Training on {devices} × “{device}” in {precision} is not possible here: {error}") from error
     fabric.launch()
