@@ -33,7 +33,7 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
     fabric = make_fabric("auto", precision=e.precision)
     model = run.build()
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=e.lr))
-    held_out = run.batches("test", SAMPLES).batch(0)
+    held_out = run.batches("validation", SAMPLES).batch(0)
     result: dict[str, Curve] = {stage.name: [] for stage in e.stages}
     for stage in e.stages:
         batches, seconds = run.training_batches(stage.name, fabric.device), 0.0

@@ -38,7 +38,7 @@ def hands() -> None:
 def cross_modal_readings() -> None:
     """Test images, the poses decoded from them, the images of their poses."""
     run = load_or_train("cross-modal")
-    batch = run.batches("test", 64).batch(0)
+    batch = run.batches("validation", 64).batch(0)
     figure = cross_modal.translations(run.load(), batch, list(range(7)))
     figure.savefig(STATIC / "readme-crossmodal.png", dpi=100)
 
@@ -46,7 +46,7 @@ def cross_modal_readings() -> None:
 def transfers() -> None:
     """Pose of one test image, content of another; and a walk in the content."""
     run = load_or_train("dvae-zu")
-    model, batch = run.load(), run.batches("test", 48).batch(0)
+    model, batch = run.load(), run.batches("validation", 48).batch(0)
     poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
     figure = synthesis.pose_transfer(model, batch, poses, contents)
     figure.savefig(STATIC / "readme-transfer.png", dpi=100)
@@ -57,7 +57,7 @@ def transfers() -> None:
 def moving() -> None:
     """One gesture after another, in six rooms at once."""
     run = load_or_train("dvae-image")
-    model, (dataset, test) = run.load(), run.subsets("test")[0]
+    model, (dataset, test) = run.load(), run.subsets("validation")[0]
     rooms = np.asarray(dataset["content"])[test]
     contents = [test[rooms == room][0] for room in np.unique(rooms)]
     stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]

@@ -17,7 +17,9 @@ from dvae_lib.models import DVAE, CrossModalVAE
 
 _MAX_ASPECT = 1.15  # a photograph less square than this was hardly framed around a hand
 _DRAWS = 64  # of the latent, for the spread
-_SUSPICIOUS = 0.95  # quantile of the disagreement from which on a prediction has a warning: 1 in 20 test images has one
+_SUSPICIOUS = (
+    0.95  # quantile of the disagreement from which on a prediction has a warning: 1 in 20 held-out images has one
+)
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,18 @@ class Prediction:
     cpose: Tensor | None = None  # (21, 3) mm, as a left hand's
     viewpoint: Tensor | None = None  # (3, 3), the rotation from the CPose to the pose: see `canonical.compose`
     disagreement_mm: float | None = None  # mean distance of the joints of their product from those of the pose
-    disagreement_quantile: float | None = None  # share of the test images with a smaller disagreement
+    disagreement_quantile: float | None = None  # share of the held-out images with a smaller disagreement
     root_joint: Root = "palm"  # what joint 0 is
 
     @property
     def warning(self) -> str | None:
-        """A sentence, if the two decoded poses disagree more than in nearly all test images; None otherwise."""
+        """A sentence, if the two decoded poses disagree more than in nearly all held-out images; None otherwise."""
         if self.disagreement_quantile is None or self.disagreement_quantile < _SUSPICIOUS:
             return None
         return (
             f"{self.path}: the two decoded poses are {self.disagreement_mm:.0f} mm apart, more than in "
-            f"{100 * self.disagreement_quantile:.0f} % of the test images. The crop may show no hand, a badly framed "
-            "one, or one unlike those of the training data."
+            f"{100 * self.disagreement_quantile:.0f} % of the held-out images. The crop may show no hand, a badly "
+            "framed one, or one unlike those of the training data."
         )
 
     def as_dict(self) -> dict:
@@ -63,7 +65,7 @@ class Prediction:
                 "canonical pose, mm": self.cpose.tolist(),
                 "viewpoint": self.viewpoint.tolist(),
                 "distance of their product from the pose, mm": self.disagreement_mm,
-                "share of test images with a smaller distance": self.disagreement_quantile,
+                "share of held-out images with a smaller distance": self.disagreement_quantile,
             }
         return {
             "image": str(self.path),
@@ -122,8 +124,8 @@ def predict(
     size: pixels of the model's crop. box: the same in every photograph. right: whether they show right hands.
     bone: the length in mm of the proximal phalanx of the middle finger, which a photograph does not tell; an adult's
         is about 40.
-    reference: (N,) the `evaluation.decoder_disagreement` of test images (`Run.errors`). Training has decoded no latent
-        of an image without a hand, and the decoders disagree there (chapter 12).
+    reference: (N,) the `evaluation.decoder_disagreement` of held-out images (`Run.errors`). Training has decoded no
+        latent of an image without a hand, and the decoders disagree there (chapter 12).
     root_joint: the joint that the model's poses are relative to.
 
     Raises UserError if an image cannot be read or no square around the hand is known.

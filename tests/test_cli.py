@@ -94,7 +94,7 @@ def test_the_full_profile_departs_from_the_paper_nowhere():
     ],
 )  # fmt: skip
 def test_what_cannot_be_set_is_said_before_any_data_are_prepared(monkeypatch, name, assignment, said):
-    monkeypatch.setattr(runs, "open_dataset", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(runs, "open_part", lambda *_, **__: 1 / 0)
     result = invoke("train", name, "--profile", "smoke", "--set", assignment)
     assert result.exit_code == 1 and said in re.sub(r"\s+", " ", result.output)
 

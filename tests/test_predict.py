@@ -197,7 +197,7 @@ def test_predict_writes_json_and_a_drawing(photograph, tmp_path):
     assert result.exit_code == 0, result.output
     answers = json.loads(result.stdout)
     assert len(answers) == 2 and np.shape(answers[0]["keypoints, pixels"]) == (21, 2)
-    assert 0 <= answers[0]["share of test images with a smaller distance"] <= 1
+    assert 0 <= answers[0]["share of held-out images with a smaller distance"] <= 1
     assert Image.open(answers[0]["drawing"]).size[0] > 600
     assert "pose, mm from the palm, x right, y down, z away" in answers[0]
 

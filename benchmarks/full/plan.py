@@ -14,7 +14,8 @@ DRAWING, TIMING, EVALUATION = 0.25, 0.1, 0.15
 MARGIN = 0.9  # of a share that is planned for, since rates change
 # Of each model the share of the training, and of that the disentangling step's; the embedding step has the rest.
 MODELS = {"dvae-image": (0.4, 0.75), "dvae-zu": (0.35, 0.75), "dvae-pose-rhd": (0.25, 0.15)}
-MOST = {"synth-stb": 18_000, "synth-rhd": 42_000}  # hands
+VALIDATION = 1200  # hands of synth-rhd's other people
+MOST = {"synth-stb": 18_000, "synth-rhd": 41_258 + VALIDATION}  # hands
 SEQUENCES = 12  # of synth-stb
 FIELDS = ("image", "mask", "pose", "K", "visible")  # that batches are made of
 LEAST = {"synth-stb": 16 * SEQUENCES, "synth-rhd": 160}
@@ -70,9 +71,9 @@ def hands(size: int, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
 
 
 def options(counts: dict[str, int]) -> dict[str, dict[str, int]]:
-    """The data sets' options for so many hands."""
-    frames = counts["synth-stb"] // SEQUENCES
-    return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": counts["synth-rhd"]}}
+    """The data sets' options for so many hands; of synth-rhd's half are for validation, but at most `VALIDATION`."""
+    frames, rhd = counts["synth-stb"] // SEQUENCES, counts["synth-rhd"]
+    return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": max(rhd - VALIDATION, rhd // 2)}}
 
 
 def experiment(name: str, size: int, counts: dict[str, int]) -> Experiment:

@@ -24,7 +24,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def _batch(run: Run) -> tuple[dict[str, Tensor], list[int], list[int]]:
     """Test samples: four poses, and after them one sample of every content; and the places of both."""
-    dataset, test = run.subsets("test")[0]
+    dataset, test = run.subsets("validation")[0]
     content = np.asarray(dataset["content"])[test]
     poses = test[np.linspace(0, len(test) - 1, 6).astype(int)[1:-1]]
     contents = [test[content == c][len(test[content == c]) // 2] for c in np.unique(content)][:6]
@@ -60,7 +60,7 @@ def against_the_truth(inputs: Mapping[str, Tensor], targets: Tensor, drawn: Mapp
 @torch.inference_mode()
 def poses(run: Run) -> Figure:
     """The paper's Fig. 8: test samples from good to bad."""
-    (dataset, test), error, model = run.subsets("test")[0], run.errors["image"]["pose"], run.load()
+    (dataset, test), error, model = run.subsets("validation")[0], run.errors["image"]["pose"], run.load()
     order = error.argsort()[: int((~error.isnan()).sum())]
     chosen = [int(order[p * (len(order) - 1) // 100]) for p in PERCENTILES]
     batch = next(samples_at(run, test[chosen]).in_order())

@@ -1,6 +1,6 @@
 """Data sets: one schema (`dataset`), one loader each, and the split that fits the question asked (chapter 2)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,14 +10,10 @@ from dvae_lib.datasets.dataset import Dataset, prepare
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError
 
+Part = Literal["train", "final", "validation", "test"]
+Purpose = Literal["pose", "synthesis"]
 # What a sample depends on beside files and options: prepared data and runs of another recipe are left aside.
-RECIPES = {
-    "synth-stb": synthetic.RECIPE,
-    "synth-rhd": synthetic.RECIPE,
-    "stb": stb.RECIPE,
-    "rhd": rhd.RECIPE,
-    "realhand": realhand.RECIPE,
-}
+RECIPES = synthetic.RECIPES | {"stb": stb.RECIPE, "rhd": rhd.RECIPE, "realhand": realhand.RECIPE}
 # Which pictures a sample may have. STB's are colour or depth, by the view.
 PICTURES = {
     "synth-stb": ("image", "depth", "mask"),
@@ -26,11 +22,20 @@ PICTURES = {
     "rhd": ("image", "depth", "mask"),
     "realhand": ("image",),
 }
-# Sequences that start so are the literature's test.
-_TEST = {"synth-stb": "B1", "stb": "B1", "synth-rhd": "evaluation", "rhd": "evaluation"}
+# Where parts of the rendered data sets lie, by set and purpose of the model: in data sets of their own.
+_Elsewhere = dict[tuple[str, str], dict[str, tuple[str, dict[str, int]]]]
+_RHD_LIKE = {"validation": ("synth-rhd-validation", {"count": 1200}), "test": ("synth-rhd-test", {"count": 2560})}
+_ELSEWHERE: _Elsewhere = {
+    ("synth-stb", "pose"): {"test": ("synth-stb-rooms", {"motion": 101, "frames_per_sequence": 60})},
+    ("synth-stb", "synthesis"): {"test": ("synth-stb", {"motion": 101, "frames_per_sequence": 200})},
+    ("synth-rhd", "pose"): _RHD_LIKE,
+    ("synth-rhd", "synthesis"): _RHD_LIKE,
+}
 # Of synth-stb and STB, in frames. A gesture takes 25 to 60; two poses 30 apart differ by 14 mm in the sequences that
 # count and 21 mm in the others, median over pairs and mean over joints, against 1.5 mm and 4 mm at 5 apart.
-_STB_BLOCK, _STB_GAP = 150, 30
+_STB_PERIOD, _STB_GAP = 750, 30
+_STB_BLOCKS = {"synth-stb": {"validation": (300, 450)}, "stb": {"validation": (300, 450), "test": (480, 630)}}
+_RHD_VALIDATION = 2728 / 41258  # of the images for training; as many as RHD keeps for its test
 
 
 def open_source(name: str, **options):
@@ -54,21 +59,65 @@ def open_dataset(name: str, size: int, **options) -> Dataset:
     return prepare(open_source(name, **options), size)
 
 
-def split(dataset: Dataset, purpose: Literal["pose", "synthesis"] = "pose") -> tuple[np.ndarray, np.ndarray]:
-    """Indices (train, test) of a data set's samples.
+def locate(name: str, part: Part, purpose: Purpose = "pose", **options) -> tuple[str, dict[str, Any]]:
+    """The data set, with its options, in which a part of the data set `name` lies: see `open_part`."""
+    elsewhere = _ELSEWHERE.get((name, purpose), {})
+    if part not in elsewhere:
+        return name, options
+    other, most = elsewhere[part]
+    return other, {option: min(value, options.get(option, value)) for option, value in most.items()}
 
-    For "pose" the test shows what training has never seen, as in the literature: on STB and synth-stb the two
-    sequences in front of the first background (B1Counting, B1Random), on RHD and synth-rhd other people in other
-    actions. For "synthesis" that would ask for the impossible: a tag image can only name a background that the
-    decoder has learnt to draw. There the test is held-out blocks of frames of every STB sequence: new poses, known
-    backgrounds. RHD and synth-rhd keep their test: an image's background is nobody's label there, so that no tag
-    image is asked for; it is left to z_u.
+
+def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **options) -> tuple[Dataset, np.ndarray]:
+    """A data set, and the indices of those of its samples that are a part of the data set `name`.
+
+    "train" is for learning, "validation" for all that is chosen, "test" for what is reported in the end, of models that
+    were trained on "final": on the samples of "validation", too, where these were recorded with those of "train".
+
+    For "pose" models are held against what training has never seen, as in the literature. On STB the test is both
+    sequences in front of the first background (B1), and validation those in front of the second; on RHD the test is
+    its own, and validation some images for training (the data set does not say who is on them, so people occur in
+    both). On synth-stb, which has no literature, validation is B1, and the test forty other backgrounds; on synth-rhd
+    both are other people in other actions in front of other backgrounds.
+
+    For "synthesis" that would ask for the impossible: a tag image can only name a background that the decoder has
+    learnt to draw. There blocks of frames of every STB sequence are held out: new poses, known backgrounds; the test
+    of synth-stb is the same backgrounds with new motion. On RHD and synth-rhd nothing changes: an image's background is
+    nobody's label there, so that no tag image is asked for; it is left to z_u.
     realhand is a single video; for either purpose blocks of its frames are held out.
+
+    options: see `open_dataset`. Where a part is a data set of its own, no more of it is taken than of `name`.
     """
+    other, own_options = locate(name, part, purpose, **options)
+    dataset = open_dataset(other, size, **own_options)
+    if (name, purpose) in _ELSEWHERE and part in _ELSEWHERE[name, purpose]:
+        return dataset, np.arange(len(dataset))
+    parts = split(dataset, purpose)
+    return dataset, parts[part if part in parts else "train"]
+
+
+def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
+    """The indices of a data set's samples by the part that they belong to: of those of `open_part` that lie in it."""
     if dataset.name == "realhand":
         return realhand.split(dataset)
-    if dataset.name in ("stb", "synth-stb") and purpose == "synthesis":
-        return hold_out_blocks(dataset["frame"], _STB_BLOCK, _STB_GAP)
-    unseen = _TEST[dataset.name]
-    test = np.array([name.startswith(unseen) for name in dataset.sequences])[dataset["sequence"]]
-    return np.flatnonzero(~test), np.flatnonzero(test)
+    if dataset.name in _STB_BLOCKS and purpose == "synthesis":
+        return hold_out_blocks(dataset["frame"], _STB_PERIOD, _STB_GAP, **_STB_BLOCKS[dataset.name])
+    if dataset.name == "rhd":
+        training, test = (_of_sequences(dataset, kind) for kind in ("training", "evaluation"))
+        drawn = np.random.default_rng(0).permutation(training)
+        cut = round(_RHD_VALIDATION * len(training))
+        return {"train": np.sort(drawn[cut:]), "final": training, "validation": np.sort(drawn[:cut]), "test": test}
+    if dataset.name == "stb":
+        validation, test = _of_sequences(dataset, "B2"), _of_sequences(dataset, "B1")
+        final = np.setdiff1d(np.arange(len(dataset)), test)
+        return {"train": np.setdiff1d(final, validation), "final": final, "validation": validation, "test": test}
+    everything = np.arange(len(dataset))
+    if dataset.name == "synth-stb":
+        validation = _of_sequences(dataset, "B1")
+        return {"train": np.setdiff1d(everything, validation), "validation": validation}
+    return {"train": everything}
+
+
+def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
+    """The indices of the samples in sequences whose names start so."""
+    return np.flatnonzero(np.array([name.startswith(start) for name in dataset.sequences])[dataset["sequence"]])

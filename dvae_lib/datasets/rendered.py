@@ -14,27 +14,40 @@ from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.splits import evenly
 from dvae_lib.files import UserError
 from dvae_lib.hand import project
-from dvae_lib.synthetic import RECIPE, presets, scenes
+from dvae_lib.synthetic import RECIPES, presets, scenes
+from dvae_lib.synthetic.presets import PRESETS
 from dvae_lib.synthetic.scenes import Scene
 
-PRESETS = {"synth-stb": presets.stb, "synth-rhd": presets.rhd}
 LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions": (6,), "light": (12,)}
 
 
 class SyntheticSource:
-    """The preset `name`, "synth-stb" or "synth-rhd", as a `Source` (see `dvae_lib.datasets.dataset`).
+    """A preset of `synthetic.presets`, such as "synth-stb", as a `Source` (see `dvae_lib.datasets.dataset`).
 
-    seed: other seeds give other people, motions, lights.
-    frames_per_sequence: of synth-stb's 1500, spread evenly; count: of synth-rhd's 43 986, likewise. All by default.
+    seed: other seeds give other people, motions, lights. motion: of synth-stb and synth-stb-rooms another seed of the
+    motion alone.
+    frames_per_sequence: of the 1500 of these, spread evenly; count: of the samples of the others, likewise. All by
+    default.
     """
 
-    def __init__(self, name: str, seed: int = 0, frames_per_sequence: int | None = None, count: int | None = None):
+    def __init__(
+        self,
+        name: str,
+        seed: int = 0,
+        motion: int | None = None,
+        frames_per_sequence: int | None = None,
+        count: int | None = None,
+    ):
         if name not in PRESETS:
             raise UserError(f"There is no preset “{name}”: choose one of {', '.join(PRESETS)}.")
-        if (count if name == "synth-stb" else frames_per_sequence) is not None:
-            raise UserError("frames_per_sequence is for synth-stb, count is for synth-rhd: leave the other out.")
+        recorded = name.startswith("synth-stb")
+        options = {"motion": motion, "frames_per_sequence": frames_per_sequence, "count": count}
+        unfit = ("count",) if recorded else ("motion", "frames_per_sequence")
+        if given := [option for option in unfit if options[option] is not None]:
+            raise UserError(f"{given[0]} is not for {name}: leave it out.")
         self.name = name
-        whole, sequence, frame, names = PRESETS[name](seed)
+        moved = {} if motion is None else {"motion": motion}
+        whole, sequence, frame, names = PRESETS[name](seed, **moved)
         self.sequences = list(names)
         chosen = np.arange(len(whole))
         if frames_per_sequence is not None:
@@ -44,7 +57,7 @@ class SyntheticSource:
             chosen = evenly(len(whole), count, "count")
         self._scene, self._sequence, self._frame = whole[chosen], sequence[chosen], frame[chosen]
         self._scene = protocol_window(self._scene)
-        self.fingerprint = {"recipe": RECIPE, "seed": seed, "count": len(chosen), "of": len(whole)}
+        self.fingerprint = {"recipe": RECIPES[name], "seed": seed, "count": len(chosen), "of": len(whole)} | moved
 
     def __len__(self) -> int:
         return len(self._scene)

@@ -1,4 +1,4 @@
-"""Choosing samples: splits of a video without leaks between training and test, and evenly spread samples (chapter 2).
+"""Choosing samples: splits of a video without leaks between its parts, and evenly spread samples (chapter 2).
 
 Neighbouring frames of a video show the same hand, the same light and nearly the same pose. A random split of frames
 puts a near copy of every test frame into the training set, and rewards a model that memorises. So whole blocks of
@@ -10,17 +10,20 @@ import numpy as np
 from dvae_lib.files import UserError
 
 
-def hold_out_blocks(frame: np.ndarray, block: int, gap: int, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """The indices of the training and of the test samples: of every `every` blocks the middle one is for the test.
+def hold_out_blocks(frame: np.ndarray, period: int, gap: int, **blocks: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The indices of the samples in some blocks of frames of every period, by the block's name, and those for training.
 
-    frame: (N,) number of each sample's frame in its video; block: frames in a block; gap: frames on either side of a
-    test block that are left out of training.
+    frame: (N,) number of each sample's frame in its video. blocks: of each the first frame, counted within the period,
+    and the one after its last, as validation=(60, 90). gap: frames on either side of a block that are left out.
+
+    "train" are the frames that are near no block; "final", where there is a "test", those that are not near that one:
+    what a model may be trained on when everything is chosen.
     """
-    phase = frame % (every * block)
-    first, last = (every // 2) * block, (every // 2 + 1) * block  # of the test block: [first, last)
-    test = (first <= phase) & (phase < last)
-    near = (first - gap <= phase) & (phase < last + gap)
-    return np.flatnonzero(~near), np.flatnonzero(test)
+    phase = frame % period
+    inside = {name: (first <= phase) & (phase < end) for name, (first, end) in blocks.items()}
+    near = {name: (first - gap <= phase) & (phase < end + gap) for name, (first, end) in blocks.items()}
+    kept = {"train": ~np.any([*near.values()], axis=0)} | ({"final": ~near["test"]} if "test" in blocks else {})
+    return {name: np.flatnonzero(chosen) for name, chosen in (kept | inside).items()}
 
 
 def evenly(available: int, wanted: int, option: str) -> np.ndarray:

@@ -21,7 +21,7 @@ MEAN_POSE = "mean pose"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The errors of a model on N test samples. The mean labels are among the sources, as “mean pose”.
+    """The errors of a model on N samples. The mean labels are among the sources, as “mean pose”.
 
     report: numbers as JSON has them, see `evaluate`. scores: of the 3D poses, by source. errors: each sample's error
     (N,), by source and by what was decoded: the mean over its visible joints in mm, or as in the report.

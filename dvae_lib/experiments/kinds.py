@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import torch
 
+from dvae_lib.datasets import Purpose
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Paper, Vector
 from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
@@ -156,7 +157,7 @@ class DisentangledExperiment(VAEExperiment):
         return len(self.data) + (self.weak is not None and self.labelled > 0)
 
     @property
-    def purpose(self) -> Literal["pose", "synthesis"]:
+    def purpose(self) -> Purpose:
         """A tag can only name a background seen in training, so synthesis has a split of its own."""
         return "synthesis" if "image" in self.lambdas else "pose"
 

@@ -1,4 +1,4 @@
-"""Latents of samples whose factors are known: rendered hands on a grid of factor values, and test samples (chapter 9).
+"""Latents of samples whose factors are known: rendered hands on a grid of factor values, and others (chapter 9).
 
 `metrics.disentanglement` computes the scores of such latents.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dvae_lib.datasets import Part
 from dvae_lib.datasets.batches import Batches
 from dvae_lib.experiments.counterfactuals import images, render, samples_at
 from dvae_lib.experiments.run import Run
@@ -37,37 +38,40 @@ class Grid:
         return z.unflatten(0, self.shape).numpy()
 
 
-def poses_and_contents(run: Run, poses: int = 20, seed: int = 0) -> Grid:
-    """Poses of test samples of a run on rendered hands, each rendered in the scene of one test sample of every content.
+def poses_and_contents(run: Run, poses: int = 20, seed: int = 0, part: Part = "validation") -> Grid:
+    """Poses of a part of the samples of a run on rendered hands, each rendered in the scene of one of them of every
+    content.
 
-    The tag of a sample is the test image from which its content was taken.
+    The tag of a sample is the image from which its content was taken.
     """
-    source, (_, test) = run.source(), run.subsets("test")[0]
-    order = np.random.default_rng(seed).permutation(test)
+    source, (_, held_out) = run.source(part), run.subsets(part)[0]
+    order = np.random.default_rng(seed).permutation(held_out)
     _, first = np.unique(source.scene(order).content, return_index=True)
     i, j = (axis.ravel() for axis in np.meshgrid(order[:poses], order[first], indexing="ij"))
     scene = replace(source.scene(j), source.scene(i), "pose", "viewpoint")
-    return Grid((len(i) // len(first), len(first)), render(run, source, scene) | {"tag": images(run, j)})
+    return Grid((len(i) // len(first), len(first)), render(run, source, scene) | {"tag": images(run, j, part)})
 
 
-def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0) -> Grid:
-    r"""Gestures of test samples of a run on rendered hands, each from the viewpoints of other samples, in one scene.
+def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0, part: Part = "validation") -> Grid:
+    r"""Gestures of a part of the samples of a run on rendered hands, each from the viewpoints of others, in one scene.
 
     The labelled viewpoint R is not the renderer's V, because some joints that define it move with the gesture
     (`canonical`). If V gives a gesture the label R, $V' = M R_{target}^T R M V$ gives it the label $R_{target}$. M
     mirrors x for a right hand, which batches show as a left one.
     """
-    source, (_, test) = run.source(), run.subsets("test")[0]
-    order = np.random.default_rng(seed).permutation(test)
+    source, (_, held_out) = run.source(part), run.subsets(part)[0]
+    order = np.random.default_rng(seed).permutation(held_out)
     base, gestures, views = order[0], order[1 : count + 1], order[-count:]
     scene = replace(source.scene(np.full(len(gestures), base)), source.scene(gestures), "pose")
     R = render(run, source, scene)["viewpoint"].numpy()
-    target = next(samples_at(run, views, ()).in_order())["viewpoint"].numpy()
+    target = next(samples_at(run, views, (), part).in_order())["viewpoint"].numpy()
     M = np.diag([-1.0 if scene.right[0] else 1.0, 1.0, 1.0])
     viewpoint = M @ target.swapaxes(1, 2)[None] @ (R @ M @ scene.viewpoint)[:, None]
     i = np.repeat(np.arange(len(gestures)), len(views))
     scene = dataclasses.replace(scene[i], viewpoint=viewpoint.reshape(-1, 3, 3))
-    return Grid((len(gestures), len(views)), render(run, source, scene) | {"tag": images(run, np.full(len(i), base))})
+    return Grid(
+        (len(gestures), len(views)), render(run, source, scene) | {"tag": images(run, np.full(len(i), base), part)}
+    )
 
 
 @torch.inference_mode()
@@ -89,18 +93,18 @@ _AUC, _MSE = (0.773, 0.779, 0.561, 0.562, 0.782, 0.555), (1.84, 1.99, 1.26, 1.27
 PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMBOLS, _AUC, _MSE, strict=True)}
 
 
-def table_4(run: Run, cross_modal: Run, samples: int = 300) -> dict[str, dict[str, Tensor]]:
+def table_4(run: Run, cross_modal: Run, samples: int = 300, part: Part = "validation") -> dict[str, dict[str, Tensor]]:
     """The supplement's Table 4, of a dVAE of CPose and viewpoint: the errors of regressing either from slices of z.
 
-    One column for each of `SYMBOLS`, with the errors of N test samples, spread evenly over those with a visible joint:
+    One column for each of `SYMBOLS`, with the errors of N samples, spread evenly over a part with a visible joint:
     “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
     """
-    (dataset, test), model, cross_modal_model = run.subsets("test")[0], run.load(), cross_modal.load()
+    (dataset, held_out), model, cross_modal_model = run.subsets(part)[0], run.load(), cross_modal.load()
     if not isinstance(model, DVAE) or not isinstance(cross_modal_model, CrossModalVAE):
         raise UserError(f"Table 4 compares a dVAE with a cross-modal VAE, not {run.experiment.name} with "
                         f"{cross_modal.experiment.name}.")  # fmt: skip
-    test = test[dataset["visible"][test].any(1)]
-    chosen = test[np.linspace(0, len(test) - 1, min(samples, len(test))).astype(int)]
+    held_out = held_out[dataset["visible"][held_out].any(1)]
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(samples, len(held_out))).astype(int)]
     batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root_joint).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():

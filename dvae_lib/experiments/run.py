@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from dvae_lib import __version__, settings
-from dvae_lib.datasets import RECIPES, open_dataset, open_source, split
+from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
@@ -37,7 +37,7 @@ from dvae_lib.training.fabric import Fabric
 
 CONFIG, PROVENANCE, EVALUATION, ERRORS = "config.json", "provenance.json", "evaluation.json", "errors.safetensors"
 VERSION = 2  # of the configuration: a run of another cannot be opened
-FORMAT = 2  # of the evaluation: what has another is evaluated anew, without training
+FORMAT = 3  # of the evaluation
 
 
 def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
@@ -88,7 +88,13 @@ class Run:
     @property
     def trained(self) -> bool:
         complete = all((self.folder / name).exists() for name in (WEIGHTS, EVALUATION, ERRORS))
-        return complete and self.evaluation.get("format") == FORMAT
+        return complete and self.evaluation.items() >= self._evaluated.items()
+
+    @property
+    def _evaluated(self) -> dict:
+        """What says of an evaluation that it is today's: another is made anew, without training."""
+        name, _ = locate(self.experiment.data[0], "validation", self.experiment.purpose)
+        return {"format": FORMAT, "recipe": RECIPES[name]}
 
     @property
     def evaluation(self) -> dict:
@@ -102,7 +108,7 @@ class Run:
 
     @property
     def errors(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Each test sample's errors (N,), by source and by what was read: see `evaluation.Evaluation`."""
+        """Each validation sample's errors (N,), by source and by what was read: see `evaluation.Evaluation`."""
         errors: dict[str, dict[str, torch.Tensor]] = {}
         for name, values in load_file(self.folder / ERRORS).items():
             source, quantity = name.split("/")
@@ -126,26 +132,25 @@ class Run:
         load_weights(model, self.folder / WEIGHTS)
         return model.eval()
 
-    def source(self) -> Any:
-        """Where the samples of the first data set come from, for what is not prepared: rendered hands' scenes."""
-        return open_source(self.experiment.data[0], **self._options(self.experiment.data[0]))
+    def source(self, part: Part = "validation") -> Any:
+        """Where the samples of a part of the first data set come from, for what is not prepared: rendered scenes."""
+        e, name = self.experiment, self.experiment.data[0]
+        other, options = locate(name, part, e.purpose, **e.options.get(name, {}))
+        return open_source(other, **options)
 
-    def _options(self, data: str) -> dict[str, Any]:
-        return self.experiment.options.get(data, {})
+    def subsets(self, part: Part) -> list[tuple[Dataset, np.ndarray]]:
+        """The data sets with the indices of their samples of a part: see `datasets.open_part`.
 
-    def subsets(self, which: Literal["train", "test"]) -> list[tuple[Dataset, np.ndarray]]:
-        """The data sets with the indices of their "train" or "test" samples; only the first is tested on."""
+        For all but "train" and "final" only of the first.
+        """
         e = self.experiment
-        names = e.data if which == "train" else e.data[:1]
-        sets = [open_dataset(name, e.crop, **self._options(name)) for name in names]
-        return [(dataset, split(dataset, e.purpose)[which == "test"]) for dataset in sets]
+        names = e.data if part in ("train", "final") else e.data[:1]
+        return [open_part(name, e.crop, part, e.purpose, **e.options.get(name, {})) for name in names]
 
-    def batches(
-        self, which: Literal["train", "test"], batch_size: int = 256, device: torch.device | str = "cpu"
-    ) -> Batches:
-        """Batches of the "train" or "test" samples as they are, without augmentation."""
+    def batches(self, part: Part, batch_size: int = 256, device: torch.device | str = "cpu") -> Batches:
+        """Batches of the samples of a part as they are, without augmentation."""
         e = self.experiment
-        return Batches(self.subsets(which), batch_size, e.images(), root_joint=e.root_joint, device=device)
+        return Batches(self.subsets(part), batch_size, e.images(), root_joint=e.root_joint, device=device)
 
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
@@ -197,7 +202,7 @@ class Run:
     def _evaluate(self, device: torch.device) -> None:
         e, model = self.experiment, self.load().to(device)
         average = mean_labels(Batches(self.subsets("train")[:1], 256, [], root_joint=e.root_joint).in_order())
-        evaluation = evaluate(model, self.batches("test", device=device).in_order(), average, e.root_joint)
+        evaluation = evaluate(model, self.batches("validation", device=device).in_order(), average, e.root_joint)
         for name, score in evaluation.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
         flat = {
@@ -207,7 +212,7 @@ class Run:
         }
         with atomic_write(self.folder / ERRORS) as temporary:
             temporary.write_bytes(as_bytes(flat))
-        write_json(self.folder / EVALUATION, {"format": FORMAT} | evaluation.report)
+        write_json(self.folder / EVALUATION, self._evaluated | evaluation.report)
 
 
 def _circumstances(fabric: Fabric) -> dict[str, str]:

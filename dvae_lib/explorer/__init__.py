@@ -186,10 +186,10 @@ class Explorer:
 def explore(run: Run) -> Explorer:
     """The explorer of a trained dVAE with two parts."""
     model = run.load()
-    codes = torch.cat([encode(model, batch) for batch in run.batches("test").in_order()])
+    codes = torch.cat([encode(model, batch) for batch in run.batches("validation").in_order()])
     parts = {name: directions(model.select(codes, name)) for name in model.slices}
     name = "image" if "image" in model.observations else "pose"
     still = _still(model, parts, name)
     rows, columns = (LABELS[part].lower() for part in parts)
-    alt = f"The {name}s drawn for {SAMPLES} test samples' {rows}, by row, and the {columns} of others, by column."
+    alt = f"The {name}s drawn for {SAMPLES} held-out samples' {rows}, by row, and the {columns} of others, by column."
     return Explorer(export(model, parts), still, alt)

@@ -38,7 +38,7 @@ def bootstrap_ci(
 
 
 def bootstrap_block_size(data: str, samples: int) -> int:
-    """The block size of `bootstrap_ci` for a number of a data set's test samples in order.
+    """The block size of `bootstrap_ci` for a number of a data set's held-out samples in order.
 
     Frames of a video are all good or all bad for a while. Where there are too few for two blocks, it is 1.
     """

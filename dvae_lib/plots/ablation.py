@@ -30,7 +30,7 @@ def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: i
 def beta_d(values: Mapping[tuple[float, int], Mapping[str, Tensor]], block_size: int = 1) -> Figure:
     """The supplement's Fig. 1: of each β and d, the image's reconstruction error (left) and the divergence (right).
 
-    values: by (β, d), of each test sample (N,) the “reconstruction” and the “KL”, in nats; block_size: see
+    values: by (β, d), of each held-out sample (N,) the “reconstruction” and the “KL”, in nats; block_size: see
     `intervals.bootstrap_ci`. Bars are 95 % intervals.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")

@@ -44,7 +44,7 @@ def labelled(rows: int = 2, columns: int = 5, size: int = 128) -> Figure:
 
 @of_photographs
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int = 8) -> Figure:
-    """`cross_modal.translations` of photographs spread over the test blocks."""
+    """`cross_modal.translations` of photographs spread over the held-out blocks."""
     return cross_modal.translations(model, batch, np.linspace(0, len(batch["pose"]) - 1, columns).astype(int).tolist())
 
 
@@ -148,7 +148,7 @@ def draw_prediction(prediction: predict.Prediction) -> Figure:
 
 @of_photographs
 def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
-    """The drawing that `dvae predict` makes of a test photograph."""
+    """The drawing that `dvae predict` makes of a held-out photograph."""
     source = realhand.RealHandSource()
-    photograph = source.photograph(int(realhand.split(source)[1][sample]))
+    photograph = source.photograph(int(realhand.split(source)["validation"][sample]))
     return draw_prediction(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])

@@ -25,8 +25,8 @@ def semi_weak(
     """Left: the mean error over the percentage of labelled images, and full supervision at 100 %. Right: by how much
     it is lower than with the labelled images only, beside the most that the paper claims.
 
-    errors: of “labelled”, “semi” and “weak”, by percentage, each test sample's error (N,) in mm; full: the same with
-    all labels. published: per cent, of “semi” and “weak”. block_size: see `intervals.bootstrap_ci`.
+    errors: of “labelled”, “semi” and “weak”, by percentage, each sample's error (N,) in mm; full: the same with all
+    labels. published: per cent, of “semi” and “weak”. block_size: see `intervals.bootstrap_ci`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.6), layout="constrained")
     for place, (kind, style) in enumerate(_STYLES.items()):

@@ -182,7 +182,7 @@ def _walks(runs: Runs) -> Iterator[Measure]:
 
 
 def over_seeds(runs: Runs, name: str) -> dict[str, Tensor]:
-    """Each test sample's squared error (N,) of the image and KL of both factors, means over an experiment's seeds."""
+    """Each sample's squared error (N,) of the image and KL of both factors, means over an experiment's seeds."""
     seeds = [runs[other].errors["factors"] for other in with_seeds(name, runs)]
     images, kls = ([errors[what] for errors in seeds] for what in ("image", "kl"))
     return {"image": torch.stack(images).square().mean(0), "kl": torch.stack(kls).mean(0)}

@@ -1,42 +1,70 @@
-"""Two data sets of rendered hands, in the image of two real ones (chapter 2).
+"""Data sets of rendered hands, in the image of two real ones, and what models are chosen and tested by (chapter 2).
 
 `stb` mirrors STB (Zhang et al., ICIP 2017): one person's left hand before six backgrounds, twelve sequences of 1500
-frames, in front of each background one that counts and one that moves at random. `rhd` mirrors RHD (Zimmermann &
-Brox, ICCV 2017): twenty people, 39 actions, both hands, any viewpoint, light and background; 16 people in 31 actions
-are for training, the other four people in the other eight actions for evaluation.
+frames, in front of each background one that counts and one that moves at random. `rhd` mirrors the training part of RHD
+(Zimmermann & Brox, ICCV 2017): sixteen people in 31 actions, both hands, any viewpoint, light and background.
+
+Nothing is shared with them that a model could have learnt by heart: `stb_rooms` shows the same person moving before
+forty other backgrounds in lights of their own, and `stb` with another `motion` the same six with new poses;
+`rhd_validation` and `rhd_test` show other people in other actions before other backgrounds.
 
 A preset is the whole table of factors for a seed; a sample is a row of it, whatever is drawn before it or with it. The
 tables are kept, since every run opens its data several times.
 """
 
+import dataclasses
 from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from dvae_lib.synthetic.appearance import random_lights, random_people
+from dvae_lib.synthetic.appearance import People, random_lights, random_people
 from dvae_lib.synthetic.kinematics import COUNTING, GESTURES, LIMITS, FloatArray, make_way, random_angles, turn
-from dvae_lib.synthetic.scenes import Scene
+from dvae_lib.synthetic.scenes import Scene, concatenate
 
-STB_BACKGROUNDS, STB_FRAMES = 6, 1500
-RHD_COUNTS = {"training": 41258, "evaluation": 2728}
-_RHD_PEOPLE = {"training": range(16), "evaluation": range(16, 20)}
-_RHD_ACTIONS = {"training": range(31), "evaluation": range(31, 39)}
-_RHD_VIEWS = 320  # backgrounds of either part
+STB_ROOMS, STB_FRAMES = 6, 1500
+TEST_ROOMS = 40  # of `stb_rooms`
+RHD_SAMPLES, RHD_PEOPLE, RHD_ACTIONS = 41258, range(16), range(31)  # of training
+VALIDATION = 400  # samples of each of three seeds
+TEST_SEEDS, TEST_FRAMES = 40, 8  # seeds, each with four people in two actions of their own; frames of each
+_NEW_PEOPLE, _NEW_ACTIONS = range(16, 20), range(31, 39)
 _PALM_TO_CAMERA = np.diag([-1.0, -1.0, 1.0])  # fingers up, palm to the camera
+# Backgrounds are painted from their numbers: those of stb, then 320 of either part of RHD, then of the tests.
+_VIEWS = 320
+_FIRST_VIEW = {"training": STB_ROOMS, "validation": STB_ROOMS + _VIEWS, "test": STB_ROOMS + 2 * _VIEWS}
+_FIRST_TEST_ROOM = STB_ROOMS + 3 * _VIEWS
+
+Table = tuple[Scene, FloatArray, FloatArray, list[str]]  # of all samples: scene, sequence, frame; the sequences' names
 
 
 @lru_cache(maxsize=2)
-def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
-    """Scene of all 18 000 frames, then sequence and frame (18 000,) of each, and the names of the sequences."""
-    names = [f"B{b + 1}{kind}" for b in range(STB_BACKGROUNDS) for kind in ("Counting", "Random")]
+def stb(seed: int, motion: int | None = None) -> Table:
+    """All 18 000 frames. The seed gives person, backgrounds' lights and motion; another `motion` changes that alone."""
     rng = np.random.default_rng([seed, 1])
-    person = random_people(rng, 1)
-    lights = random_lights(rng, STB_BACKGROUNDS, brightness=(0.75, 1.0))
+    person, lights = random_people(rng, 1), random_lights(rng, STB_ROOMS, brightness=(0.75, 1.0))
+    names = [f"B{b + 1}{kind}" for b in range(STB_ROOMS) for kind in ("Counting", "Random")]
+    room = np.arange(len(names)) // 2
+    return _recorded(names, [seed if motion is None else motion, 1], person, room, lights[room])
+
+
+@lru_cache(maxsize=2)
+def stb_rooms(seed: int, motion: int | None = None) -> Table:
+    """The person of `stb` before forty backgrounds: in each one sequence of 1500 frames, of either kind in turn."""
+    person = random_people(np.random.default_rng([seed, 1]), 1)
+    lights = random_lights(np.random.default_rng([seed, 5]), TEST_ROOMS, brightness=(0.75, 1.0))
+    names = [f"R{r + 1}{('Counting', 'Random')[r % 2]}" for r in range(TEST_ROOMS)]
+    room = _FIRST_TEST_ROOM + np.arange(TEST_ROOMS)
+    return _recorded(names, [seed if motion is None else motion, 5], person, room, lights)
+
+
+def _recorded(names: list[str], motion: list[int], person: People, room: FloatArray, light: FloatArray) -> Table:
+    """A person in front of a camera like STB's. motion: its seed. room, light: the background's number of each sequence
+    (S,), and its light (S, 12).
+    """
     n = STB_FRAMES
     angles, viewpoint, position = [], [], []
     for s, name in enumerate(names):
-        rng = np.random.default_rng([seed, 1, s])
+        rng = np.random.default_rng([*motion, s])
         counting = name.endswith("Counting")
         angles.append(_counting(rng, n) if counting else _wandering(rng, n))
         # The real labels of B1Counting sway by 6 to 8 degrees, and forget half of where they were within 45 frames.
@@ -56,8 +84,8 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         proportions=np.repeat(person.proportions, total, axis=0),
         look=np.repeat(person.look, total, axis=0),
         sleeve=np.full(total, 45.0),
-        content=(sequence // 2).astype(np.int32),
-        light=lights[sequence // 2],
+        content=room[sequence].astype(np.int32),
+        light=light[sequence],
         K=np.tile(K, (total, 1, 1)),
         window=np.tile([0.0, 0.0, 640.0], (total, 1)),
         frame=(640, 480),
@@ -65,9 +93,7 @@ def stb(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
     return _read_only(scene, sequence, np.tile(np.arange(n), len(names)), names)
 
 
-def _read_only(
-    scene: Scene, sequence: FloatArray, frame: FloatArray, names: list[str]
-) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
+def _read_only(scene: Scene, sequence: FloatArray, frame: FloatArray, names: list[str]) -> Table:
     for table in (*vars(scene).values(), sequence, frame):
         if isinstance(table, np.ndarray):
             table.flags.writeable = False
@@ -115,25 +141,51 @@ def _clip(angles: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=2)
-def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
-    """Scene of all 43 986 samples, then sequence and frame of each, and the names of the sequences.
+def rhd(seed: int) -> Table:
+    """All 41 258 samples for training. A sequence is a person in an action: "person 3 action 17"."""
+    pairs = [(person, action) for person in RHD_PEOPLE for action in RHD_ACTIONS]
+    return _read_only(*_captured(seed, pairs, RHD_SAMPLES, "training"))
 
-    A sequence is a person in an action: "training person 3 action 17".
-    """
+
+@lru_cache(maxsize=1)
+def rhd_validation(seed: int) -> Table:
+    """Of three seeds the other four people in the other eight actions, 400 samples each."""
+    pairs = [(person, action) for person in _NEW_PEOPLE for action in _NEW_ACTIONS]
+    return _together([_captured(seed + k, pairs, VALIDATION, "validation") for k in range(3)])
+
+
+@lru_cache(maxsize=1)
+def rhd_test(seed: int) -> Table:
+    """160 people, four of each of forty seeds, each in two actions that nobody else makes, eight samples of each."""
+    pairs = [(p, _NEW_ACTIONS[2 * i + k]) for i, p in enumerate(_NEW_PEOPLE) for k in range(2)]
+    seeds = seed + 101 + np.arange(TEST_SEEDS)
+    return _together([_captured(int(s), pairs, TEST_FRAMES * len(pairs), "test") for s in seeds])
+
+
+def _together(parts: list[Table]) -> Table:
+    """Several tables as one, their people and sequences numbered on."""
+    scenes, sequences, frames, names = zip(*parts, strict=True)
+    people = np.concatenate([scene.person + len(_NEW_PEOPLE) * k for k, scene in enumerate(scenes)])
+    starts = np.cumsum([0, *map(len, names)])
+    return _read_only(
+        dataclasses.replace(concatenate(scenes), person=(people - _NEW_PEOPLE[0]).astype(np.int32)),
+        np.concatenate([sequence + start for sequence, start in zip(sequences, starts, strict=False)]),
+        np.concatenate(frames),
+        [f"group {k} {name}" for k, own in enumerate(names) for name in own],
+    )
+
+
+def _captured(seed: int, pairs: list[tuple[int, int]], count: int, part: str) -> Table:
+    """A number of samples, shared among pairs of a person and an action, in front of a part's backgrounds."""
     people = random_people(np.random.default_rng([seed, 2]), 20)
     keys = random_angles(np.random.default_rng([seed, 3]), 39 * 4).reshape(39, 4, -1)
-    names, rows = [], []
-    for part, count in RHD_COUNTS.items():
-        pairs = [(person, action) for person in _RHD_PEOPLE[part] for action in _RHD_ACTIONS[part]]
-        lengths = np.full(len(pairs), count // len(pairs))
-        lengths[: count % len(pairs)] += 1
-        for (person, action), length in zip(pairs, lengths, strict=True):
-            frame = np.arange(length)
-            rows.append(
-                np.stack([frame * 0 + len(names), frame, frame * 0 + person, frame * 0 + action, frame * 0 + length])
-            )
-            names.append(f"{part} person {person} action {action}")
-    sequence, frame, person, action, length = np.concatenate(rows, axis=1)
+    length_of = np.full(len(pairs), count // len(pairs))
+    length_of[: count % len(pairs)] += 1
+    sequence = np.repeat(np.arange(len(pairs)), length_of)
+    person, action = np.array(pairs)[sequence].T
+    length = length_of[sequence]
+    frame = np.concatenate([np.arange(n) for n in length_of])
+    names = [f"person {person} action {action}" for person, action in pairs]
     n = len(sequence)
 
     rng = np.random.default_rng([seed, 4])
@@ -150,8 +202,7 @@ def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
     K = np.zeros((n, 3, 3))
     K[:, 0, 0] = K[:, 1, 1] = f
     K[:, :2, 2], K[:, 2, 2] = 160, 1
-    training = np.arange(n) < RHD_COUNTS["training"]
-    content = STB_BACKGROUNDS + rng.integers(_RHD_VIEWS, size=n) + _RHD_VIEWS * ~training
+    content = _FIRST_VIEW[part] + rng.integers(_VIEWS, size=n)
     scene = Scene(
         angles=angles,
         viewpoint=_any_viewpoint(rng, distance),
@@ -167,7 +218,7 @@ def rhd(seed: int) -> tuple[Scene, FloatArray, FloatArray, list[str]]:
         window=np.tile([0.0, 0.0, 320.0], (n, 1)),
         frame=(320, 320),
     )
-    return _read_only(scene, sequence, frame, names)
+    return scene, sequence, frame, names
 
 
 def _any_viewpoint(rng: np.random.Generator, distance: FloatArray) -> FloatArray:
@@ -185,3 +236,12 @@ def _any_viewpoint(rng: np.random.Generator, distance: FloatArray) -> FloatArray
     arm = 320.0  # mm from the palm's centre to the end of the forearm
     fits = distance[:, None] - arm * R[..., 2, 1] > 0.75 * distance[:, None]
     return R[np.arange(len(R)), fits.argmax(axis=1)]
+
+
+PRESETS = {
+    "synth-stb": stb,
+    "synth-stb-rooms": stb_rooms,
+    "synth-rhd": rhd,
+    "synth-rhd-validation": rhd_validation,
+    "synth-rhd-test": rhd_test,
+}

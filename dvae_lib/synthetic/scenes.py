@@ -8,6 +8,7 @@ be drawn again with one factor replaced, everything else the same to the last bi
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,12 @@ class Scene:
 
 def _arrays() -> list[str]:
     return [name for names in FACTORS.values() for name in names]
+
+
+def concatenate(scenes: Sequence[Scene]) -> Scene:
+    """The pictures of several scenes of the same frame, one after another."""
+    arrays = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in _arrays()}
+    return dataclasses.replace(scenes[0], **arrays)
 
 
 def replace(scene: Scene, other: Scene, *factors: str) -> Scene:

@@ -150,23 +150,22 @@ def test_the_content_decides_where_it_is_cached(folder, tmp_path_factory, monkey
 
 
 def test_split_parts_whole_blocks():
-    train, test = split_of(583)
-    assert (len(train), len(test)) == (423, 120)
-    assert test.tolist() == [*range(60, 90), *range(210, 240), *range(360, 390), *range(510, 540)]
-    assert np.abs(train[:, None] - test).min() == realhand.GAP + 1
-
-
-def split_of(count):
-    return realhand.split(range(count))
+    parts = realhand.split(range(583))
+    assert parts["validation"].tolist() == [*range(60, 90), *range(210, 240), *range(360, 390), *range(510, 540)]
+    assert parts["test"].tolist() == [*range(95, 125), *range(245, 275), *range(395, 425), *range(545, 575)]
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test"), ("final", "test")):
+        assert np.abs(parts[one][:, None] - parts[other]).min() == realhand.GAP + 1
+    assert set(parts["train"]) | set(parts["validation"]) < set(parts["final"])
 
 
 def test_blocks_are_cut_in_each_video_by_frame_number():
     """Every third frame of two videos: blocks and gaps are in the videos' own frames."""
     frame = np.concatenate([np.arange(0, 150, 3), np.arange(0, 150, 3)])
-    train, test = hold_out_blocks(frame, block=30, gap=5)
-    assert sorted(set(frame[test])) == list(range(60, 90, 3))
-    assert sorted(set(frame[train])) == [*range(0, 55, 3), *range(96, 150, 3)]
-    assert len(test) == 20
+    parts = hold_out_blocks(frame, period=150, gap=5, validation=(60, 90))
+    assert parts.keys() == {"train", "validation"}
+    assert sorted(set(frame[parts["validation"]])) == list(range(60, 90, 3))
+    assert sorted(set(frame[parts["train"]])) == [*range(0, 55, 3), *range(96, 150, 3)]
+    assert len(parts["validation"]) == 20
 
 
 @pytest.mark.real_data("realhand")
@@ -207,4 +206,5 @@ def test_the_split_holds_out_poses_that_training_does_not_show(tmp_path, monkeyp
         return np.median(np.linalg.norm(pose[test][:, None] - pose[train], axis=-1).mean(-1).min(axis=1))
 
     shuffled = np.random.default_rng(0).permutation(len(dataset))
-    assert nearest(*split(dataset)) > 1.5 * nearest(shuffled[120:], shuffled[:120])
+    parts = split(dataset)
+    assert nearest(parts["final"], parts["test"]) > 1.5 * nearest(shuffled[120:], shuffled[:120])

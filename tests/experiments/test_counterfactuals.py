@@ -32,8 +32,8 @@ def cross_modal():
     return Run(find("cross-modal", "smoke", "synthetic"), "smoke").build().eval()
 
 
-def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
-    dataset, test = run.subsets("test")[0]
+def test_pairs_are_of_other_contents_and_held_out(run, pairs):
+    dataset, test = run.subsets("validation")[0]
     content = np.asarray(dataset["content"])
     assert len(pairs.index) == 6 * pairs.contents_per_pose == 30
     assert np.isin(pairs.index, test).all()
@@ -44,7 +44,7 @@ def test_pairs_are_of_other_contents_and_of_the_test(run, pairs):
 
 
 def test_a_target_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monkeypatch):
-    dataset, _ = run.subsets("test")[0]
+    dataset, _ = run.subsets("validation")[0]
     scenes, original = [], counterfactuals.render
     monkeypatch.setattr(
         counterfactuals, "render", lambda run, source, scene: scenes.append(scene) or original(run, source, scene)
@@ -68,7 +68,7 @@ def test_a_target_has_the_pose_of_one_and_all_else_of_the_other(run, pairs, monk
 
 
 def test_a_sample_put_into_its_own_content_is_itself(run):
-    dataset, test = run.subsets("test")[0]
+    dataset, test = run.subsets("validation")[0]
     source = run.source()
     scene = source.scene(test[:3])
     again = counterfactuals.render(run, source, counterfactuals.replace(scene, scene, "pose", "viewpoint"))
@@ -135,7 +135,7 @@ def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_m
 
 
 def test_the_room_is_where_nobody_is_not_the_arm_either(run, pairs):
-    dataset, test = run.subsets("test")[0]
+    dataset, test = run.subsets("validation")[0]
     source = run.source()
     mask = source.render(source.scene(test[:20]), 32)["mask"]
     person = counterfactuals.render(run, source, source.scene(test[:20]))["hand"][:, 0].numpy()

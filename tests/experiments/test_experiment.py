@@ -7,12 +7,11 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from dvae_lib import settings
+from dvae_lib import datasets, settings
 from dvae_lib.datasets import PICTURES, open_dataset, realhand, rhd, stb
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.experiments import CrossModalExperiment, DisentangledExperiment, RegressionExperiment, experiments, find
-from dvae_lib.experiments import run as runs
 from dvae_lib.experiments.catalogue import PHOTOGRAPHS
 from dvae_lib.experiments.experiment import IMAGES, VECTORS, read_assignments
 from dvae_lib.experiments.kinds import from_config
@@ -145,7 +144,7 @@ RENDERED = [
 )
 def test_every_value_has_an_effect_or_is_refused(monkeypatch, e):
     monkeypatch.setattr(networks, "ImageEncoder", Encoder)
-    monkeypatch.setattr(runs, "open_dataset", OPEN)
+    monkeypatch.setattr(datasets, "open_dataset", OPEN)
     own, changed, refused = kept(e), set(), set()
     for words, values in others(e):
         name = words.split(" = ")[0]

@@ -44,7 +44,7 @@ def test_table_4_has_a_column_for_every_part_source_and_bound():
     for column in table.values():
         assert column["cpose"].shape == (24, 21) and column["viewpoint"].shape == (24,)
     # Noise tells nothing: what is left is about the spread of the labels around their mean, whatever it was.
-    batch = next(run.batches("test").in_order())["viewpoint"].flatten(1)
+    batch = next(run.batches("validation").in_order())["viewpoint"].flatten(1)
     spread = (batch - batch.mean(0)).square().sum(1).mean()
     assert table["noise"]["viewpoint"].mean() > 0.5 * spread
 

@@ -75,7 +75,7 @@ def test_train_once_load_ever_after(runs_root, monkeypatch):
     run = load_or_train("vae-pose")
     assert {CONFIG, EVALUATION, WEIGHTS} <= {path.name for path in run.folder.iterdir()}
     assert json.loads((run.folder / CONFIG).read_text())["name"] == "vae-pose"
-    assert run.evaluation["samples"] == len(run.subsets("test")[0][1])
+    assert run.evaluation["samples"] == len(run.subsets("validation")[0][1])
     assert (run.metrics["step"][0], np.isfinite(run.metrics["loss"]).all()) == (0, True)
 
     def again(*_, **__):
@@ -96,7 +96,7 @@ def test_cross_modal_learns_in_a_few_steps(runs_root):
 
     model, scores = run.load(), run.evaluation["from"]
     total, joints = 0.0, 0
-    for batch in run.batches("test", 7).in_order():
+    for batch in run.batches("validation", 7).in_order():
         with torch.no_grad():
             pose = model.decoders["pose"](model.encoders["image"](batch["image"]).mean)
         distance = ((pose - batch["pose"]) * batch["scale"][:, None, None]).square().sum(-1).sqrt()
@@ -168,7 +168,7 @@ def test_a_run_s_folder_is_enough_to_load_it(runs_root):
     weights = run.load().state_dict()
     other = Run.open(run.folder.rename(runs_root / "elsewhere"))
     assert other.trained and not run.trained and other.provenance["profile"] == "smoke"
-    assert len(other.metrics["step"]) and other.evaluation["samples"] == len(other.subsets("test")[0][1])
+    assert len(other.metrics["step"]) and other.evaluation["samples"] == len(other.subsets("validation")[0][1])
     assert all(torch.equal(values, weights[name]) for name, values in other.load().state_dict().items())
 
 

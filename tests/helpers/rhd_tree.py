@@ -69,9 +69,8 @@ def draw(part: str, count: int) -> dict[str, np.ndarray]:
     Returns image (N, 320, 320, 3), mask and depth (N, 320, 320) as the renderer has them, xyz (N, 42, 3) mm,
     uv (N, 42, 2), visible (N, 42), K (N, 3, 3), and `right` (N,): which hand was drawn to be the dominant one.
     """
-    scene = _preset()
-    first, available = {"training": (0, 41258), "evaluation": (41258, 2728)}[part]
-    place = first + np.arange(count) * available // count
+    scene = _preset(part)
+    place = np.arange(count) * (len(scene) - 1) // count
     right = np.arange(count) % 2 == 1
     near, far = _whole_frame(scene[place], right), _beside(_whole_frame(scene[place + 1], ~right), scene[place])
     large, small = scenes.draw(near, PIXELS), scenes.draw(far, PIXELS)
@@ -88,8 +87,8 @@ def draw(part: str, count: int) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def _preset() -> Scene:
-    return presets.rhd(0)[0]
+def _preset(part: str) -> Scene:
+    return {"training": presets.rhd, "evaluation": presets.rhd_validation}[part](0)[0]
 
 
 def _whole_frame(scene: Scene, right: np.ndarray) -> Scene:

@@ -338,16 +338,35 @@ def test_synth_stb_is_like_stb():
 
 def test_synth_rhd_is_like_rhd():
     scene, sequence, frame, names = presets.rhd(0)
-    assert len(scene) == 41258 + 2728 and len(names) == 16 * 31 + 4 * 8
-    training = np.array([name.startswith("training") for name in names])[sequence]
-    assert training.sum() == 41258
-    assert set(scene.person[training]) == set(range(16)) and set(scene.person[~training]) == set(range(16, 20))
-    assert not set(scene.content[training]) & set(scene.content[~training])
+    assert len(scene) == 41258 and len(names) == 16 * 31 and names[33] == "person 1 action 2"
+    assert set(scene.person) == set(range(16)) and len(set(scene.content)) == 320
     assert 0.48 < scene.right.mean() < 0.52
     assert scene.viewpoint @ scene.viewpoint.transpose(0, 2, 1) == pytest.approx(np.tile(np.eye(3), (len(scene), 1, 1)))
     assert np.linalg.det(scene.viewpoint) == pytest.approx(1)
     facing = scene.viewpoint[:, 2, 2]  # the back's direction along the optical axis: of either sign, and small
     assert (facing > 0.7).mean() > 0.08 and (facing < -0.7).mean() > 0.08 and (np.abs(facing) < 0.3).mean() > 0.15
+
+
+def test_another_motion_changes_nothing_else():
+    (scene, *_), (other, *_) = presets.stb(0), presets.stb(0, motion=7)
+    for name in ("proportions", "look", "light", "content", "K"):
+        assert np.array_equal(getattr(scene, name), getattr(other, name))
+    assert not np.isclose(scene.angles, other.angles).all(1).any()
+
+
+def test_what_models_are_tested_on_is_as_many_people_and_rooms_as_it_says():
+    rooms, sequence, _, names = presets.stb_rooms(0)
+    assert len(set(rooms.content)) == len(names) == 40 and len(np.unique(rooms.light, axis=0)) == 40
+    assert sum(name.endswith("Counting") for name in names) == 20 and np.bincount(sequence).tolist() == [1500] * 40
+    test, sequence, frame, names = presets.rhd_test(0)
+    assert len(test) == 2560 and np.bincount(test.person).tolist() == [16] * 160
+    assert len(np.unique(test.proportions, axis=0)) == 160
+    assert len(names) == 320 and np.bincount(sequence).tolist() == [8] * 320 and set(frame) == set(range(8))
+    validation, *_ = presets.rhd_validation(0)
+    assert len(validation) == 1200 and set(validation.person) == set(range(12))
+    used = [presets.stb(0)[0], presets.rhd(0)[0], validation, test, rooms]
+    contents = [set(scene.content) for scene in used]
+    assert sum(map(len, contents)) == len(set.union(*contents))
 
 
 def test_rooms_are_their_number_s(stb):
@@ -367,9 +386,9 @@ def test_what_is_read_is_what_was_promised(stb, rhd):
 
 
 def test_impossible_requests_say_what_is_possible():
-    with pytest.raises(UserError, match="no preset “synth-abc”: choose one of synth-stb, synth-rhd"):
+    with pytest.raises(UserError, match="no preset “synth-abc”: choose one of synth-stb, "):
         SyntheticSource("synth-abc")
     with pytest.raises(UserError, match="frames_per_sequence is 1501: it must lie between 1 and 1500"):
         SyntheticSource("synth-stb", frames_per_sequence=1501)
-    with pytest.raises(UserError, match="count is for synth-rhd"):
+    with pytest.raises(UserError, match="count is not for synth-stb"):
         SyntheticSource("synth-stb", count=3)
