@@ -18,6 +18,7 @@ from dvae_lib.datasets.augmentation import (
     to_device,
     warp,
 )
+from dvae_lib.datasets.crop import place
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.datasets.resident import as_tensor, fits, on_device
 from dvae_lib.datasets.tags import Tags
@@ -58,7 +59,7 @@ def make_batch(
     image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop;
     hand (B, 1, S, S), true where the mask shows a hand;
     pose (B, 21, 3) relative to the root joint, in bone scales, and its factors, cpose (B, 21, 3) and viewpoint
-    (B, 3, 3); keypoints (B, 21, 2), where the crop spans [−1, 1];
+    (B, 3, 3); keypoints (B, 21, 2), where the crop spans [−1, 1]; place (B, 3), see `crop.place`;
     and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3) and visible (B, 21). The palm counts as visible if the
     wrist or the middle MCP is, as in the protocol of Zimmermann & Brox.
     """
@@ -83,6 +84,7 @@ def make_batch(
         "cpose": cpose,
         "viewpoint": viewpoint,
         "keypoints": 2 * project(pose, K) / size - 1,
+        "place": place(K, size),
         "root": origin,
         "scale": scale,
         "K": K,

@@ -54,6 +54,22 @@ def crop_matrix(centre: Float[Tensor, "B 2"], side: Float[Tensor, " B"], size: i
     return A
 
 
+# Of the crops of synth-stb, whose camera is STB's: the means of what `place` returns, and their spreads.
+_PLACE, _SPREAD = (0.11, -0.02, 1.32), (0.030, 0.022, 0.044)
+
+
+def place(K: Float[Tensor, "B 3 3"], size: int) -> Float[Tensor, "B 3"]:
+    """Where in the camera's view a crop of `size` pixels lies, of its camera K' alone: two numbers for the direction to
+    its centre (tangents, to the right and down), one for its magnification (the log of the focal length over the side).
+
+    They are standardised with fixed numbers; the crops of rendered hands before STB's camera vary by about one.
+    """
+    focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], 1)
+    direction = (size / 2 - K[:, :2, 2]) / focal
+    values = torch.cat([direction, torch.log(focal[:, :1] / size)], 1)
+    return (values - values.new_tensor(_PLACE)) / values.new_tensor(_SPREAD)
+
+
 def _samples(
     centre: Float[Tensor, "B 2"], side: Float[Tensor, " B"], count: int
 ) -> tuple[Float[Tensor, "B {count}"], Float[Tensor, "B {count}"]]:

@@ -77,6 +77,13 @@ _LABELLED_CONTENT = [
     _DVAE_IMAGE,
     replace(
         _DVAE_IMAGE,
+        name="dvae-image-place",
+        about="the same with the crop's place as a third labelled factor",
+        lambdas=_DVAE_IMAGE.lambdas | {"place": 0.01},
+        factors={"pose": 32, "tag": 32, "place": 8},
+    ),
+    replace(
+        _DVAE_IMAGE,
         name="dvae-image-joint",
         about="the same, both steps at once (Eq. 5)",
         schedule="joint",

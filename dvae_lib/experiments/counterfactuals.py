@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from dvae_lib.datasets import Part
 from dvae_lib.datasets.batches import PERSON, Batches, make_batch
 from dvae_lib.datasets.rendered import SyntheticSource, protocol_window
 from dvae_lib.experiments.run import Run
@@ -31,7 +32,8 @@ class Pairs:
     """N pairs of held-out samples: i gives the pose, j the content. Each pose has one pair for every other content.
 
     index: (N, 2), i and j in the data set. content: (N,), the background of j.
-    inputs: what a model is given: "pose" (N, 21, 3) of i; "image" and "tag" (N, 3, S, S), both the image of j.
+    inputs: what a model is given: "pose" (N, 21, 3) of i; "image" and "tag" (N, 3, S, S), both the image of j; "place"
+        (N, 3), where the target's crop lies.
     targets: a batch with the true counterfactual images; its "hand" (N, 1, S, S) marks the whole person, with the arm.
     partner: (N,), for each pair the pair at which its walks end.
     pose_swapped_targets: like targets, with the pose of the partner in the content of j.
@@ -47,15 +49,15 @@ class Pairs:
     contents_per_pose: int
 
 
-def samples_at(run: Run, indices: np.ndarray, names: Sequence[str] = ("image",)) -> Batches:
-    """The samples (N,) of a run's first data set, without augmentation."""
-    dataset, _ = run.subsets("test")[0]
+def samples_at(run: Run, indices: np.ndarray, names: Sequence[str] = ("image",), part: Part = "validation") -> Batches:
+    """Samples (N,) of the data set in which a part of a run's first one lies, without augmentation."""
+    dataset, _ = run.subsets(part)[0]
     return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root_joint)
 
 
-def images(run: Run, indices: np.ndarray) -> Tensor:
-    """The images (N, 3, S, S) of samples (N,) of a run's first data set."""
-    return torch.cat([batch["image"] for batch in samples_at(run, indices).in_order()])
+def images(run: Run, indices: np.ndarray, part: Part = "validation") -> Tensor:
+    """The images (N, 3, S, S) of such samples."""
+    return torch.cat([batch["image"] for batch in samples_at(run, indices, part=part).in_order()])
 
 
 def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]:
@@ -66,21 +68,22 @@ def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]
     return make_batch(block, run.experiment.crop, root_joint=run.experiment.root_joint)
 
 
-def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
-    """Poses spread evenly over the test samples of a run on rendered hands, each with a sample of every other content.
+def draw_pairs(run: Run, poses: int = 96, seed: int = 0, part: Part = "validation") -> Pairs:
+    """Poses spread evenly over a part of the samples of a run on rendered hands, each with a sample of every other
+    content.
 
     A target is the scene of j (its room, person, light, camera and the hand's place) with the joint angles and the
     viewpoint of i.
     """
-    dataset, test = run.subsets("test")[0]
+    dataset, held_out = run.subsets(part)[0]
     generator = np.random.default_rng(seed)
     content = np.asarray(dataset["content"])
-    contents = np.unique(content[test])
-    chosen = test[np.linspace(0, len(test) - 1, min(poses, len(test))).astype(int)]
+    contents = np.unique(content[held_out])
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(poses, len(held_out))).astype(int)]
     index = np.array(
-        [(i, generator.choice(test[content[test] == c])) for i in chosen for c in contents if c != content[i]]
+        [(i, generator.choice(held_out[content[held_out] == c])) for i in chosen for c in contents if c != content[i]]
     )
-    source = run.source()
+    source = run.source(part)
     pose_scene, content_scene = (source.scene(indices) for indices in index.T)
     n = len(index)
     partner = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
@@ -88,11 +91,11 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0) -> Pairs:
         render(run, source, replace(content_scene, scene, "pose", "viewpoint"))
         for scene in (pose_scene, pose_scene[partner])
     )
-    image = images(run, index[:, 1])
+    image = images(run, index[:, 1], part)
     return Pairs(
         index,
         torch.from_numpy(content[index[:, 1]]),
-        {"pose": targets["pose"], "image": image, "tag": image},
+        {"pose": targets["pose"], "place": targets["place"], "image": image, "tag": image},
         targets,
         torch.from_numpy(partner),
         pose_swapped_targets,
@@ -121,14 +124,14 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE | None) -> dict
     """
     dataset, train = run.subsets("train")[0]
     content = torch.from_numpy(np.asarray(dataset["content"])[train])
-    poses = torch.cat([batch["pose"] for batch in samples_at(run, train, ()).in_order()])
+    poses = torch.cat([batch["pose"] for batch in samples_at(run, train, (), "train").in_order()])
     distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.inputs["pose"]])
     right = content == pairs.content[:, None]
     distances = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
 
     contents = pairs.content.unique()
     totals = torch.zeros(len(contents), *pairs.inputs["image"].shape[1:])
-    for batch, batch_content in zip(samples_at(run, train).in_order(), content.split(256), strict=True):
+    for batch, batch_content in zip(samples_at(run, train, part="train").in_order(), content.split(256), strict=True):
         for k, c in enumerate(contents):
             totals[k] += batch["image"][batch_content == c].sum(0)
     counts = (content == contents[:, None]).sum(1)
@@ -137,7 +140,7 @@ def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE | None) -> dict
     drawn = {"cross-modal VAE": cross_modal.translate("pose", pairs.inputs["pose"], "image")} if cross_modal else {}
     return {
         **drawn,
-        **{name: images(run, train[d.argmin(1).numpy()]) for name, d in distances.items()},
+        **{name: images(run, train[d.argmin(1).numpy()], "train") for name, d in distances.items()},
         "mean image": mean.expand_as(pairs.inputs["image"]),
         "mean image, right content": means[torch.searchsorted(contents, pairs.content)],
     }
@@ -202,7 +205,7 @@ def drifts(model: DVAE, pairs: Pairs, estimator: CrossModalVAE, steps: int = 7) 
     z = encode(model, pairs.inputs)
     z_end = z[pairs.partner]
     targets, pose_swapped = pairs.targets, pairs.pose_swapped_targets
-    content_slices = [name for name in model.slices if name != "pose"]
+    content_slices = [name for name in model.slices if name not in ("pose", "place")]
 
     def estimate(image: Tensor) -> Tensor:
         return estimator.translate("image", image, "pose")

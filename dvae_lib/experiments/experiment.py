@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_type_hints
 
 import numpy as np
 
-from dvae_lib.datasets import PICTURES, RECIPES
+from dvae_lib.datasets import PICTURES, Purpose
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.experiments.values import Allowed, Count, NonEmpty, Positive, convert, one_of, whole_from, words
@@ -23,14 +23,14 @@ from dvae_lib.training import Stage
 from dvae_lib.training.distributed import Precision
 
 IMAGES = ("image", "depth", "tag")
-VECTORS = ("keypoints", "pose", "cpose", "viewpoint")
+VECTORS = ("keypoints", "pose", "cpose", "viewpoint", "place")
 _SMALLEST = 32  # pixels of the crops from which poses are read without images
 _TEXTS = ("about", "reasons")  # say something of an experiment, and change nothing of it
 _FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # what no override changes
 _AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1}  # the most of each
 
 Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
-DataSet = Annotated[str, one_of(*RECIPES)]
+DataSet = Annotated[str, one_of(*PICTURES)]
 ModalityName = Annotated[str, one_of(*IMAGES, *VECTORS)]
 Vector = Annotated[str, one_of(*VECTORS)]
 Pixels = Annotated[int, whole_from(16)]
@@ -152,7 +152,7 @@ class Experiment(ABC):
         """The stages of training, one after another."""
 
     @property
-    def purpose(self) -> Literal["pose", "synthesis"]:
+    def purpose(self) -> Purpose:
         """Which of the splits."""
         return "pose"
 

@@ -46,6 +46,7 @@ _SYNTHESIS = (
 )
 _MORE_POSE = "so few steps at the paper's λ leave the factors unlearnt"
 _LABELLED_CONTENT = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0, "tag": 0.1})
+_LABELLED_PLACE = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0, "tag": 0.1, "place": 1.0})
 _UNLABELLED_CONTENT = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0})
 # The β of the ablation is what is asked about, and stays.
 _ABLATION = {name: change for name, change in _LABELLED_CONTENT.items() if name != "beta"} | _SMALLER_IMAGES
@@ -80,6 +81,7 @@ LAPTOP: dict[str, Changes] = {
     "cross-modal-alternating": _CROSS_MODAL | _steps(1400),
     "cross-modal-depth": _CROSS_MODAL | _steps(600),
     "dvae-image": _LABELLED_CONTENT | _two_steps(1000, 300),
+    "dvae-image-place": _LABELLED_PLACE | _two_steps(1000, 300),
     "dvae-image-joint": _LABELLED_CONTENT | _steps(700, "in the time of both steps of dvae-image"),
     "dvae-image-8": _LABELLED_CONTENT | _SMALLER_IMAGES | _two_steps(600, 400),
     "dvae-zu": _UNLABELLED_CONTENT | _two_steps(850, 300),

@@ -83,11 +83,11 @@ class Modality:
 
 
 def modality(name: str, size: int, weight: float = 1.0, foreground_precision: float = 1.0) -> Modality:
-    """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose" or
-    "viewpoint".
+    """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose",
+    "viewpoint" or "place", where in the camera's view the crop lies.
     """
     images = {"image": (3, size, size), "tag": (3, size, size), "depth": (1, size, size)}
-    shapes = images | {"keypoints": (21, 2), "pose": (21, 3), "cpose": (21, 3), "viewpoint": (3, 3)}
+    shapes = images | {"keypoints": (21, 2), "pose": (21, 3), "cpose": (21, 3), "viewpoint": (3, 3), "place": (3,)}
     return Modality(name, shapes[name], weight, foreground_precision)
 
 

@@ -1,13 +1,17 @@
 """The crop against the protocol's reference values, against arithmetic, and against pixels."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 import scipy.io
 import torch
 
 from dvae_lib import hand, settings
-from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window
+from dvae_lib.datasets import open_source
+from dvae_lib.datasets.crop import crop, crop_matrix, crop_nearest, crop_window, place
+from dvae_lib.synthetic.scenes import crop_camera
 
 ALL = torch.ones(1, 21, dtype=torch.bool)
 STB_K = torch.tensor([[822.79041, 0, 318.47345], [0, 822.79041, 250.31296], [0, 0, 1]], dtype=torch.float64)
@@ -120,10 +124,10 @@ def test_a_drawn_dot_lands_where_the_matrix_says(size):
     generator = torch.Generator().manual_seed(1)
     centre, side = random_windows(6, generator)
     places = centre + (torch.rand(6, 2, generator=generator, dtype=torch.float64) - 0.5) * (side / 3)[:, None]
-    images = torch.stack([blob(place, (240, 260)) for place in places])[:, None]
+    images = torch.stack([blob(point, (240, 260)) for point in places])[:, None]
     A = crop_matrix(centre, side, size)
-    for cut, place, matrix in zip(crop(images, centre, side, size, fill=0.0), places, A, strict=True):
-        expected = (matrix @ torch.tensor([*place, 1.0], dtype=torch.float64))[:2]
+    for cut, point, matrix in zip(crop(images, centre, side, size, fill=0.0), places, A, strict=True):
+        expected = (matrix @ torch.tensor([*point, 1.0], dtype=torch.float64))[:2]
         torch.testing.assert_close(centroid(cut[0]).double(), expected, atol=0.15 * size / 64, rtol=0)
 
 
@@ -172,3 +176,21 @@ def test_image_and_labels_are_cut_alike():
     centre, side = random_windows(3, generator)
     cut, nearest = crop(ids[:, None], centre, side, 128)[:, 0], crop_nearest(ids, centre, side, 128, fill=128)
     assert (cut == nearest).float().mean() > 0.8  # all but the seams
+
+
+def test_the_place_of_a_crop_is_where_it_lies_in_the_camera_whatever_its_size():
+    K = torch.tensor([[800.0, 0, 320], [0, 800, 240], [0, 0, 1]]).expand(3, 3, 3)
+    centre = torch.tensor([[320.0, 240.0], [400.0, 240.0], [320.0, 200.0]])
+    side = torch.tensor([200.0, 200.0, 100.0])
+    small, large = (place(crop_matrix(centre, side, size) @ K, size) for size in (32, 256))
+    torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-4)
+    # Apart by the tangents 80 / 800 and −40 / 800, and by a magnification of two.
+    assert (small[1] - small[0]).tolist() == pytest.approx([0.1 / 0.030, 0, 0], abs=1e-3)
+    assert (small[2] - small[0]).tolist() == pytest.approx([0, -0.05 / 0.022, math.log(2) / 0.044], abs=1e-3)
+
+
+def test_the_places_of_rendered_hands_are_standardised():
+    source = open_source("synth-stb", frames_per_sequence=20)
+    K = torch.from_numpy(crop_camera(source.scene(np.arange(240)), 64)).float()
+    assert place(K, 64).mean(0).abs().max() < 0.5
+    assert place(K, 64).std(0).tolist() == pytest.approx([1, 1, 1], abs=0.35)
