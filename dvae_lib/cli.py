@@ -295,11 +295,13 @@ def report(
     for claim in result.claims:
         typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}", bold=True)
         for measure in claim.measures:
-            typer.echo(f"   {'+' if measure.holds else '−'} {measure.what}: {measure}")
+            typer.echo(f"   {measure.answer():5}{measure.what}: {measure}")
     for row in result.rows:
         numbers = f"   {row.ours} (printed: {row.printed})" if row.printed else ""
         typer.echo(f"{row.item.printed:28}{row.item.label:28}{row.verdict}{numbers}")
     if out:
         write_json(out, result.as_dict())
+    if result.open:
+        typer.echo(f"Open, as intervals contain their limits: {', '.join(map(str, result.open))}.")
     if result.failed:
         raise UserError(f"Of the ten claims these fail: {', '.join(map(str, result.failed))}.")

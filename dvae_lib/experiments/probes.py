@@ -135,7 +135,9 @@ def area(errors: Tensor) -> Tensor:
     return (1 - errors / 50).clamp(0, 1).nanmean(1)
 
 
-def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1) -> Interval:
+def leak(
+    columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1, level: float = 0.95
+) -> Interval:
     """What the other factor's slice tells of a factor, in per cent of what its own slice tells, with an interval.
 
     Both are measured as the difference to the column of noise. columns: of Table 4, values (N,) of the samples by
@@ -144,7 +146,7 @@ def leak(columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, 
     own, other = _columns(factor, source)
     noise = columns["noise"][factor]
     gains = [columns[name][factor] - noise for name in (other, own)]
-    mean, low, high = (100 * value for value in bootstrap_ci(gains[0], block_size, gains[1]))
+    mean, low, high = (100 * value for value in bootstrap_ci(gains[0], block_size, gains[1], level))
     return mean, low, high
 
 

@@ -18,9 +18,12 @@ _VIDEOS = {"stb": 25, "synth-stb": 25, "realhand": 15}  # frames that are redraw
 
 
 def bootstrap_ci(
-    values: Float[Tensor, " N"], block_size: int = 1, denominator: Float[Tensor, " N"] | None = None
+    values: Float[Tensor, " N"],
+    block_size: int = 1,
+    denominator: Float[Tensor, " N"] | None = None,
+    level: float = 0.95,
 ) -> Interval:
-    """The mean of values (N,), and the ends of its 95 % bootstrap interval.
+    """The mean of values (N,), and the ends of its bootstrap interval.
 
     block_size: how many samples that follow one another are redrawn as one (a block bootstrap), since the images of
     one pose are all good or all bad. N is a multiple of it.
@@ -32,7 +35,7 @@ def bootstrap_ci(
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray | np.floating:
         return a.mean(axis) / b.mean(axis)
 
-    drawn = bootstrap((above, below), ratio, paired=True, confidence_level=0.95, method="percentile", random_state=0)
+    drawn = bootstrap((above, below), ratio, paired=True, confidence_level=level, method="percentile", random_state=0)
     low, high = drawn.confidence_interval
     return float(ratio(above, below)), float(low), float(high)
 
@@ -63,12 +66,14 @@ def answer(estimate: Interval, sign: int = 1) -> str:
     return "yes" if low > 0 else "no" if high < 0 else "open"
 
 
-def improvement(errors: Float[Tensor, " N"], over: Float[Tensor, " N"], block_size: int = 1) -> Interval:
+def improvement(
+    errors: Float[Tensor, " N"], over: Float[Tensor, " N"], block_size: int = 1, level: float = 0.95
+) -> Interval:
     """How much lower the mean of errors (N,) is than that of others' (N,) on the same samples, in per cent of theirs.
 
-    With the ends of its paired 95 % bootstrap interval; negative where it is higher. block_size: see `bootstrap_ci`.
+    With the ends of its paired bootstrap interval; negative where it is higher. block_size: see `bootstrap_ci`.
     """
-    mean, low, high = (100 * value for value in bootstrap_ci(over - errors, block_size, over))
+    mean, low, high = (100 * value for value in bootstrap_ci(over - errors, block_size, over, level))
     return mean, low, high
 
 

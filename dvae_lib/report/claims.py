@@ -1,7 +1,8 @@
 """The ten claims of the dVAE paper that this book holds its runs against, each computed from them (chapter 10)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, counterfactuals, p
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.metrics.disentanglement import beta_vae_score
-from dvae_lib.metrics.intervals import bootstrap_block_size, bootstrap_ci, drop_missing, improvement
+from dvae_lib.metrics.intervals import Interval, bootstrap_block_size, bootstrap_ci, drop_missing, improvement
 from dvae_lib.models.objectives import elbo
 from dvae_lib.report.verdicts import Claim, Measure
 
@@ -75,7 +76,7 @@ def _errors(runs: list[Run], name: str, block_size: int) -> list[Tensor]:
 def _close_to_the_baseline(runs: Runs) -> Iterator[Measure]:
     for data, block_size, pair in _sets(runs, "dvae-pose", "cross-modal"):
         ours, theirs = _errors(pair, "pose", block_size)
-        ratio = bootstrap_ci(ours, block_size, theirs)
+        ratio = partial(bootstrap_ci, ours, block_size, theirs)
         yield Measure(f"{data}, error of the 3DPose, times the cross-modal VAE's", ratio, 1.1, digits=2)
 
 
@@ -96,19 +97,22 @@ def _spread(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
     return a.std(axis) / np.maximum(b.std(axis), 1e-12)  # two logged values may be drawn alike
 
 
+def _spread_ci(ends: Sequence[np.ndarray], level: float) -> Interval:
+    drawn = bootstrap(ends, _spread, confidence_level=level, method="percentile", random_state=0)
+    return float(_spread(*ends)), *(float(end) for end in drawn.confidence_interval)
+
+
 def _joint_is_steadier(runs: Runs) -> Iterator[Measure]:
     joint, other = runs["cross-modal"], runs["cross-modal-alternating"]
     logged = {"loss": [r.metrics["loss"] for r in (joint, other)]}
     logged["bound from the image"] = [bound_from_image(r) for r in (joint, other)]
     for name, both in logged.items():
-        ends = [tail(values) for values in both]
-        drawn = bootstrap(ends, _spread, method="percentile", random_state=0).confidence_interval
-        estimate = (float(_spread(*ends)), float(drawn.low), float(drawn.high))
-        yield Measure(f"spread of the {name} at the end, times alternating's", estimate, 1.0, digits=2)
+        spread = partial(_spread_ci, [tail(values) for values in both])
+        yield Measure(f"spread of the {name} at the end, times alternating's", spread, 1.0, digits=2)
     block_size = bootstrap_block_size(joint.experiment.data[0], joint.evaluation["samples"])
     for source in joint.experiment.encoded:
         both = drop_missing({r is joint: r.errors[source]["bound"] for r in (joint, other)}, block_size)
-        above = bootstrap_ci(both[True] - both[False], block_size)
+        above = partial(bootstrap_ci, both[True] - both[False], block_size)
         yield Measure(f"held-out bound from {source}, above alternating's", above, 0, at_most=False, digits=3)
 
 
@@ -117,10 +121,10 @@ def _one_latent_predicts_all(runs: Runs) -> Iterator[Measure]:
         own, guess = run.errors["image"], run.errors["mean pose"]
         for name, what in {"pose": "3DPose", "cpose": "CPose", "viewpoint": "viewpoint"}.items():
             both = drop_missing({"own": own[name], "guess": guess[name]}, block_size)
-            ratio = bootstrap_ci(both["own"], block_size, both["guess"])
+            ratio = partial(bootstrap_ci, both["own"], block_size, both["guess"])
             yield Measure(f"{data}, error of the {what}, times the mean answer's", ratio, 1.0, digits=2)
         both = drop_missing({"apart": own["disagreement_mm"], "error": own["pose"]}, block_size)
-        ratio = bootstrap_ci(both["apart"], block_size, both["error"])
+        ratio = partial(bootstrap_ci, both["apart"], block_size, both["error"])
         yield Measure(f"{data}, the two 3DPoses apart, times the error", ratio, 1.0, digits=2)
 
 
@@ -128,7 +132,7 @@ def _better_than_two_streams(runs: Runs) -> Iterator[Measure]:
     for data, block_size, pair in _sets(runs, "dvae-pose", "two-stream"):
         for name, what in {"cpose": "CPose", "pose": "3DPose"}.items():
             ours, theirs = _errors(pair, name, block_size)
-            above = bootstrap_ci(ours - theirs, block_size)
+            above = partial(bootstrap_ci, ours - theirs, block_size)
             yield Measure(f"{data}, error of the {what}, above the two streams'", above, 0.0, unit=" mm")
 
 
@@ -138,7 +142,7 @@ def _other_labels_help(runs: Runs) -> Iterator[Measure]:
         return columns[~columns.isnan().any(1)].flatten()  # without hands that show no joint
 
     for kind, other in (("semi", "labelled"), ("weak", "labelled"), ("weak", "semi")):
-        below = improvement(pooled(kind), pooled(other), len(LABELLED))
+        below = partial(improvement, pooled(kind), pooled(other), len(LABELLED))
         yield Measure(f"{kind}, 3DPose's error below that of {other}", below, 0.0, False, " %")
 
 
@@ -157,13 +161,13 @@ def _transfer(runs: Runs) -> Iterator[Measure]:
     theirs = [counterfactuals.score(images, pairs.targets, estimator) for images in others.values()]
     for name, sign, unit, digits in (("psnr", 1, " dB", 2), ("ssim", 1, "", 3), ("epe", -1, " mm", 1)):
         best = max((scores[name] for scores in theirs), key=lambda values: sign * values.mean().item())
-        above = bootstrap_ci(ours[name] - best, pairs.contents_per_pose)
+        above = partial(bootstrap_ci, ours[name] - best, pairs.contents_per_pose)
         title = {"epe": "the error of the pose read off"}.get(name, name.upper())
         yield Measure(f"{title}, above the best of {len(theirs)} baselines", above, 0.0, sign < 0, unit, digits)
     told, control = (
         counterfactuals.is_correct_content(images, pairs) for images in (drawn, others["nearest pose, right content"])
     )
-    above = bootstrap_ci(100 * (told - control), pairs.contents_per_pose)
+    above = partial(bootstrap_ci, 100 * (told - control), pairs.contents_per_pose)
     yield Measure("the room recognised, above training images of the right one", above, 0.0, False, " %")
 
 
@@ -177,7 +181,7 @@ def _walks(runs: Runs) -> Iterator[Measure]:
             ("pose on walks in the content", "estimated pose", "estimated pose of true images"),
             ("content on walks in the pose", "content", "content of true images"),
         ):
-            ratio = bootstrap_ci(drifts[drift], pairs.contents_per_pose, drifts[true])
+            ratio = partial(bootstrap_ci, drifts[drift], pairs.contents_per_pose, drifts[true])
             yield Measure(f"{name}, drift of the {what}, times that of two true images", ratio, 1.0, digits=2)
 
 
@@ -197,7 +201,7 @@ def _beta_and_d(runs: Runs) -> Iterator[Measure]:
     for name, title in {"image": "the image's error", "kl": "the KL"}.items():
         for what, other, least, most in lines:
             both = drop_missing({point: grid[point][name] for point in (least, most)}, block_size)
-            growth = bootstrap_ci(100 * (both[most] - both[least]), block_size, both[least])
+            growth = partial(bootstrap_ci, 100 * (both[most] - both[least]), block_size, both[least])
             at = f"d = {other}, β {least[0]} → {most[0]}" if what == "β" else f"β = {other}, d {least[1]} → {most[1]}"
             yield Measure(f"{at}, {title} grows by", growth, 0.0, (what, name) == ("β", "kl"), " %", 0)
 
@@ -210,9 +214,13 @@ def _beta_vae(runs: Runs) -> Iterator[Measure]:
     latents = {"labels": counterfactuals.encode(model, grid.batch), "images": probes.encode_images(model, grid.batch)}
     for name, z in latents.items():
         score = beta_vae_score(grid.as_array(z), samples=2 * tests)
-        ends = binomtest(round(score * tests), tests).proportion_ci(method="wilson")
-        estimate = (100 * score, 100 * ends.low, 100 * ends.high)
-        yield Measure(f"β-VAE score of codes from {name}", estimate, 95.0, False, " %")
+        yield Measure(f"β-VAE score of codes from {name}", partial(_share_ci, score, tests), 95.0, False, " %")
+
+
+def _share_ci(share: float, tests: int, level: float) -> Interval:
+    """In per cent, with Wilson's interval."""
+    ends = binomtest(round(share * tests), tests).proportion_ci(level, method="wilson")
+    return 100 * share, 100 * float(ends.low), 100 * float(ends.high)
 
 
 def _own_factor(runs: Runs) -> Iterator[Measure]:
@@ -223,7 +231,8 @@ def _own_factor(runs: Runs) -> Iterator[Measure]:
     for source in ("labels", "image"):
         for factor, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
             text = f"{data}, from {source}: of what its own part tells of the {what}, the other's tells"
-            yield Measure(text, probes.leak(columns, factor, source, block_size), 50.0, unit=" %", digits=0)
+            leak = partial(probes.leak, columns, factor, source, block_size)
+            yield Measure(text, leak, 50.0, unit=" %", digits=0)
 
 
 CLAIMS = [

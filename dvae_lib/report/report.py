@@ -77,7 +77,14 @@ class Report:
 
     @property
     def failed(self) -> list[int]:
-        return [claim.number for claim in self.claims if claim.holds is False]
+        return self._numbers("fails")
+
+    @property
+    def open(self) -> list[int]:
+        return self._numbers("open")
+
+    def _numbers(self, verdict: str) -> list[int]:
+        return [claim.number for claim in self.claims if claim.verdict == verdict]
 
     def as_dict(self) -> dict:
         return {"claims": [claim.as_dict() for claim in self.claims], "items": [asdict(row) for row in self.rows]}

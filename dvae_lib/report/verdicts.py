@@ -1,20 +1,39 @@
 """What was measured for a claim, and what that comes to (chapter 10)."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from dvae_lib.metrics.intervals import Interval
+
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that a claim asks for: the mean with the ends of its 95 % interval, and what it has to be."""
+    """A number that a claim asks for, and what it has to be. interval: the mean with the ends of its interval at a
+    level, `interval(level=0.95)`.
+    """
 
     what: str
-    estimate: Interval
+    interval: Callable[..., Interval]
     limit: float
     at_most: bool = True
     unit: str = ""
     digits: int = 1
+
+    @property
+    def estimate(self) -> Interval:
+        """The mean, and the ends of its 95 % interval."""
+        return self.interval(level=LEVEL)
+
+    def answer(self, level: float = LEVEL) -> Literal["yes", "no", "open"]:
+        """Whether it is what it has to be: “open” where the interval has the limit in it."""
+        low, high = sorted(self.interval(level=level)[1:])
+        below, above = high <= self.limit, low >= self.limit
+        if below or above:
+            return "yes" if (below if self.at_most else above) else "no"
+        return "open"
 
     def __str__(self) -> str:
         """“0.90 (0.88 to 0.92), at most 1.10”."""
@@ -22,14 +41,9 @@ class Measure:
         mean, low, high, limit = (f"{value:.{self.digits}f}".replace("-", "−") for value in rounded)
         return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
 
-    @property
-    def holds(self) -> bool:
-        return self.estimate[0] <= self.limit if self.at_most else self.estimate[0] >= self.limit
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether the whole interval says the same as its mean."""
-        return all((end <= self.limit) == (self.estimate[0] <= self.limit) for end in self.estimate[1:])
+    def as_dict(self) -> dict:
+        numbers = {"estimate": list(self.estimate), "answer": self.answer()}
+        return {name: value for name, value in vars(self).items() if name != "interval"} | numbers
 
 
 @dataclass(frozen=True)
@@ -42,28 +56,24 @@ class Claim:
     measures: tuple[Measure, ...]
 
     @property
-    def holds(self) -> bool | None:
-        """By the means; None where nothing could be measured."""
-        return all(m.holds for m in self.measures) if self.measures else None
+    def verdict(self) -> Literal["holds", "fails", "open", "not asked"]:
+        """It holds if every measure's 95 % interval is on its side of the limit, and fails if a measure's is beyond it.
 
-    @property
-    def verdict(self) -> str:
-        if self.holds is None:
+        Of m measures one is soon beyond by chance, so there the level is 1 − 0.05 / m (Bonferroni).
+        """
+        if not self.measures:
             return "not asked"
-        word = "holds" if self.holds else "fails"
-        decisive = self.measures if self.holds else [m for m in self.measures if not m.holds]
-        conclusive = (all if self.holds else any)(m.conclusive for m in decisive)
-        return word if conclusive else f"{word}, within the interval"
+        if all(m.answer() == "yes" for m in self.measures):
+            return "holds"
+        corrected = 1 - (1 - LEVEL) / len(self.measures)
+        return "fails" if any(m.answer(corrected) == "no" for m in self.measures) else "open"
 
     def as_dict(self) -> dict:
-        measures = [asdict(m) | {"holds": m.holds, "conclusive": m.conclusive} for m in self.measures]
-        return asdict(self) | {"verdict": self.verdict, "measures": measures}
+        return {"number": self.number, "text": self.text, "printed": self.printed, "verdict": self.verdict} | {
+            "measures": [m.as_dict() for m in self.measures]
+        }
 
     def __str__(self) -> str:
         """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
-        lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict[0].upper()}{self.verdict[1:]}.**"]
-        for m in self.measures:
-            lines.append(
-                f"  - {m.what}: {m}. {'Yes' if m.holds else 'No'}{'' if m.conclusive else ', within the interval'}."
-            )
-        return "\n".join(lines)
+        lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict.capitalize()}.**"]
+        return "\n".join(lines + [f"  - {m.what}: {m}. {m.answer().capitalize()}." for m in self.measures])
