@@ -26,7 +26,14 @@ from dvae_lib.plots.hands import BONE_COLOURS, grid, show_image, show_pose
 
 DIRECTIONS, SAMPLES = 12, 6  # of each part: the number of directions, and of samples to choose from
 LIMIT = 4_000_000  # the most characters of weights in a page
-LABELS = {"pose": "Pose", "tag": "Content", "u": "Rest beside the pose", "cpose": "Gesture", "viewpoint": "Viewpoint"}
+LABELS = {
+    "pose": "Pose",
+    "tag": "Content",
+    "u": "Rest beside the pose",
+    "place": "Place",
+    "cpose": "Gesture",
+    "viewpoint": "Viewpoint",
+}
 
 
 @dataclass(frozen=True)
@@ -149,13 +156,14 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
     return data | {"weights": str(weights)}
 
 
-def _still(model: DVAE, parts: Mapping[str, Directions], name: str) -> bytes:
-    """A PNG of the modality `name`, decoded for all pairs of the samples of two parts; a row for each of the first."""
-    rows, columns = (part.samples for part in parts.values())
-    pairs = torch.cat([rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1)], dim=1)
+def _still(model: DVAE, parts: Mapping[str, Directions], name: str, rows: str, columns: str) -> bytes:
+    """A PNG of the modality `name`, decoded for all pairs of the samples of two parts, the others at their means."""
+    coordinates = {other: torch.zeros(SAMPLES**2, len(part.basis)) for other, part in parts.items()}
+    coordinates[rows] = parts[rows].samples.repeat_interleave(SAMPLES, 0)
+    coordinates[columns] = parts[columns].samples.repeat(SAMPLES, 1)
     with torch.inference_mode():
-        decoded = model.decode(join(parts, pairs), [name])[name]
-    figure, axes = grid(len(rows), len(columns))
+        decoded = model.decode(join(parts, torch.cat([*coordinates.values()], dim=1)), [name])[name]
+    figure, axes = grid(SAMPLES, SAMPLES)
     for ax, mean in zip(axes.flat, decoded, strict=True):
         (show_image if name == "image" else show_pose)(ax, mean)
     file = io.BytesIO()
@@ -184,12 +192,13 @@ class Explorer:
 
 
 def explore(run: Run) -> Explorer:
-    """The explorer of a trained dVAE with two parts."""
+    """The explorer of a trained dVAE with two parts, or more; the place is the last that one would look at."""
     model = run.load()
     codes = torch.cat([encode(model, batch) for batch in run.batches("validation").in_order()])
     parts = {name: directions(model.select(codes, name)) for name in model.slices}
     name = "image" if "image" in model.observations else "pose"
-    still = _still(model, parts, name)
-    rows, columns = (LABELS[part].lower() for part in parts)
+    shown = sorted(parts, key=lambda part: part == "place")[:2]
+    still = _still(model, parts, name, *shown)
+    rows, columns = (LABELS[part].lower() for part in shown)
     alt = f"The {name}s drawn for {SAMPLES} held-out samples' {rows}, by row, and the {columns} of others, by column."
     return Explorer(export(model, parts), still, alt)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
-from dvae_lib.explorer import Directions, Explorer, directions, export, join
+from dvae_lib.explorer import SAMPLES, Directions, Explorer, _still, directions, export, join
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import Modality, modality
 
@@ -26,6 +26,12 @@ def lived_in(model):
 def labelled():
     torch.manual_seed(0)
     factors = [(modality("pose", SIZE), 8), (modality("tag", SIZE), 5)]
+    return lived_in(DVAE(factors, [modality("image", SIZE)]))
+
+
+def with_place():
+    torch.manual_seed(0)
+    factors = [(modality("place", SIZE), 3), (modality("pose", SIZE), 6), (modality("tag", SIZE), 4)]
     return lived_in(DVAE(factors, [modality("image", SIZE)]))
 
 
@@ -51,7 +57,7 @@ def unpacked(data, weights):
     return torch.from_numpy(rows * units[:, None])
 
 
-@pytest.mark.parametrize(("make", "outputs"), [(labelled, 2), (with_u, 1), (estimator, 1)])
+@pytest.mark.parametrize(("make", "outputs"), [(labelled, 2), (with_place, 2), (with_u, 1), (estimator, 1)])
 def test_what_is_exported_decodes_as_the_model(make, outputs):
     model = make()
     parts = somewhere(model)
@@ -98,3 +104,16 @@ def test_the_page_holds_all_that_it_needs():
     html = Explorer(data, b"picture", "Hands.")._repr_html_()
     assert 'alt="Hands."' in html and base64.b64encode(b"picture").decode() in html and data["weights"] in html
     assert "src=" not in html.replace('src="data:image/png;base64', "") and "fetch(" not in html
+
+
+def test_a_still_shows_two_parts_and_the_mean_of_a_third(monkeypatch):
+    model, asked = with_place(), []
+    parts = somewhere(model)
+    monkeypatch.setattr(model, "decode", lambda z, names: asked.append(z) or {"image": torch.zeros(len(z), 3, 4, 4)})
+    assert _still(model, parts, "image", "pose", "tag").startswith(b"\x89PNG")
+    (z,) = asked
+    drawn = {name: model.select(z, name).unflatten(0, (SAMPLES, SAMPLES)) for name in parts}
+    samples = {name: part.mean + part.samples @ part.basis for name, part in parts.items()}
+    torch.testing.assert_close(drawn["pose"], samples["pose"][:, None].expand_as(drawn["pose"]))
+    torch.testing.assert_close(drawn["tag"], samples["tag"][None].expand_as(drawn["tag"]))
+    torch.testing.assert_close(drawn["place"], parts["place"].mean.expand_as(drawn["place"]))
