@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dvae_lib import settings
 from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.experiments import counterfactuals
 from dvae_lib.experiments.run import load_or_train
-from dvae_lib.plots import cross_modal, synthesis
+from dvae_lib.plots import cross_modal, full, synthesis
 from dvae_lib.plots.hands import grid, show_image, show_pose, use_book_style
 from dvae_lib.synthetic import scenes
 
@@ -100,9 +101,19 @@ def frame(decoded: dict[str, torch.Tensor]) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
+def largest() -> None:
+    """What the README says of the largest run, between its two marks."""
+    path = settings.ROOT / "README.md"
+    before, mark, rest = path.read_text("utf-8").partition(full.README_MARK)
+    _, end, after = rest.partition(full.README_MARK)
+    text = f"{before}{mark}\n{full.for_readme()}\n{end}{after}"
+    path.write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
     use_book_style()
     plt.switch_backend("agg")
+    largest()
     hands()
     cross_modal_readings()
     transfers()

@@ -10,6 +10,7 @@ from dvae_lib.files import read_json
 from dvae_lib.plots.tables import in_words, table
 
 FOLDER = settings.ROOT / "results" / "full"
+README_MARK = "<!-- the largest run: python book/pictures.py -->"
 COMMAND = "python -m benchmarks.full --minutes 9 --out results/full"
 
 
@@ -36,6 +37,17 @@ def sheet(name: str, shows: str) -> None:
         return
     display(Image(filename=str(path)))
     display(Markdown(f"*{shows}. {provenance(kept)}.*"))
+
+
+def for_readme() -> str:
+    """What the README shows of the kept run, as Markdown with paths from the checkout's root."""
+    kept = found()
+    if kept is None or not (FOLDER / "transfer.png").exists():
+        return str(_NONE.data)
+    return (
+        "![Hand images with the pose of one image and the content of another](results/full/transfer.png)\n\n"
+        f"*Poses of one image, content of another, by the largest model. {provenance(kept)}.*"
+    )
 
 
 _COLUMNS = {

@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from dvae_lib import settings
 from dvae_lib.plots import full
 from dvae_lib.plots.tables import in_words
 
@@ -52,3 +53,14 @@ def test_a_sheet_that_is_missing_shows_the_command(displayed, tmp_path):
     (tmp_path / "full.json").write_text(json.dumps(KEPT), encoding="utf-8")
     full.sheet("walks", "One part goes")
     assert full.COMMAND in displayed[0].data
+
+
+def test_the_readme_shows_the_run_that_is_kept():
+    _, shown, _ = (settings.ROOT / "README.md").read_text("utf-8").split(full.README_MARK)
+    assert shown.strip() == full.for_readme(), "run python book/pictures.py"
+
+
+def test_the_readme_names_gpu_and_minutes(displayed, tmp_path):
+    (tmp_path / "full.json").write_text(json.dumps(KEPT), encoding="utf-8")
+    Image.new("RGB", (3, 2)).save(tmp_path / "transfer.png")
+    assert "(results/full/transfer.png)" in full.for_readme() and "9 minutes in all on a GPU" in full.for_readme()
