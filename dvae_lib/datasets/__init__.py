@@ -90,10 +90,10 @@ def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **opt
     """
     other, own_options = locate(name, part, purpose, **options)
     dataset = open_dataset(other, size, **own_options)
-    if (name, purpose) in _ELSEWHERE and part in _ELSEWHERE[name, purpose]:
+    if part in _ELSEWHERE.get((name, purpose), {}):
         return dataset, np.arange(len(dataset))
     parts = split(dataset, purpose)
-    return dataset, parts[part if part in parts else "train"]
+    return dataset, parts["train" if part == "final" and part not in parts else part]
 
 
 def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:

@@ -64,10 +64,9 @@ def place(K: Float[Tensor, "B 3 3"], size: int) -> Float[Tensor, "B 3"]:
 
     They are standardised with fixed numbers; the crops of rendered hands before STB's camera vary by about one.
     """
-    focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], 1)
-    direction = (size / 2 - K[:, :2, 2]) / focal
-    values = torch.cat([direction, torch.log(focal[:, :1] / size)], 1)
-    return (values - values.new_tensor(_PLACE)) / values.new_tensor(_SPREAD)
+    right, down = ((size / 2 - K[:, axis, 2]) / K[:, axis, axis] for axis in (0, 1))
+    values = zip((right, down, torch.log(K[:, 0, 0] / size)), _PLACE, _SPREAD, strict=True)
+    return torch.stack([(value - mean) / spread for value, mean, spread in values], 1)
 
 
 def _samples(
