@@ -63,17 +63,17 @@ def drawing_costs(name: str, size: int, seconds: float) -> tuple[float, float]:
 def hands(size: int, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
     """How many hands of each data set can be drawn in so many seconds, and the seconds that each takes."""
     end = time.monotonic() + seconds
-    costs = {name: drawing_costs(name, size, 0.05 * seconds) for name in MOST}
+    costs = {name: drawing_costs(name, size, 0.05 * seconds) for name in (*MOST, "synth-rhd-validation")}
     left = MARGIN * (end - time.monotonic()) - sum(rooms for _, rooms in costs.values())
     share = min(1.0, left / sum(most * costs[name][0] for name, most in MOST.items()))
     counts = {name: max(LEAST[name], int(share * most)) for name, most in MOST.items()}
-    return counts, {name: each for name, (each, _) in costs.items()}
+    return counts, {name: costs[name][0] for name in MOST}
 
 
 def options(counts: dict[str, int]) -> dict[str, dict[str, int]]:
-    """The data sets' options for so many hands; of synth-rhd's half are for validation, but at most `VALIDATION`."""
+    """The data sets' options for so many hands; of synth-rhd's a third are for validation, but at most `VALIDATION`."""
     frames, rhd = counts["synth-stb"] // SEQUENCES, counts["synth-rhd"]
-    return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": max(rhd - VALIDATION, rhd // 2)}}
+    return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": max(rhd - VALIDATION, 2 * rhd // 3)}}
 
 
 def experiment(name: str, size: int, counts: dict[str, int]) -> Experiment:

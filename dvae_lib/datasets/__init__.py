@@ -65,7 +65,8 @@ def locate(name: str, part: Part, purpose: Purpose = "pose", **options) -> tuple
     if part not in elsewhere:
         return name, options
     other, most = elsewhere[part]
-    return other, {option: min(value, options.get(option, value)) for option, value in most.items()}
+    halves = {option: max(1, value // 2) for option, value in options.items() if option in most}
+    return other, {option: min(value, halves.get(option, value)) for option, value in most.items()}
 
 
 def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **options) -> tuple[Dataset, np.ndarray]:
@@ -86,7 +87,7 @@ def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **opt
     nobody's label there, so that no tag image is asked for; it is left to z_u.
     realhand is a single video; for either purpose blocks of its frames are held out.
 
-    options: see `open_dataset`. Where a part is a data set of its own, no more of it is taken than of `name`.
+    options: see `open_dataset`. Of a part that is a data set of its own at most half as much is taken as of `name`.
     """
     other, own_options = locate(name, part, purpose, **options)
     dataset = open_dataset(other, size, **own_options)
