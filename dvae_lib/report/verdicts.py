@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
-from dvae_lib.metrics.intervals import Interval
+from dvae_lib.metrics.intervals import Interval, answer
 
 LEVEL = 0.95
 
@@ -27,13 +28,13 @@ class Measure:
         """The mean, and the ends of its 95 % interval."""
         return self.interval(level=LEVEL)
 
-    def answer(self, level: float = LEVEL) -> Literal["yes", "no", "open"]:
-        """Whether it is what it has to be: “open” where the interval has the limit in it."""
-        low, high = sorted(self.interval(level=level)[1:])
-        below, above = high <= self.limit, low >= self.limit
-        if below or above:
-            return "yes" if (below if self.at_most else above) else "no"
-        return "open"
+    def __post_init__(self):
+        object.__setattr__(self, "interval", cache(self.interval))  # is asked for several times, and takes long
+
+    def answer(self, level: float = LEVEL) -> str:
+        """Whether it is what it has to be: “yes”, “no” or, where the interval has the limit in it, “open”."""
+        mean, low, high = (value - self.limit for value in self.interval(level=level))
+        return answer((mean, low, high), -1 if self.at_most else 1)
 
     def __str__(self) -> str:
         """“0.90 (0.88 to 0.92), at most 1.10”."""

@@ -161,6 +161,18 @@ def test_a_claim_holds_or_fails_only_where_intervals_say_so():
     assert fixed(1.2, 0.1, at_most=False).answer() == "yes" and str(wrong) == "1.2 (1.1 to 1.3), at most 1.0"
 
 
+@pytest.mark.parametrize("ends", [(0.9, 0.8, 1.0), (1.0, 1.0, 1.0), (1.1, 1.0, 1.2)])
+def test_an_interval_that_ends_at_its_limit_is_open(ends):
+    assert Measure("", lambda level: ends, 1.0).answer() == "open"
+
+
+def test_an_interval_is_computed_once():
+    asked = []
+    measure = Measure("", lambda level: asked.append(level) or (0.5, 0.4, 0.6), 1.0)
+    assert str(Claim(1, "", "", (measure,))) and Claim(1, "", "", (measure,)).as_dict()
+    assert asked == [0.95]
+
+
 def test_one_of_many_measures_has_to_be_further_beyond():
     just = fixed(1.11, 0.1)  # beyond at 95 %
     assert just.answer() == "no" and Claim(1, "", "", (just,)).verdict == "fails"
