@@ -2,12 +2,13 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DVAE_PROFILE` | size of every run: `smoke` (seconds), `laptop` (two cores), `full` (GPU) | `laptop` |
+| `DVAE_PROFILE` | size of runs: `smoke` (seconds), `laptop` (minutes), `study` (hours), `full` (GPU) | `laptop` |
 | `DVAE_DATA` | data of the experiments: `synthetic`, `stb` or `rhd`; for commands `realhand` too | `synthetic` |
 | `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
 | `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data` |
 | `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache` |
 | `DVAE_RUNS_ROOT` | folder of the trained runs | `runs` |
+| `DVAE_STUDY_ROOT` | folder of what the study found | `results/study` |
 
 A variable that is empty counts as not set. A relative folder, as the defaults are, lies in the checkout whatever the
 working folder is, so that commands, chapters and workers mean the same one; where the package is installed without a
@@ -20,7 +21,7 @@ from typing import Literal, cast
 
 from dvae_lib.files import UserError
 
-PROFILES = ("smoke", "laptop", "full")
+PROFILES = ("smoke", "laptop", "study", "full")
 DATASETS = ("synthetic", "stb", "rhd", "realhand")
 ROOT_JOINTS = ("palm", "wrist")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -69,6 +70,10 @@ def runs_root() -> Path:
     return _folder("DVAE_RUNS_ROOT", "runs")
 
 
+def study_root() -> Path:
+    return _folder("DVAE_STUDY_ROOT", "results/study")
+
+
 def environment() -> dict[str, str]:
     """All of these variables as they are in force, their folders absolute: for a process that works elsewhere."""
     return {
@@ -78,6 +83,7 @@ def environment() -> dict[str, str]:
         "DVAE_DATA_ROOT": str(data_root()),
         "DVAE_CACHE_ROOT": str(cache_root()),
         "DVAE_RUNS_ROOT": str(runs_root()),
+        "DVAE_STUDY_ROOT": str(study_root()),
     }
 
 

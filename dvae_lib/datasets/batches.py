@@ -126,7 +126,8 @@ class Subset(NamedTuple):
 class Batches:
     """The batches of one or several data sets. Each is a function of (seed, step) alone: a resumed run sees the same.
 
-    subsets: `Subset`s, or (data set, indices) where all labels are known. Every batch draws an equal share from each.
+    subsets: `Subset`s, or (data set, indices) where all labels are known.
+    shares: how many samples of a batch each subset gives; equally many by default.
         Where a label is known in some subsets only, training batches have a mask (B,) for it, such as "pose known".
     names: which of "image", "depth", "hand" (from the data sets' masks, or from `hand.silhouette` where one has none)
         and "tag" (another image of the same content, not augmented: see `tags`) to load. Poses and cameras are always
@@ -149,6 +150,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         resident: bool | None = None,
+        shares: Sequence[int] | None = None,
     ):
         self.subsets = [Subset(*subset) for subset in subsets]
         self.batch_size, self.augmentation = batch_size, augmentation
@@ -158,10 +160,11 @@ class Batches:
         if masked and all("mask" in subset.dataset.arrays for subset in self.subsets):
             self.fields.append("mask")
         self.tags = [Tags(subset.dataset, subset.indices) for subset in self.subsets] if "tag" in names else []
-        if batch_size // len(self.subsets) % world:
+        self.shares = list(shares or [batch_size // len(self.subsets)] * len(self.subsets))
+        if uneven := [share for share in self.shares if share % world]:
             raise UserError(
-                f"{world} processes cannot share batches of {batch_size}, an equal share from each of "
-                f"{len(self.subsets)} sets: choose as many devices as divide {batch_size // len(self.subsets)}."
+                f"{world} processes cannot share batches of {batch_size}, of which {', '.join(map(str, self.shares))} "
+                f"are from one set each: choose as many devices as divide {uneven[0]}."
             )
         self.root_joint, self.seed, self.device, self.rank, self.world = root_joint, seed, device, rank, world
         if fits(self._stored(), device) if resident is None else resident:
@@ -179,9 +182,8 @@ class Batches:
 
     def indices(self, step: int) -> list[np.ndarray]:
         """The samples of the global batch of this step, one array for each subset: epochs of shuffled passes."""
-        share = self.batch_size // len(self.subsets)
         chosen = []
-        for i, (_, indices, _) in enumerate(self.subsets):
+        for i, ((_, indices, _), share) in enumerate(zip(self.subsets, self.shares, strict=True)):
             positions = np.arange(step * share, (step + 1) * share)
             places = zip((positions // len(indices)).tolist(), positions % len(indices), strict=True)
             order = [_shuffled(len(indices), self.seed, i, epoch)[place] for epoch, place in places]

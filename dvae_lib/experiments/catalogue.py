@@ -20,6 +20,7 @@ _CROSS_MODAL = CrossModalExperiment(
     size=256,
     pretrained="random",
     width=1,
+    foreground_precision=1.0,
     reasons={
         "lambdas": "not given; 196 608 numbers of an image would drown the 63 of a pose",
         "beta": "not given for this model; chosen with its λ",
@@ -33,7 +34,8 @@ _ALTERNATING = replace(
 )
 # For comparisons of poses; an image decoder would take most of the time, and is asked for nothing there.
 _POSE_BASELINES = [
-    replace(e, lambdas={"keypoints": 1.0, "pose": 1.0}, width=None) for e in (_CROSS_MODAL, _ALTERNATING)
+    replace(e, lambdas={"keypoints": 1.0, "pose": 1.0}, width=None, foreground_precision=None)
+    for e in (_CROSS_MODAL, _ALTERNATING)
 ]
 _CHAPTERS = [
     CrossModalExperiment("vae-pose", "a plain VAE of hand poses", lambdas={"pose": 1.0}, encoded=("pose",)),
@@ -45,6 +47,21 @@ _CHAPTERS = [
         about="depth in place of colour",
         lambdas={"depth": 2e-5, "pose": 1.0},
         encoded=("depth", "pose"),
+        foreground_precision=None,
+    ),
+]
+# How steady either is (Sec. 2.1), looked at every few steps, at a constant rate.
+_STEADY = replace(_CROSS_MODAL, name="steady-joint", about="the cross-modal VAE, watched", watched=20)
+STEADY = [
+    _STEADY,
+    replace(_STEADY, name="steady-alternating", about="the same, one input a step", schedule="alternating"),
+    replace(
+        _STEADY,
+        name="steady-passes",
+        about="the same, for three times the steps: each encoder is trained as often as jointly",
+        schedule="alternating",
+        steps=3 * _STEADY.steps,
+        reasons=_STEADY.reasons | {"steps": "three times the others'"},
     ),
 ]
 _DVAE_IMAGE = DisentangledExperiment(
@@ -98,23 +115,21 @@ _LABELLED_CONTENT = [
     ),
 ]
 # Supplement, Sec. C: d is split in halves. Its text does not say which values; the paper's choices are in the middle.
-BETAS, DIMENSIONS, SEEDS = (10, 100, 1000), (8, 64, 256), 3
+BETAS, DIMENSIONS = (10, 100, 1000), (8, 64, 256)
 _COMPARED = "not given; one of the values that are compared (supplement, Sec. C)"
 ABLATION = [
     replace(
         _DVAE_IMAGE,
-        name=f"ablation-{beta}-{d}" + (f"-seed-{seed}" if seed else ""),
+        name=f"ablation-{beta}-{d}",
         about=f"image from pose and content with β = {beta}, d = {d}",
         factors={"pose": d // 2, "tag": d // 2},
         embeddings=(),
         embedding_steps=None,
         beta=float(beta),
-        seed=seed,
         reasons=({} if beta == 100 else {"beta": _COMPARED}) | ({} if d == 64 else {"factors": _COMPARED}),
     )
     for beta in BETAS
     for d in DIMENSIONS
-    for seed in range(SEEDS)
 ]
 _UNLABELLED_CONTENT = [
     _DVAE_ZU,
@@ -143,19 +158,35 @@ _DVAE_POSE = DisentangledExperiment(
 _TWO_STREAM = RegressionExperiment(
     "two-stream",
     "CPose and viewpoint regressed from images (Zimmermann & Brox)",
-    targets=("cpose", "viewpoint"),
+    lambdas={"cpose": 1.0, "viewpoint": 1.0},
     size=256,
     pretrained="random",
 )
 _POSE = [
     _DVAE_POSE,
     _TWO_STREAM,
-    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", targets=("pose",)),
+    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", lambdas={"pose": 1.0}),
 ]
+_ONE_STREAM = [
+    replace(_TWO_STREAM, name=f"only-{target}", about=f"{what} alone regressed from images", lambdas={target: 1.0})
+    for target, what in (("cpose", "CPose"), ("viewpoint", "viewpoint"))
+]
+# Judges images that others draw, so it has seen the rooms but none of the poses: a motion of its own.
+_ESTIMATOR = replace(
+    _TWO_STREAM,
+    name="estimator",
+    about="3DPose regressed from images of another motion, to judge drawn ones",
+    lambdas={"pose": 1.0},
+    data=("synth-stb",),
+    options={"synth-stb": {"motion": 201}},
+    split="synthesis",
+    reasons={"options": "other poses than those of the drawn images"},
+)
 _DEPTH = replace(_DVAE_POSE, name="dvae-pose-depth", about="the same, read from depth images", embeddings=("depth",))
 # Sec. 4.4, Fig. 9
 LABELLED = (5, 10, 25, 50)  # per cent
 _ALL_LABELLED = replace(_DVAE_POSE, name="labelled-100", about="all labels")
+_WEAK = {"weak": ("viewpoint",), "mixture": "halves"}
 SUPERVISION = [
     replace(
         _ALL_LABELLED,
@@ -168,7 +199,8 @@ SUPERVISION = [
     for kind, about, others in (
         ("labelled", ", and nothing else", {}),
         ("semi", ", and poses without images", {"unlabelled_poses": True}),
-        ("weak", ", and images with viewpoints", {"weak": ("viewpoint",)}),
+        ("weak", ", and images with viewpoints", _WEAK),
+        ("both", ", and poses without images, and images with viewpoints", _WEAK | {"unlabelled_poses": True}),
     )
 ]
 SUPERVISION.append(_ALL_LABELLED)
@@ -214,11 +246,12 @@ def _on(data: str, experiments: Sequence[Experiment]) -> list[Experiment]:
 
 EXPERIMENTS: dict[str, list[Experiment]] = {
     "synthetic": [
-        *_on("synth-stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
-        *_on("synth-rhd", [replace(e, name=f"{e.name}-rhd") for e in (*_POSE_BASELINES, *_POSE)]),
+        *_on("synth-stb", [*_CHAPTERS, *STEADY, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
+        _ESTIMATOR,
+        *_on("synth-rhd", [replace(e, name=f"{e.name}-rhd") for e in (*_POSE_BASELINES, *_POSE, *_ONE_STREAM)]),
         *_on("synth-rhd", SUPERVISION),
     ],
-    "stb": _on("stb", [*_CHAPTERS, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
-    "rhd": _on("rhd", [*_CHAPTERS, *_UNLABELLED_CONTENT, *_POSE, _DEPTH, *SUPERVISION]),
+    "stb": _on("stb", [*_CHAPTERS, *STEADY, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
+    "rhd": _on("rhd", [*_CHAPTERS, *STEADY, *_UNLABELLED_CONTENT, *_POSE, _DEPTH, *SUPERVISION]),
     "realhand": _on("realhand", PHOTOGRAPHS),
 }

@@ -174,6 +174,10 @@ class Experiment(ABC):
         """How many parts a batch has at most, each as large as the others."""
         return len(self.data)
 
+    def divide(self, sizes: Sequence[int]) -> list[int]:
+        """How many samples of a batch come from each of its subsets, of these sizes."""
+        return [self.batch // len(sizes)] * len(sizes)
+
     def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
         """Of the first data set's training samples those that a stage sees, by the labels that it may use."""
         return [(indices, LABELS)]

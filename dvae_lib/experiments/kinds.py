@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from dvae_lib.datasets import Purpose
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Paper, Vector
 from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
-from dvae_lib.models import DVAE, CrossModalVAE, Regressor, modality
+from dvae_lib.models import DVAE, CrossModalVAE, Modality, Regressor, modality
 from dvae_lib.models.objectives import rescale_to_resolution
 from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
 
@@ -24,14 +24,28 @@ class VAEExperiment(Experiment):
     lambdas: Annotated[dict[ModalityName, NotNegative], NonEmpty]  # all that is decoded, each with the λ of its term
     beta: NotNegative
     width: Count | None = None  # kernels of the image decoder, times the supplement's
+    foreground_precision: Positive | None = None  # of the image's likelihood on the hand, times that elsewhere
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return tuple(self.lambdas)
 
+    def images(self, stage: str | None = None) -> list[str]:
+        """As of any experiment, and the mask of the hand where its likelihood has a precision of its own."""
+        return [*super().images(stage), *(["hand"] if self.foreground_precision not in (None, 1) else [])]
+
     def _obstacles(self) -> dict[str, str | bool]:
         undrawn = not {*IMAGES} & {*self.outputs} and "no image is decoded"
-        return super()._obstacles() | {"width": undrawn}
+        flat = "image" not in self.outputs and "no image in colour is decoded"
+        return super()._obstacles() | {"width": undrawn, "foreground_precision": flat}
+
+    def _decoded(self) -> dict[str, Modality]:
+        """All that is decoded, by name."""
+        precision = self.foreground_precision or 1.0
+        return {
+            name: modality(name, self.crop, weight, precision if name == "image" else 1.0)
+            for name, weight in self.effective_lambdas.items()
+        }
 
     @property
     def resolution(self) -> int:
@@ -51,7 +65,11 @@ class VAEExperiment(Experiment):
     def paper(self) -> Paper:
         beta = {"pose": 0.01, "synthesis": 100.0}[self.purpose]
         given: Paper = {"beta": (beta, f"Sec. 4.1, for {self.purpose}")}
-        return super().paper | given | ({"width": (1, "supplement, Table 1")} if self.width else {})
+        if self.width:
+            given["width"] = 1, "supplement, Table 1"
+        if self.foreground_precision:
+            given["foreground_precision"] = 1.0, "Eq. 2: one precision for the whole image"
+        return super().paper | given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +80,7 @@ class CrossModalExperiment(VAEExperiment):
     schedule: Literal["joint", "alternating"] | None = None  # of the encoders: all in a step, or one
     d: Count = 64  # dimensions of z
     beta: NotNegative = 0.01
+    watched: Count | None = None  # steps between two looks at the same validation samples: see `watch`
 
     kind: ClassVar[str] = "cross-modal VAE"
 
@@ -78,7 +97,7 @@ class CrossModalExperiment(VAEExperiment):
 
     def build(self) -> CrossModalVAE:
         torch.manual_seed(self.seed)
-        decoded = {name: modality(name, self.crop, weight) for name, weight in self.effective_lambdas.items()}
+        decoded = self._decoded()
         known = decoded | {name: modality(name, self.crop) for name in self.encoded if name not in decoded}
         start, width = self.pretrained or "random", self.width or 1
         return CrossModalVAE(known.values(), self.d, self.effective_beta, self.encoded, start, width, decoded)
@@ -99,12 +118,14 @@ class DisentangledExperiment(VAEExperiment):
     schedule: Literal["algorithm 1", "algorithm 2", "joint"] = "algorithm 1"
     inner: Count | None = None  # T2 of Algorithm 2
     embedding_steps: Count | None = None  # T2 of Algorithm 1, T3 of Algorithm 2; not given in the paper
-    foreground_precision: Positive | None = None  # of the image's likelihood on the hand, times that elsewhere
     labelled: Share = 1.0  # share of the first data set's training samples that have labels, from the first on
     unlabelled_poses: bool = False  # semi-supervised: the others' poses are learnt from too, but not their images
     weak: tuple[Vector, ...] | None = (
         None  # weakly supervised: the labels known of the others' images; None: these are left out
     )
+    mixture: Literal["halves", "natural"] | None = None  # of a batch's images with all labels and with some: as many of
+    # either, or as they occur
+    embedding_decoders: tuple[Vector, ...] = ()  # that the embedding step trains as well; in Algorithm 1 none
 
     kind: ClassVar[str] = "disentangled VAE"
 
@@ -122,7 +143,7 @@ class DisentangledExperiment(VAEExperiment):
         return super()._obstacles() | {
             "inner": self.schedule != "algorithm 2" and "only Algorithm 2 has an inner loop",
             "embedding_steps": joint or (not self.embeddings and "there are no embeddings"),
-            "foreground_precision": "image" not in self.lambdas and "no image is decoded",
+            "mixture": (self.weak is None or not self.labelled) and "no images have all labels and others some",
         }
 
     def _check(self) -> None:
@@ -146,6 +167,10 @@ class DisentangledExperiment(VAEExperiment):
             self._refuse("“unlabelled_poses” is for a disentangling step that sees no images.")
         if self.weak is not None and self.embedding_steps is None:
             self._refuse("“weak” is for images of the embedding step: there is none.")
+        if self.embedding_decoders and (self.embedding_steps is None or self.schedule != "algorithm 1"):
+            self._refuse("“embedding_decoders” is for the embedding step of Algorithm 1: there is none.")
+        if unknown := set(self.embedding_decoders) - set(self.lambdas):
+            self._refuse(f"“embedding_decoders” names “{unknown.pop()}”, which is not decoded.")
         if unknown := set(self.weak or ()) - (set(LABELS) & set(self.lambdas)):
             self._refuse(f"“weak” names “{unknown.pop()}”, which is no label that is decoded.")
         alone = len(self.data) == 1 and self.labelled == 0
@@ -154,7 +179,15 @@ class DisentangledExperiment(VAEExperiment):
 
     @property
     def shares(self) -> int:
-        return len(self.data) + (self.weak is not None and self.labelled > 0)
+        return len(self.data) + (self.mixture == "halves")
+
+    def divide(self, sizes: Sequence[int]) -> list[int]:
+        if self.mixture != "natural" or len(sizes) == len(self.data):
+            return super().divide(sizes)
+        labelled, weak, *others = sizes
+        share = self.batch // len(self.data)
+        first = min(max(1, round(share * labelled / (labelled + weak))), share - 1)
+        return [first, share - first, *[share] * len(others)]
 
     @property
     def purpose(self) -> Purpose:
@@ -163,9 +196,9 @@ class DisentangledExperiment(VAEExperiment):
 
     def images(self, stage: str | None = None) -> list[str]:
         """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""
-        embeddings = () if stage == "disentangling" else self.embeddings
-        names = [name for name in (*self.lambdas, *embeddings) if name in IMAGES]
-        return [*dict.fromkeys(names), *(["hand"] if self.foreground_precision not in (None, 1) else [])]
+        if stage != "disentangling":
+            return super().images(stage)
+        return [name for name in super().images(stage) if name not in self.embeddings or name in self.lambdas]
 
     def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
         """Sec. 4.4: all labels, or with weak supervision some, in the embedding step; with semi-supervision also poses
@@ -182,7 +215,7 @@ class DisentangledExperiment(VAEExperiment):
             return joint_objective(self.steps)
         if self.schedule == "algorithm 2":
             return algorithm_2(self.steps, self.inner or 0, self.embedding_steps or 0)
-        return algorithm_1(self.steps, self.embedding_steps or 0)
+        return algorithm_1(self.steps, self.embedding_steps or 0, self.embedding_decoders)
 
     def with_overrides(self, **values: Any) -> Experiment:
         if "d" in values:
@@ -192,9 +225,7 @@ class DisentangledExperiment(VAEExperiment):
 
     def build(self) -> DVAE:
         torch.manual_seed(self.seed)
-        decoded = {name: modality(name, self.crop, weight) for name, weight in self.effective_lambdas.items()}
-        if "image" in decoded:
-            decoded["image"] = replace(decoded["image"], foreground_precision=self.foreground_precision or 1.0)
+        decoded = self._decoded()
         return DVAE(
             # By name, as the hash of a run's configuration: in another order they would be another layout of z.
             [(decoded[name], d) for name, d in sorted(self.factors.items())],
@@ -214,8 +245,6 @@ class DisentangledExperiment(VAEExperiment):
         if len(self.factors) + bool(self.unlabelled) == 2:
             given["factors"] = dict.fromkeys(self.factors, 32), "halves of 64, Sec. 4.1"
             given["unlabelled"] = 32 if self.unlabelled else 0, "half of 64, Sec. 4.1"
-        if self.foreground_precision:
-            given["foreground_precision"] = 1.0, "Eq. 2: one precision for the whole image"
         return super().paper | given
 
 
@@ -223,8 +252,9 @@ class DisentangledExperiment(VAEExperiment):
 class RegressionExperiment(Experiment):
     """A regressor, which reads its targets from images without a latent (chapter 06)."""
 
-    targets: Annotated[tuple[Vector, ...], NonEmpty]
+    lambdas: Annotated[dict[Vector, Positive], NonEmpty]  # all that is read, each with the weight of its squared error
     d: Count = 64  # features between the encoder and the heads
+    split: Purpose = "pose"  # which of the splits
 
     kind: ClassVar[str] = "regressor"
 
@@ -234,7 +264,11 @@ class RegressionExperiment(Experiment):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self.targets
+        return tuple(self.lambdas)
+
+    @property
+    def purpose(self) -> Purpose:
+        return self.split
 
     @property
     def stages(self) -> list[Stage]:
@@ -242,7 +276,8 @@ class RegressionExperiment(Experiment):
 
     def build(self) -> Regressor:
         torch.manual_seed(self.seed)
-        return Regressor([modality(name, self.crop) for name in self.targets], self.d, self.pretrained or "random")
+        targets = [modality(name, self.crop, weight) for name, weight in self.lambdas.items()]
+        return Regressor(targets, self.d, self.pretrained or "random")
 
     @property
     def paper(self) -> Paper:

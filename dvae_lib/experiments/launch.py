@@ -58,7 +58,7 @@ def train_all(
         return
     for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
         run.subsets("train")
-    total, before, done = sum(map(_pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
+    total, before, done = sum(map(pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
         running: dict[Future[UserError | None], Run] = {}
@@ -71,7 +71,7 @@ def train_all(
             for future in finished:
                 if error := future.result():
                     raise error
-                done += _pixels(running[future])
+                done += pixels(running[future])
                 yield running.pop(future)
             # What a killed run had logged after its last checkpoint is computed again, and counted once.
             now = done + sum(map(_pixels_so_far, [*todo, *running.values()]))
@@ -202,7 +202,7 @@ def _on_ray() -> Iterator[_Submit]:
                 ray.shutdown()
 
 
-def _pixels(run: Run, step: int | None = None) -> float:
+def pixels(run: Run, step: int | None = None) -> float:
     """How many pixels a run sees up to a step, or in all: about what its time is proportional to."""
     e, seen = run.experiment, 0.0
     for stage in e.stages:
@@ -214,4 +214,4 @@ def _pixels(run: Run, step: int | None = None) -> float:
 
 def _pixels_so_far(run: Run) -> float:
     lines = read_metrics(run.folder)
-    return _pixels(run, int(lines[-1]["step"]) + 1 if lines else 0)
+    return pixels(run, int(lines[-1]["step"]) + 1 if lines else 0)

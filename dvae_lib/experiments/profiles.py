@@ -1,7 +1,9 @@
-"""How large an experiment is in a profile: “smoke” takes seconds, “laptop” minutes on two cores, “full” a GPU.
+"""How large an experiment is in a profile: “smoke” takes seconds, “laptop” minutes on two cores, “study” hours on
+them with several seeds of each, “full” a GPU.
 
-`full` has the catalogue's values, which are the papers'. The others change some: a row of `LAPTOP` has all that the
-profile changes of an experiment, but for what depends on its data, each value with the reason for it.
+`full` has the catalogue's values, which are the papers'. The others change some: a row of `STUDY` has all that the
+profile changes of an experiment, but for what depends on its data, each value with the reason for it. `laptop` is the
+same, but for fewer steps of what the book trains on its reader's machine.
 """
 
 from dataclasses import replace
@@ -36,12 +38,14 @@ _SMALL_IMAGES = _because("takes a sixteenth of the time", size=64)
 _SMALLER_IMAGES = _because("takes a 64th of the time, for many runs", size=32)
 _WIDER_DECODER = _because("the decoder of a small image has few layers", width=2)
 
+_HAND = _because("a finger is few pixels, and the background most of the image", foreground_precision=4.0)
 _CROSS_MODAL = _SMALL_IMAGES | _WIDER_DECODER | _RATE
+_STEADY = _SMALLER_IMAGES | _WIDER_DECODER | _HAND | _because("short runs get further at a higher rate", lr=1e-3)
 _SYNTHESIS = (
     _SMALL_IMAGES
     | _WIDER_DECODER
     | _TWICE_THE_RATE
-    | _because("a finger is few pixels, and the background most of the image", foreground_precision=4.0)
+    | _HAND
     | _because("so few steps at the paper's β leave the latent close to the prior", beta=2.0)
 )
 _MORE_POSE = "so few steps at the paper's λ leave the factors unlearnt"
@@ -69,16 +73,24 @@ _SUPERVISION = (
         "turned little, so that the number of labels is what limits the runs",
         augmentation=Augmentation(rotation=30.0, colour=0.25, background=0.3),
     )
-    | _two_steps(800, 450)
+    | _two_steps(800, 700)
 )
+# A viewpoint then costs two streams what it costs the dVAE beside its pose.
+_TWO_STREAMS = _because(
+    "a turn then costs as much in the viewpoint as in the pose", lambdas={"cpose": 1.0, "viewpoint": 20.0}
+)
+_AS_MANY_IMAGES = "not given; as many images as every method that is compared"
 
-LAPTOP: dict[str, Changes] = {
+STUDY: dict[str, Changes] = {
     "vae-pose": _RATE
     | _because("a small network on 63 numbers takes larger batches at a higher rate", lr=5e-3, batch=64)
     | _because("models the poses of its data set, not all turns of them", augmentation=Augmentation(rotation=20.0))
     | _steps(8000),
-    "cross-modal": _CROSS_MODAL | _steps(1400),
-    "cross-modal-alternating": _CROSS_MODAL | _steps(1400),
+    "cross-modal": _CROSS_MODAL | _HAND | _steps(1600, _AS_MANY_IMAGES),
+    "cross-modal-alternating": _CROSS_MODAL | _HAND | _steps(1600, _AS_MANY_IMAGES),
+    "steady-joint": _STEADY | _steps(1400),
+    "steady-alternating": _STEADY | _steps(1400),
+    "steady-passes": _STEADY | _steps(3 * 1400),
     "cross-modal-depth": _CROSS_MODAL | _steps(600),
     "dvae-image": _LABELLED_CONTENT | _two_steps(1000, 300),
     "dvae-image-place": _LABELLED_PLACE | _two_steps(1000, 300),
@@ -86,19 +98,22 @@ LAPTOP: dict[str, Changes] = {
     "dvae-image-8": _LABELLED_CONTENT | _SMALLER_IMAGES | _two_steps(600, 400),
     "dvae-zu": _UNLABELLED_CONTENT | _two_steps(850, 300),
     "dvae-zu-without-loop": _UNLABELLED_CONTENT | _two_steps(850, 300),
-    **{e.name: _ABLATION | _steps(400) for e in ABLATION},
-    "dvae-pose": _POSE | _two_steps(4000, 1600, "not given; as many images as the regressors see"),
-    "two-stream": _SMALL_IMAGES | _RATE | _steps(1600),
-    "resnet": _SMALL_IMAGES | _RATE | _steps(1600),
+    **{e.name: _ABLATION | _steps(900) for e in ABLATION},
+    "dvae-pose": _POSE | _two_steps(4000, 1600, _AS_MANY_IMAGES),
+    "two-stream": _SMALL_IMAGES | _RATE | _TWO_STREAMS | _steps(1600, _AS_MANY_IMAGES),
+    "resnet": _SMALL_IMAGES | _RATE | _steps(1600, _AS_MANY_IMAGES),
+    "estimator": _SMALL_IMAGES | _RATE | _steps(1600),
     "dvae-pose-depth": _POSE | _two_steps(4000, 700),
-    "dvae-pose-rhd": _POSE_ON_RHD | _two_steps(4000, 1300, "not given; as many images as the regressors see"),
-    "two-stream-rhd": _SMALL_IMAGES | _RATE | _steps(1300),
-    "resnet-rhd": _SMALL_IMAGES | _RATE | _steps(1300),
-    "cross-modal-rhd": _SMALL_IMAGES | _RATE | _steps(1300),
-    "cross-modal-alternating-rhd": _SMALL_IMAGES | _RATE | _steps(1300),
+    "dvae-pose-rhd": _POSE_ON_RHD | _two_steps(4000, 1300, _AS_MANY_IMAGES),
+    "two-stream-rhd": _SMALL_IMAGES | _RATE | _TWO_STREAMS | _steps(1300, _AS_MANY_IMAGES),
+    **{
+        f"{name}-rhd": _SMALL_IMAGES | _RATE | _steps(1300, _AS_MANY_IMAGES)
+        for name in ("resnet", "only-cpose", "only-viewpoint", "cross-modal", "cross-modal-alternating")
+    },
     **{e.name: _SUPERVISION for e in SUPERVISION},
 }
-LAPTOP_ON_PHOTOGRAPHS: dict[str, Changes] = {
+LAPTOP: dict[str, Changes] = STUDY
+ON_PHOTOGRAPHS: dict[str, Changes] = {
     **{name: _CROSS_MODAL | _steps(1200) for name in ("cross-modal", "cross-modal-plain", "cross-modal-mixed")},
     "dvae-zu": _UNLABELLED_CONTENT | _two_steps(3000, 400),
     **{
@@ -136,7 +151,8 @@ _SAMPLES: dict[str, dict[str, dict]] = {
 
 
 def _samples(experiment: Experiment, profile: str) -> Changes:
-    options = {name: _SAMPLES[profile][name] for name in experiment.data if name in _SAMPLES[profile]}
+    samples = _SAMPLES["laptop" if profile == "study" else profile]
+    options = {name: samples[name] | experiment.options.get(name, {}) for name in experiment.data if name in samples}
     changes = _because("preparing all takes long", options=options) if options else {}
     if "stb" in experiment.data and "depth" in experiment.images():
         options = options | {"stb": options.get("stb", {}) | {"views": ["SK_depth"]}}
@@ -158,8 +174,9 @@ def for_profile(experiment: Experiment, profile: str, root_joint: Root) -> Exper
     changes = _samples(experiment, profile)
     if profile == "smoke":
         changes |= {name: change for name, change in _SMOKE.items() if getattr(experiment, name, None) is not None}
-    if profile == "laptop":
-        rows = LAPTOP_ON_PHOTOGRAPHS if experiment.data[0] == "realhand" else LAPTOP
+    if profile in ("laptop", "study"):
+        rows = LAPTOP if profile == "laptop" else STUDY
+        rows = ON_PHOTOGRAPHS if experiment.data[0] == "realhand" else rows
         changes |= _augmentation(experiment) | rows[experiment.name]
     values = {name: value for name, (value, _) in changes.items()}
     reasons = experiment.reasons | {name: why for name, (_, why) in changes.items()}

@@ -34,9 +34,10 @@ from dvae_lib.training import train
 from dvae_lib.training.checkpoints import WEIGHTS, read_metrics
 from dvae_lib.training.distributed import make_fabric
 from dvae_lib.training.fabric import Fabric
+from dvae_lib.training.watch import Watch
 
 CONFIG, PROVENANCE, EVALUATION, ERRORS = "config.json", "provenance.json", "evaluation.json", "errors.safetensors"
-VERSION = 2  # of the configuration: a run of another cannot be opened
+VERSION = 3  # of the configuration: a run of another cannot be opened
 FORMAT = 3  # of the evaluation
 
 
@@ -157,7 +158,8 @@ class Run:
     ) -> Batches:
         """What a stage of training sees: of the first data set as much as its labels allow (Sec. 4.4), all of others.
 
-        A batch takes equal shares of the subsets, and is as large whatever there is: no run sees more images.
+        A batch takes equal shares of the subsets, or of those of the first data set as much as they have where the
+        experiment's `mixture` is natural. It is as large whatever there is: no run sees more images.
         Raises UserError if there is no sample.
         """
         e = self.experiment
@@ -166,7 +168,10 @@ class Run:
         subsets = [subset for subset in (*own, *(Subset(*other) for other in others)) if len(subset.indices)]
         if not subsets:
             raise UserError(f"{e.name}: of {len(indices)} training samples none has labels: set a larger “labelled”.")
-        return Batches(subsets, e.batch, e.images(stage), e.augmentation, e.root_joint, e.seed, device, rank, world)
+        shares = e.divide([len(subset.indices) for subset in subsets])
+        return Batches(
+            subsets, e.batch, e.images(stage), e.augmentation, e.root_joint, e.seed, device, rank, world, shares=shares
+        )
 
     def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
         """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
@@ -193,11 +198,15 @@ class Run:
                 write_json(self.folder / PROVENANCE, {"profile": self.profile} | _circumstances(fabric))
             train(
                 self.build(), stages, self.folder, fabric,
-                lr=e.lr, decay=e.decay, seed=e.seed, description=e.name, quiet=quiet,
+                lr=e.lr, decay=e.decay, seed=e.seed, description=e.name, quiet=quiet, watch=self._watch(fabric.device),
             )  # fmt: skip
         if fabric.is_global_zero:
             # MPS lacks the singular values that project to a rotation.
             self._evaluate(fabric.device if fabric.device.type == "cuda" else torch.device("cpu"))
+
+    def _watch(self, device: torch.device) -> Watch | None:
+        every = getattr(self.experiment, "watched", None)
+        return Watch(next(self.batches("validation", device=device).in_order()), every) if every else None
 
     def _evaluate(self, device: torch.device) -> None:
         e, model = self.experiment, self.load().to(device)

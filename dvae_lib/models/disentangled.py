@@ -140,7 +140,7 @@ class DVAE(SavedModule):
     def needs(self, step: str, /) -> list[Modality]:
         """What a batch must hold for a step of training."""
         names = [*self.factors, *(self.observations if step != "independence" else [self.unlabelled])]
-        names += self.embedding_encoders if step in ("embedding", "joint") else []
+        names += self.embedding_encoders if step in (*_EMBEDDING, "joint") else []
         return [self.modalities[name] for name in dict.fromkeys(names)]
 
     def encode_factors(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
@@ -250,13 +250,15 @@ class DVAE(SavedModule):
         """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
 
         step: "disentangling", "embedding", "independence" or, for the first two at once (Eq. 5), "joint". In Eq. 5 the
-        embedding's bound is a function of the embedding alone, so that its decoders are frozen there too.
+        embedding's bound is a function of the embedding alone, so that its decoders are frozen there too; in the step
+        "embedding with decoders" they are not.
         """
         bounds = {}
         if step in ("disentangling", "joint"):
             bounds["disentangling"] = self.disentangling_bound(batch)
-        if step in ("embedding", "joint"):
-            with frozen(module for modules in self.decoder_modules for module in modules.modules()):
+        if step in (*_EMBEDDING, "joint"):
+            decoders = [] if step == "embedding with decoders" else self.decoder_modules
+            with frozen(module for modules in decoders for module in modules.modules()):
                 bounds |= {name: self.embedding_bound(name, batch) for name in self.embedding_encoders}
         if step == "independence":
             bounds["independence"] = self.independence_bound(batch)
@@ -271,6 +273,9 @@ class DVAE(SavedModule):
             for name, term in by_name.items()
         }
         return -total.mean(), terms
+
+
+_EMBEDDING = "embedding", "embedding with decoders"  # steps of the embedding alone
 
 
 def _with_dimensions(item: Modality | str | tuple) -> tuple:

@@ -36,11 +36,17 @@ def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage
     return [Stage("alternating", steps, lambda step: [sources[step % len(sources)]])]
 
 
-def algorithm_1(disentangling: int, embedding: int) -> list[Stage]:
-    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone."""
+def algorithm_1(disentangling: int, embedding: int, decoders: Sequence[str] = ()) -> list[Stage]:
+    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone, or also on the
+    decoders of these names.
+    """
+
+    def embedded(model: Any) -> Sequence[nn.Module]:
+        return [*model.embedding_modules, *(model.decoders[name] for name in decoders)]
+
     return [
         Stage("disentangling", disentangling, lambda step: "disentangling", lambda model: model.disentangling_modules),
-        Stage("embedding", embedding, lambda step: "embedding", lambda model: model.embedding_modules),
+        Stage("embedding", embedding, lambda step: "embedding with decoders" if decoders else "embedding", embedded),
     ]
 
 

@@ -24,6 +24,7 @@ from dvae_lib.training.distributed import convert_sync_batchnorm
 from dvae_lib.training.fabric import Fabric
 from dvae_lib.training.interruption import Interruption
 from dvae_lib.training.recorder import Recorder
+from dvae_lib.training.watch import Watch
 
 
 @runtime_checkable
@@ -77,6 +78,7 @@ def train(
     save_seconds: float = 60.0,
     description: str = "training",
     quiet: bool = False,
+    watch: Watch | None = None,
 ) -> None:
     """Trains `model` in place, stage after stage on its batches with Adam, resuming from a checkpoint in `folder`.
 
@@ -105,6 +107,8 @@ def train(
                 if now.step == start or now.local == 0:
                     check_batch(model.needs(now.stage.forward_arg(now.local)), batch)
                 loss, terms = update(engine, optimizer, fabric, now.stage, batch, now.local)
+                if watch and (now.step + 1) % watch.every == 0:
+                    terms = terms | watch(model)
             logged = recorder.record(now, loss, terms)
             if interruption.requested(logged) and recorder.done < recorder.total:
                 recorder.stop()

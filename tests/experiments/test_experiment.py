@@ -55,7 +55,10 @@ LEGAL = {
     "labelled": [0.0, 0.4, 1.0],
     "unlabelled_poses": [False, True],
     "weak": [None, (), ("viewpoint",), ("pose",)],
-    "targets": [("pose",), ("cpose", "viewpoint"), ("keypoints",)],
+    "mixture": ["halves", "natural", None],
+    "embedding_decoders": [(), ("viewpoint",), ("pose",)],
+    "watched": [None, 3],
+    "split": ["pose", "synthesis"],
 }
 MOST = {"rotation": 90.0, "flip": True, "zoom": 0.5, "shift": 0.3, "colour": 0.6, "background": 1.0}
 
@@ -64,7 +67,8 @@ def others(e):
     """For each field of an experiment other values, with words for them."""
     for f in fields(e):
         for value in LEGAL.get(f.name, []):
-            if value != getattr(e, f.name):
+            halves_are_natural = f.name == "mixture" and value and e.labelled == 0.5
+            if value != getattr(e, f.name) and not halves_are_natural:
                 yield f"{f.name} = {value}", {f.name: value}
     for name, most in MOST.items():
         value = most
@@ -102,6 +106,7 @@ def traces(e):
     yield [(loop.name, loop.steps, *(str(loop.forward_arg(step)) for step in range(3))) for loop in loops]
     yield [learning_rate(step, stage.steps, e.lr, e.decay) for stage in stages for step in range(stage.steps)]
     yield dtype(e.precision)
+    yield getattr(e, "watched", None)
     yield e.purpose, [(name, e.crop, e.options.get(name)) for name in e.data]  # which samples
     run, model = Run(e, "smoke"), e.build().eval()
     yield model.state_dict()
@@ -156,7 +161,7 @@ def test_every_value_has_an_effect_or_is_refused(monkeypatch, e):
             assert str(error).endswith(".") and len(str(error)) > 40
             refused.add(name)
     assert {"steps", "batch", "lr", "decay", "precision", "seed", "root_joint", "augmentation.rotation"} <= changed
-    inapplicable = {f.name for f in fields(e) if getattr(e, f.name) is None} - {"weak"}
+    inapplicable = {f.name for f in fields(e) if getattr(e, f.name) is None} - {"weak", "watched"}
     assert inapplicable <= refused and not inapplicable & changed
 
 
@@ -171,6 +176,7 @@ def test_the_values_that_are_tried_are_those_of_every_field():
 
 POSE = {"kind": "cross-modal VAE", "name": "mine", "encoded": ("pose",), "lambdas": {"pose": 1.0}}
 IMAGE = {**POSE, "lambdas": {"image": 1.0}, "encoded": ("image",), "size": 32, "width": 1, "pretrained": "random"}
+IMAGE["foreground_precision"] = 1.0
 
 
 @pytest.mark.parametrize(
@@ -233,7 +239,7 @@ def test_a_value_out_of_bounds_is_refused_with_what_is_allowed(values, said):
         ("dvae-image", {"labelled": 0.5, "unlabelled_poses": True}, "for a disentangling step that sees no images"),
         ("dvae-pose", {"unlabelled": 3}, "“unlabelled” is for what an observed image shows"),
         ("dvae-pose", {"shared": True}, "“shared” is for decoders of image and pose: decode both"),
-        ("dvae-pose", {"foreground_precision": 2.0}, "“foreground_precision” has no effect, as no image is decoded"),
+        ("dvae-pose", {"foreground_precision": 2.0}, "“foreground_precision” has no effect, as no image in colour is decoded"),
         ("dvae-pose", {"weak": ("pose",)}, "set “labelled” below 1"),
         ("dvae-pose", {"weak": ("keypoints",), "labelled": 0.5}, "“keypoints”, which is no label that is decoded"),
         ("dvae-pose", {"labelled": 0.0}, "no sample has labels"),
@@ -247,7 +253,7 @@ def test_what_does_not_go_together_is_refused(name, values, said):
 
 
 def test_a_regressor_has_no_latent():
-    for name in ("beta", "lambdas", "foreground_precision", "schedule", "width"):
+    for name in ("beta", "encoded", "foreground_precision", "schedule", "width"):
         with pytest.raises(UserError, match=f"“{name}” is not among its settings"):
             find("two-stream", "smoke", "synthetic").with_overrides(**{name: 1})
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from dvae_lib import settings
 from dvae_lib.experiments import find, launch
-from dvae_lib.experiments.launch import _pixels, train_all
+from dvae_lib.experiments.launch import pixels, train_all
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.training.checkpoints import CHECKPOINT, WEIGHTS, read_metrics
@@ -54,8 +54,8 @@ def test_a_run_that_fails_says_so(tmp_path, monkeypatch, launcher):
 
 def test_the_pixels_of_a_run_are_those_of_its_batches():
     run = Run(find("dvae-pose", "smoke", "synthetic"), "smoke")  # 4 steps without images, 2 with; 8 of 32 pixels square
-    assert _pixels(run) == 4 * 8 * 32 + 2 * 8 * 32**2
-    assert _pixels(run, 3) == 3 * 8 * 32 and _pixels(run, 5) == 4 * 8 * 32 + 8 * 32**2
+    assert pixels(run) == 4 * 8 * 32 + 2 * 8 * 32**2
+    assert pixels(run, 3) == 3 * 8 * 32 and pixels(run, 5) == 4 * 8 * 32 + 8 * 32**2
 
 
 def _killed_once(flag, run, device):

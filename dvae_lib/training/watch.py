@@ -1,0 +1,38 @@
+"""A look, every so many steps of a training, at the same held-out samples: how steady it is (chapter 03)."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dvae_lib.models import CrossModalVAE
+
+BOUND, MOVED = "held-out bound", "moved"
+
+
+class Watch:
+    """Called with the model at a step, the mean bound of Eq. 1 of a batch from every encoder, and how far the means of
+    q(z | ·) have moved since the last look, in units of the prior's standard deviation.
+
+    The looks use running statistics of batch normalisation, which lag behind the weights, with the same noise each
+    time. After a resumed training's first look nothing is said of what has moved.
+    """
+
+    def __init__(self, batch: Mapping[str, Tensor], every: int):
+        self.batch, self.every = batch, every
+        self._last: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> dict[str, Tensor]:
+        model = cast(CrossModalVAE, model)
+        model.eval()
+        torch.manual_seed(0)
+        seen = {f"{source} {BOUND}": bound.mean() for source, (bound, _) in model.bounds(self.batch).items()}
+        for source in model.encoders:
+            mean = model.encode(source, self.batch[source]).mean
+            if source in self._last:
+                seen[f"{source} {MOVED}"] = (mean - self._last[source]).norm(dim=-1).mean()
+            self._last[source] = mean
+        model.train()
+        return seen
