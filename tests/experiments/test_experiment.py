@@ -67,7 +67,7 @@ def others(e):
     """For each field of an experiment other values, with words for them."""
     for f in fields(e):
         for value in LEGAL.get(f.name, []):
-            halves_are_natural = f.name == "mixture" and value and e.labelled == 0.5
+            halves_are_natural = f.name == "mixture" and e.mixture and value and e.labelled == 0.5
             if value != getattr(e, f.name) and not halves_are_natural:
                 yield f"{f.name} = {value}", {f.name: value}
     for name, most in MOST.items():
@@ -239,7 +239,7 @@ def test_a_value_out_of_bounds_is_refused_with_what_is_allowed(values, said):
         ("dvae-image", {"labelled": 0.5, "unlabelled_poses": True}, "for a disentangling step that sees no images"),
         ("dvae-pose", {"unlabelled": 3}, "“unlabelled” is for what an observed image shows"),
         ("dvae-pose", {"shared": True}, "“shared” is for decoders of image and pose: decode both"),
-        ("dvae-pose", {"foreground_precision": 2.0}, "“foreground_precision” has no effect, as no image in colour is decoded"),
+        ("dvae-pose", {"foreground_precision": 2.0}, "“foreground_precision” has no effect, as no image in"),
         ("dvae-pose", {"weak": ("pose",)}, "set “labelled” below 1"),
         ("dvae-pose", {"weak": ("keypoints",), "labelled": 0.5}, "“keypoints”, which is no label that is decoded"),
         ("dvae-pose", {"labelled": 0.0}, "no sample has labels"),
