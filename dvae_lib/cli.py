@@ -1,7 +1,8 @@
-"""The command `dvae`: download, check, list, show, train, predict, report."""
+"""The command `dvae`: download, check, list, show, train, study, predict, report."""
 
 import functools
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import asdict, is_dataclass, replace
@@ -282,16 +283,54 @@ def predict(
 
 @app.command()
 @report_user_errors
+def study(
+    test: Annotated[
+        bool, typer.Option("--test", help="Train the reported seeds, and hold each against the test samples.")
+    ] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="With --test: the first so many of each.")] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write down settings, seeds and limits, before the test is opened.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only say what is done and what is left.")] = False,
+    data: Data = None,
+    device: Annotated[str, typer.Option(help=f"{', '.join(settings.DEVICES)}.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time, as of `dvae train --all`.")] = None,
+) -> None:
+    """The study behind the ten claims, as far as it is not done yet: the search for settings, on validation samples."""
+    _check(device, settings.DEVICES, "device")
+    _check(data, settings.DATASETS, "data")
+    if data:
+        os.environ["DVAE_DATA"] = data
+    if (seeds and not test) or test + register + show > 1:
+        raise UserError("Pass one of --test, --register and --show, and --seeds with --test alone.")
+    from dvae_lib.experiments import search
+    from dvae_lib.experiments import study as whole
+
+    if register:
+        whole.register()
+    elif test:
+        for run in whole.open_test(seeds, device, jobs):
+            typer.echo(f"{run.experiment.name}, seed {run.experiment.seed}: {whole.path(run)}")
+    elif not show:
+        for trial in search.run_searches(device, jobs):
+            values = ", ".join(f"{name} {_text(value)}" for name, value in trial["values"].items())
+            typer.echo(f"{trial['name']}, {values}: {trial['error']:.4g}")
+    typer.echo(whole.progress())
+
+
+@app.command()
+@report_user_errors
 def report(
     out: Annotated[Path | None, typer.Option("--json", help="A file for all of it, as JSON.")] = None,
-    profile: Profile = None,
     data: Data = None,
-    root_joint: RootJoint = None,
 ) -> None:
-    """The papers' figures, tables and claims against the trained runs. The exit status is 1 if a claim fails."""
+    """The papers' figures, tables and claims against the study. The exit status is 1 if a claim fails."""
+    _check(data, settings.DATASETS, "data")
+    if data:
+        os.environ["DVAE_DATA"] = data
     from dvae_lib.report.report import report as make
 
-    result = make(_runs(profile, data, root_joint))
+    result = make()
     for claim in result.claims:
         typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}", bold=True)
         for measure in claim.measures:
@@ -303,5 +342,9 @@ def report(
         write_json(out, result.as_dict())
     if result.open:
         typer.echo(f"Open, as intervals contain their limits: {', '.join(map(str, result.open))}.")
+    if result.waiting:
+        typer.echo(
+            f"Without a verdict yet: {', '.join(map(str, result.waiting))}. `dvae study --test` trains the rest."
+        )
     if result.failed:
         raise UserError(f"Of the ten claims these fail: {', '.join(map(str, result.failed))}.")

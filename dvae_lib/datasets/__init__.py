@@ -65,7 +65,7 @@ def locate(name: str, part: Part, purpose: Purpose = "pose", **options) -> tuple
     if part not in elsewhere:
         return name, options
     other, most = elsewhere[part]
-    halves = {option: max(1, value // 2) for option, value in options.items() if option in most}
+    halves = {option: max(1, value // 2) for option, value in options.items() if option != "motion"}
     return other, {option: min(value, halves.get(option, value)) for option, value in most.items()}
 
 
@@ -122,3 +122,25 @@ def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
 def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
     """The indices of the samples in sequences whose names start so."""
     return np.flatnonzero(np.array([name.startswith(start) for name in dataset.sequences])[dataset["sequence"]])
+
+
+# Frames of a video that follow one another are all good or all bad.
+_BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
+
+
+def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
+    """Of each of some samples (N,) in order the number (N,) of what it shares with others, so that they are not
+    independent: its person on the RHD-like sets, its room on synth-stb-rooms, elsewhere a stretch of its video. Of RHD,
+    which does not say who is on an image, each sample is by itself.
+    """
+    if "person" in dataset.arrays and dataset.name.startswith("synth-rhd"):
+        key = np.asarray(dataset["person"])[indices]
+    elif dataset.name == "synth-stb-rooms":
+        key = np.asarray(dataset["content"])[indices]
+    elif dataset.name in _BLOCKS:
+        sequence = np.asarray(dataset["sequence"])[indices]
+        place = np.arange(len(indices)) - np.searchsorted(sequence, sequence)
+        key = sequence * len(indices) + place // _BLOCKS[dataset.name]
+    else:
+        key = np.arange(len(indices))
+    return np.unique(key, return_inverse=True)[1]

@@ -105,7 +105,7 @@ def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image
 def _errors(means: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The errors of what was decoded from one source: of joints (B, 21) for poses, of samples (B,) for the rest."""
     errors = {name: _error(name, mean, batch) for name, mean in means.items()}
-    if "cpose" in means:
+    if {"cpose", "viewpoint"} <= means.keys():
         pose = composed(means)
         errors["composed"] = joint_errors(pose, batch)
         if "pose" in means:

@@ -93,40 +93,49 @@ _AUC, _MSE = (0.773, 0.779, 0.561, 0.562, 0.782, 0.555), (1.84, 1.99, 1.26, 1.27
 PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMBOLS, _AUC, _MSE, strict=True)}
 
 
-def table_4(run: Run, cross_modal: Run, samples: int = 300, part: Part = "validation") -> dict[str, dict[str, Tensor]]:
-    """The supplement's Table 4, of a dVAE of CPose and viewpoint: the errors of regressing either from slices of z.
+def table_4(run: Run, samples: int = 480, part: Part = "validation") -> dict[str, dict[str, Tensor]]:
+    """A model's columns of the supplement's Table 4: the errors of regressing CPose and viewpoint from its codes.
 
-    One column for each of `SYMBOLS`, with the errors of N samples, spread evenly over a part with a visible joint:
-    “cpose” in mm (N, 21), “viewpoint” squared and summed over its nine numbers (N,).
+    Of a dVAE of both they are the columns for its slices, and that of noise; of a cross-modal VAE “z_cross”. Each has
+    the errors of N samples of a part, spread evenly over those with a visible joint: “cpose” in mm (N, 21),
+    “viewpoint” squared and summed over its nine numbers (N,). They are regressed from samples of other units
+    (`Run.units`), and “unit” (N,) says of which they are.
     """
-    (dataset, held_out), model, cross_modal_model = run.subsets(part)[0], run.load(), cross_modal.load()
-    if not isinstance(model, DVAE) or not isinstance(cross_modal_model, CrossModalVAE):
-        raise UserError(f"Table 4 compares a dVAE with a cross-modal VAE, not {run.experiment.name} with "
-                        f"{cross_modal.experiment.name}.")  # fmt: skip
-    held_out = held_out[dataset["visible"][held_out].any(1)]
-    chosen = held_out[np.linspace(0, len(held_out) - 1, min(samples, len(held_out))).astype(int)]
+    (dataset, held_out), model = run.subsets(part)[0], run.load()
+    shown = np.flatnonzero(dataset["visible"][held_out].any(1))
+    shown = shown[np.linspace(0, len(shown) - 1, min(samples, len(shown))).astype(int)]
+    chosen, units = held_out[shown], run.units(part)[shown]
     batch = next(Batches([(dataset, chosen)], len(chosen), ["image"], root_joint=run.experiment.root_joint).in_order())
     torch.manual_seed(0)
     with torch.inference_mode():
-        sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}
-        sources["image"] = model.encode("image", batch["image"]).sample()
-        z_cross = cross_modal_model.encode("image", batch["image"]).sample()
-    columns = {
-        f"{name} from {source}": model.select(z, name) for source, z in sources.items() for name in model.factors
-    }
-    columns |= {"z_cross": z_cross, "noise": torch.randn_like(z_cross)}
-    return {name: _regression_errors(columns[name], batch) for name in SYMBOLS}
+        if isinstance(model, CrossModalVAE):
+            columns = {"z_cross": model.encode("image", batch["image"]).sample()}
+        elif isinstance(model, DVAE) and {"cpose", "viewpoint"} == set(model.factors):
+            sources = {"labels": model.join({name: q.sample() for name, q in model.encode_factors(batch).items()})}
+            sources["image"] = model.encode("image", batch["image"]).sample()
+            columns = {
+                f"{name} from {source}": model.select(z, name)
+                for source, z in sources.items()
+                for name in model.factors
+            }
+            columns["noise"] = torch.randn_like(sources["image"])
+        else:
+            raise UserError(
+                f"Table 4 is of a dVAE of CPose and viewpoint, or of a cross-modal VAE, not of {run.experiment.name}."
+            )
+    return {name: _regression_errors(z, batch, units) for name, z in columns.items()}
 
 
-def _regression_errors(z: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _regression_errors(z: Tensor, batch: Mapping[str, Tensor], units: np.ndarray) -> dict[str, Tensor]:
     predictions = {
-        name: torch.from_numpy(regressed(z.double().numpy(), batch[name].flatten(1).double().numpy()))
+        name: torch.from_numpy(regressed(z.double().numpy(), batch[name].flatten(1).double().numpy(), units))
         for name in ("cpose", "viewpoint")
     }
     cpose = predictions["cpose"].unflatten(1, (21, 3)).float()
     return {
         "cpose": joint_errors(cpose, {**batch, "pose": batch["cpose"]}),
         "viewpoint": (predictions["viewpoint"] - batch["viewpoint"].flatten(1)).square().sum(1).float(),
+        "unit": torch.from_numpy(units),
     }
 
 

@@ -87,7 +87,6 @@ STUDY: dict[str, Changes] = {
     | _because("models the poses of its data set, not all turns of them", augmentation=Augmentation(rotation=20.0))
     | _steps(8000),
     "cross-modal": _CROSS_MODAL | _HAND | _steps(1600, _AS_MANY_IMAGES),
-    "cross-modal-alternating": _CROSS_MODAL | _HAND | _steps(1600, _AS_MANY_IMAGES),
     "steady-joint": _STEADY | _steps(1400),
     "steady-alternating": _STEADY | _steps(1400),
     "steady-passes": _STEADY | _steps(3 * 1400),
@@ -108,7 +107,7 @@ STUDY: dict[str, Changes] = {
     "two-stream-rhd": _SMALL_IMAGES | _RATE | _TWO_STREAMS | _steps(1300, _AS_MANY_IMAGES),
     **{
         f"{name}-rhd": _SMALL_IMAGES | _RATE | _steps(1300, _AS_MANY_IMAGES)
-        for name in ("resnet", "only-cpose", "only-viewpoint", "cross-modal", "cross-modal-alternating")
+        for name in ("resnet", "only-cpose", "only-viewpoint", "cross-modal")
     },
     **{e.name: _SUPERVISION for e in SUPERVISION},
 }

@@ -21,11 +21,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from dvae_lib import __version__, settings
-from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source
+from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source, units
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
-from dvae_lib.experiments.evaluation import Model, evaluate, mean_labels
+from dvae_lib.experiments.evaluation import Evaluation, Model, evaluate, mean_labels
 from dvae_lib.experiments.kinds import from_config
 from dvae_lib.files import UserError, atomic_write, exclusive_lock, read_json, write_json
 from dvae_lib.hand import Root
@@ -148,6 +148,15 @@ class Run:
         names = e.data if part in ("train", "final") else e.data[:1]
         return [open_part(name, e.crop, part, e.purpose, **e.options.get(name, {})) for name in names]
 
+    def units(self, part: Part) -> np.ndarray:
+        """Of each sample (N,) of a part of the first data set what it is not independent of: see `datasets.units`."""
+        return units(*self.subsets(part)[0])
+
+    @property
+    def learnt_from(self) -> Part:
+        """What a training sees. The study's runs are held against the test, not chosen by the validation samples."""
+        return "final" if self.profile == "study" else "train"
+
     def batches(self, part: Part, batch_size: int = 256, device: torch.device | str = "cpu") -> Batches:
         """Batches of the samples of a part as they are, without augmentation."""
         e = self.experiment
@@ -163,7 +172,7 @@ class Run:
         Raises UserError if there is no sample.
         """
         e = self.experiment
-        (dataset, indices), *others = self.subsets("train")
+        (dataset, indices), *others = self.subsets(self.learnt_from)
         own = (Subset(dataset, *labels) for labels in e.supervision(stage, indices))
         subsets = [subset for subset in (*own, *(Subset(*other) for other in others)) if len(subset.indices)]
         if not subsets:
@@ -208,10 +217,15 @@ class Run:
         every = getattr(self.experiment, "watched", None)
         return Watch(next(self.batches("validation", device=device).in_order()), every) if every else None
 
+    def evaluate(self, model: Model, part: Part, device: torch.device | str = "cpu") -> Evaluation:
+        """What the trained model, which is on this device, makes of a part of the first data set."""
+        root_joint, learnt_from = self.experiment.root_joint, self.subsets(self.learnt_from)[:1]
+        average = mean_labels(Batches(learnt_from, 256, [], root_joint=root_joint).in_order())
+        return evaluate(model, self.batches(part, device=device).in_order(), average, root_joint)
+
     def _evaluate(self, device: torch.device) -> None:
-        e, model = self.experiment, self.load().to(device)
-        average = mean_labels(Batches(self.subsets("train")[:1], 256, [], root_joint=e.root_joint).in_order())
-        evaluation = evaluate(model, self.batches("validation", device=device).in_order(), average, e.root_joint)
+        model = self.load().to(device)
+        evaluation = self.evaluate(model, "validation", device)
         for name, score in evaluation.scores.items():
             score.to_csv(self.folder / f"pck-{name.replace(' ', '-')}.csv")
         flat = {

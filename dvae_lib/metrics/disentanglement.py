@@ -22,7 +22,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, train_test_split
+from sklearn.model_selection import GridSearchCV, GroupKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -181,22 +181,26 @@ def scores(codes: Codes, parts: Sequence[slice] | None = None) -> dict[str, floa
 
 
 def regressed(
-    codes: Float[np.ndarray, "N d"], targets: Float[np.ndarray, "N T"], folds: int = 10, seed: int = 0
+    codes: Float[np.ndarray, "N d"], targets: Float[np.ndarray, "N T"], groups: Int[np.ndarray, " N"], folds: int = 10
 ) -> Float[np.ndarray, "N T"]:
-    """What each sample's targets (N, T) are by regression on the codes (N, d) of the others (N, T).
+    """What each sample's targets (N, T) are by regression on the codes (N, d) of samples of other groups: (N, T).
 
-    A ridge regression with a Gaussian kernel, whose width and penalty are chosen within the others. Which regression
-    Bouchacourt et al. and the paper took for Table 4 is not said. With fewer samples than folds, each is left out by
-    itself. Raises ValueError for fewer than four samples: three others are the fewest to choose a width with.
+    A ridge regression with a Gaussian kernel, whose width and penalty are chosen on those, again by groups. Which
+    regression Bouchacourt et al. and the paper took for Table 4 is not said. With fewer groups than folds, each is left
+    out by itself. Raises ValueError for fewer than four groups: three others are the fewest to choose a width with.
     """
-    if len(codes) < 4:
-        raise ValueError(f"A regression from other samples needs four samples or more; there are {len(codes)}.")
+    if (count := len(np.unique(groups))) < 4:
+        raise ValueError(f"A regression from other groups needs four of them or more; there are {count}.")
     grid = {"kernelridge__alpha": 10.0 ** np.arange(-3, 2), "kernelridge__gamma": np.array([0.1, 1.0]) / codes.shape[1]}
     ridge = make_pipeline(StandardScaler(), KernelRidge(kernel="rbf"))
-    search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=3)
-    # A kernel ridge has no constant of its own: the mean of the others is taken away first.
-    centred = TransformedTargetRegressor(search, transformer=StandardScaler(with_std=False))
-    return cross_val_predict(centred, codes, targets, cv=KFold(min(folds, len(codes)), shuffle=True, random_state=seed))
+    predictions = np.empty_like(targets)
+    for others, own in GroupKFold(min(folds, count)).split(codes, targets, groups):
+        inner = list(GroupKFold(3).split(codes[others], groups=groups[others]))
+        search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=inner)
+        # A kernel ridge has no constant of its own: the mean of the others is taken away first.
+        centred = TransformedTargetRegressor(search, transformer=StandardScaler(with_std=False))
+        predictions[own] = centred.fit(codes[others], targets[others]).predict(codes[own])
+    return predictions
 
 
 def _flat(codes: Codes, dimensions: int = 1) -> tuple[Float[np.ndarray, "N d"], Int[np.ndarray, "N K"]]:

@@ -94,12 +94,14 @@ def contrast_ci(terms: Sequence[tuple[float, Matrix]], log: bool = True, level: 
     Welch's $\nu$. Simulated with 3 and 5 seeds and 40 units or more, it holds the truth in 95 to 98 % of cases. A
     bootstrap in two levels, which redraws seeds and units, does so more rarely: so few seeds vary too little.
 
-    Raises ValueError for fewer than two seeds or units.
+    Where there is one unit, as of a number that a whole test gives, the interval is over seeds alone.
+
+    Raises ValueError for fewer than two seeds.
     """
     (_, first), *_ = terms
     units = first.shape[1]
-    if units < 2 or any(len(matrix) < 2 for _, matrix in terms):
-        raise ValueError("Without two seeds and two units there is no telling how much they vary.")
+    if any(len(matrix) < 2 for _, matrix in terms):
+        raise ValueError("Without two seeds there is no telling how much they vary.")
     estimate = seeds = degrees = interaction = 0.0
     difference = torch.zeros(units, dtype=torch.float64)
     for weight, matrix in terms:
@@ -111,12 +113,14 @@ def contrast_ci(terms: Sequence[tuple[float, Matrix]], log: bool = True, level: 
         seeds += seed_variance
         degrees += seed_variance**2 / (len(scaled) - 1)
         rest = scaled - of_seeds - of_units + scaled.mean()
-        interaction += rest.square().sum().item() / ((len(scaled) - 1) * (units - 1) * len(scaled))
+        interaction += rest.square().sum().item() / ((len(scaled) - 1) * max(1, units - 1) * len(scaled))
         difference += of_units
-    between_units = max(0.0, (difference.var().item() - interaction) / units)
-    t_seeds = student_t.ppf(0.5 + level / 2, seeds**2 / degrees) if degrees else 0.0
-    t_units = student_t.ppf(0.5 + level / 2, units - 1)
-    half = float(np.sqrt(t_seeds**2 * seeds + t_units**2 * between_units))
+    half_seeds = student_t.ppf(0.5 + level / 2, seeds**2 / degrees) ** 2 * seeds if degrees else 0.0
+    half_units = 0.0
+    if units > 1:
+        between = max(0.0, (difference.var().item() - interaction) / units)
+        half_units = student_t.ppf(0.5 + level / 2, units - 1) ** 2 * between
+    half = float(np.sqrt(half_seeds + half_units))
     return estimate, estimate - half, estimate + half
 
 

@@ -58,6 +58,10 @@ class Regressor(SavedModule):
             means["viewpoint"] = rotation_from_axis_angle(means["viewpoint"].float())
         return means
 
+    def translate(self, source: str, x: Float[Tensor, "B C H W"], target: str) -> Tensor:
+        """A target read from images (B, C, H, W), as the VAEs' `translate`: (B, *shape)."""
+        return self.predict(x)[target]
+
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """As the VAEs' `predictions`: from the image alone."""
         return {"image": self.predict(batch["image"])}

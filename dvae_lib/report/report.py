@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from dvae_lib.experiments.run import Run
+import numpy as np
+
+from dvae_lib.experiments import find, study
 from dvae_lib.report import published
-from dvae_lib.report.claims import Runs, claims
+from dvae_lib.report.claims import claims
 from dvae_lib.report.verdicts import Claim
 
 
@@ -53,7 +55,12 @@ ITEMS = (
     ),
     *(Item(f"Algorithm {i}", f"alg-{i}") for i in (1, 2)),
     *(Item(f"Eq. {i}", f"eq-{i}") for i in range(1, 9)),
-    Item("Sec. 2.1, joint training", "tab-crossmodal-joint", ("cross-modal", "cross-modal-alternating"), (2,)),
+    Item(
+        "Sec. 2.1, joint training",
+        "tab-crossmodal-joint",
+        ("steady-joint", "steady-alternating", "steady-passes"),
+        (2,),
+    ),
     Item("Spurr et al., Fig. 1", "fig-crossmodal-tsne", ("cross-modal",)),
     Item("Spurr et al., Fig. 2", "fig-crossmodal-schematic"),
 )
@@ -61,10 +68,10 @@ ITEMS = (
 
 @dataclass(frozen=True)
 class Row:
-    """An item with its numbers: what is printed, what we have, and what its claims come to."""
+    """An item with the numbers beside it, if it has any of its own, and what the claims that it bears on come to."""
 
     item: Item
-    provenance: Mapping[str, Mapping[str, str]]  # by run: profile, data, hardware, date, version
+    provenance: Mapping[str, Mapping[str, str]]  # by experiment: see `provenance`
     printed: str
     ours: str
     verdict: str
@@ -83,6 +90,10 @@ class Report:
     def open(self) -> list[int]:
         return self._numbers("open")
 
+    @property
+    def waiting(self) -> list[int]:
+        return [claim.number for claim in self.claims if claim.seeds]
+
     def _numbers(self, verdict: str) -> list[int]:
         return [claim.number for claim in self.claims if claim.verdict == verdict]
 
@@ -90,33 +101,58 @@ class Report:
         return {"claims": [claim.as_dict() for claim in self.claims], "items": [asdict(row) for row in self.rows]}
 
 
-def report(runs: Runs) -> Report:
-    """All of it, from the runs of a profile and data. Raises UserError if a run that a claim needs is not trained."""
-    measured = list(claims(runs))
-    return Report([_row(item, runs, {claim.number: claim for claim in measured}) for item in ITEMS], measured)
+def report() -> Report:
+    """All of it, from the study's records of today's data."""
+    measured = list(claims())
+    return Report([_row(item, {claim.number: claim for claim in measured}) for item in ITEMS], measured)
 
 
-def _row(item: Item, runs: Runs, measured: Mapping[int, Claim]) -> Row:
-    own = [runs[name] for name in item.runs if name in runs and runs[name].experiment.data[0].endswith(item.data)]
-    provenance = {run.experiment.name: run.provenance | {"data": " + ".join(run.experiment.data)} for run in own}
+def provenance(name: str) -> dict[str, str]:
+    """Where the records of an experiment come from: how many seeds, on which data and hardware, when, by which version,
+    and in which commit settings and limits were written down before.
+    """
+    records, planned = study.load(name), study.planned()[name]
+    about = {"seeds": f"{len(records)} of {planned}", "data": " + ".join(find(name, "study").data)}
+    for key in ("hardware", "date", "version", "registered"):
+        values = sorted({str(record.numbers[key]) for record in records}) or ["none yet"]
+        about[key] = " to ".join([values[0], values[-1]][: len(values)]) if key == "date" else ", ".join(values)
+    return about
+
+
+def _row(item: Item, measured: Mapping[int, Claim]) -> Row:
+    known = {name: find(name, "study") for name in item.runs if name in study.planned()}
+    own = [name for name, e in known.items() if e.data[0].endswith(item.data)]
     if not item.runs:
-        return Row(item, provenance, "", "", "in the book")
+        return Row(item, {}, "", "", "in the book")
     if not own:
-        return Row(item, provenance, "", "", "not with these data")
+        return Row(item, {}, "", "", "not with these data")
     verdicts = "; ".join(f"claim {number} {measured[number].verdict}" for number in item.claims)
-    return Row(item, provenance, *_numbers(item, own), verdicts or "shown")
+    return Row(item, {name: provenance(name) for name in own}, *_numbers(item, own), verdicts or "shown")
 
 
-def _numbers(item: Item, own: Sequence[Run]) -> tuple[str, str]:
+def _numbers(item: Item, own: Sequence[str]) -> tuple[str, str]:
     """What is printed of the dVAE, and ours, where the item is a number of its own."""
     if item.label.startswith("fig-pck"):
         (area,) = {record.value for record in published.find(item.label[-3:], "auc", "dVAE")}
-        ours = own[0].evaluation["from"]["image"]["scores"]["auc_20_50_reference"]
-        return f"AUC {area:.3f}", f"AUC {ours:.3f}"
+        return f"AUC {area:.3f}", f"AUC {over_seeds(own[0], 'scores', 'auc_20_50_reference')}"
     if item.label == "tab-epe":
         theirs = {kind: published.find(kind, "epe", "dVAE")[0].value for kind in ("rhd", "stb")}
-        dvae = [run for run in own if run.experiment.name.startswith("dvae-pose")]
-        ours = (f"{run.experiment.data[0]} {run.evaluation['from']['image']['epe']:.1f}" for run in dvae)
+        dvae = [name for name in own if name.startswith("dvae-pose")]
+        ours = (f"{find(name, 'study').data[0]} {over_seeds(name, 'epe', digits=1)}" for name in dvae)
         printed = ", ".join(f"{kind.upper()} {value:.2f}" for kind, value in theirs.items())
         return f"{printed} mm", ", ".join(ours) + " mm"
     return "", ""
+
+
+def over_seeds(name: str, *path: str, source: str = "image", digits: int = 3) -> str:
+    """A number of the evaluations of an experiment's records, its mean over seeds with their standard deviation."""
+    values = []
+    for record in study.load(name):
+        value = record.numbers["report"]["from"][source]
+        for key in path:
+            value = value[key]
+        values.append(value)
+    if not values:
+        return "no seed yet"
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from dvae_lib.metrics.intervals import Interval, answer
 
 LEVEL = 0.95
+_ENOUGH_UNITS = 40  # an interval over fewer describes these, and promises little of others
 
 
 @dataclass(frozen=True)
 class Measure:
     """A number that a claim asks for, and what it has to be. interval: the mean with the ends of its interval at a
-    level, `interval(level=0.95)`.
+    level, `interval(level=0.95)`. units: how many things the samples depend on, over which the interval is, beside
+    seeds; one, where it is over seeds alone.
     """
 
     what: str
@@ -22,6 +23,7 @@ class Measure:
     at_most: bool = True
     unit: str = ""
     digits: int = 1
+    units: int = 1
 
     @property
     def estimate(self) -> Interval:
@@ -40,7 +42,9 @@ class Measure:
         """“0.90 (0.88 to 0.92), at most 1.10”."""
         rounded = (round(value, self.digits) + 0.0 for value in (*self.estimate, self.limit))  # no −0
         mean, low, high, limit = (f"{value:.{self.digits}f}".replace("-", "−") for value in rounded)
-        return f"{mean}{self.unit} ({low} to {high}), {'at most' if self.at_most else 'at least'} {limit}{self.unit}"
+        few = ", descriptive" if 1 < self.units < _ENOUGH_UNITS else ""
+        asked = f"{'at most' if self.at_most else 'at least'} {limit}{self.unit}"
+        return f"{mean}{self.unit} ({low} to {high}{few}), {asked}"
 
     def as_dict(self) -> dict:
         numbers = {"estimate": list(self.estimate), "answer": self.answer()}
@@ -49,21 +53,28 @@ class Measure:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with what was measured for it; nothing, where the chosen data cannot tell."""
+    """A claim with what was measured for it; nothing, where the chosen data cannot tell, or while seeds are missing.
+
+    seeds: of the experiment that has fewest of what it needs, how many are done, and how many it needs.
+    """
 
     number: int
     text: str
     printed: str  # what the papers print for it
     measures: tuple[Measure, ...]
+    seeds: tuple[int, int] | None = None
 
     @property
-    def verdict(self) -> Literal["holds", "fails", "open", "not asked"]:
+    def verdict(self) -> str:
         """It holds if every measure's 95 % interval is on its side of the limit, and fails if a measure's is beyond it.
 
-        Of m measures one is soon beyond by chance, so there the level is 1 − 0.05 / m (Bonferroni).
+        Of m measures one is soon beyond by chance, so there the level is 1 − 0.05 / m (Bonferroni). Else it is “open”.
+        Without measures it cannot be told by these data, or waits for seeds.
         """
+        if self.seeds:
+            return "{} of {} seeds".format(*self.seeds)
         if not self.measures:
-            return "not asked"
+            return "cannot be told"
         if all(m.answer() == "yes" for m in self.measures):
             return "holds"
         corrected = 1 - (1 - LEVEL) / len(self.measures)
@@ -76,5 +87,6 @@ class Claim:
 
     def __str__(self) -> str:
         """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
-        lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict.capitalize()}.**"]
+        scope = ", on rendered hands" if self.measures else ""
+        lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict.capitalize()}{scope}.**"]
         return "\n".join(lines + [f"  - {m.what}: {m}. {m.answer().capitalize()}." for m in self.measures])

@@ -1,0 +1,214 @@
+"""What is kept of a run of the study once it is trained: numbers, the errors of every sample, no weights (chapter 10).
+
+A record is two files, `<name>-seed-<k>.json` and `.safetensors`. Names of arrays have a slash between what was asked
+and what was measured, as “image/pose”: from images the error of the pose. “unit” beside them says which samples are not
+independent: see `datasets.units`. Errors are halves: they are rounded by a two-thousandth.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
+from scipy.stats import special_ortho_group
+from torch import Tensor
+
+from dvae_lib.datasets import Part
+from dvae_lib.experiments import counterfactuals, find, probes
+from dvae_lib.experiments.run import Run
+from dvae_lib.files import atomic_write, read_json, write_json
+from dvae_lib.metrics.disentanglement import beta_vae_score
+from dvae_lib.metrics.frechet import frechet_distance
+from dvae_lib.models import DVAE, CrossModalVAE, Regressor
+
+Arrays = dict[str, Tensor]
+Numbers = dict[str, Any]
+_CURVE = 120  # points of a loss curve
+_POSES = 320  # samples whose poses are kept themselves
+_SHEET = 12  # pairs whose drawn images are kept
+_ROTATIONS = 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """numbers: as JSON has them; arrays: see above."""
+
+    numbers: Numbers
+    arrays: Arrays
+
+    def save(self, path: Path) -> None:
+        """Writes both files, the JSON last: a record without it is none."""
+        with atomic_write(path.with_suffix(".safetensors")) as temporary:
+            temporary.write_bytes(as_bytes({name: values.contiguous() for name, values in self.arrays.items()}))
+        write_json(path.with_suffix(".json"), self.numbers)
+
+    @classmethod
+    def load(cls, path: Path) -> "Record":
+        """Raises UserError if a file is missing or damaged."""
+        return cls(read_json(path.with_suffix(".json")), load_file(path.with_suffix(".safetensors")))
+
+    def by_unit(self, name: str) -> Tensor:
+        """The mean (U,) over the samples of each unit of what is kept under a name, without samples that lack it."""
+        group = name.split("/")[0]
+        unit = self.arrays.get(f"{group}/unit", self.arrays["unit"]).long()
+        values, known = self.arrays[name].double(), ~self.arrays[name].isnan()
+        sums = torch.zeros(int(unit.max()) + 1, dtype=torch.float64)
+        counts = sums.index_add(0, unit, known.double())
+        return sums.index_add(0, unit, values.nan_to_num()) / counts
+
+
+def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -> Record:
+    """Everything that the claims, figures and tables ask of a run, on a part of its data. estimator: reads poses off
+    drawn images; without it nothing is drawn.
+    """
+    model = run.load()
+    evaluation = run.evaluate(model, part)
+    arrays: Arrays = {"unit": torch.from_numpy(run.units(part)).short()}
+    for source, errors in evaluation.errors.items():
+        arrays |= {f"{source}/{name}": values.half() for name, values in errors.items() if name in _KEPT}
+    numbers: Numbers = {"report": evaluation.report, "train": _on_training_samples(run, model)}
+    arrays |= _curves(run)
+    for more in _MORE.get(run.experiment.name.removesuffix("-rhd"), ()):
+        own_numbers, own_arrays = more(run, model, estimator, part)
+        numbers |= own_numbers
+        arrays |= own_arrays
+    return Record(numbers, arrays)
+
+
+_KEPT = ("pose", "cpose", "viewpoint", "composed", "disagreement_mm", "image", "kl", "bound")
+
+
+def _curves(run: Run) -> Arrays:
+    """The loss, and what was watched, thinned."""
+    curves: Arrays = {}
+    for name, values in run.metrics.items():
+        if name in ("step", "loss"):
+            kept = values[:: max(1, len(values) // _CURVE)]
+        elif name.endswith(("held-out bound", "moved")):
+            kept = values[np.isfinite(values)]
+        else:
+            continue
+        curves[f"curve/{name}"] = torch.from_numpy(kept.copy()).float()
+    return curves
+
+
+@torch.inference_mode()
+def _on_training_samples(run: Run, model: Any, count: int = 1024) -> Numbers:
+    """The means over training samples of the objective that the last step but the embedding raises, and its terms."""
+    if not isinstance(model, DVAE) or "image" not in model.observations:
+        return {}
+    dataset, indices = run.subsets(run.learnt_from)[0]
+    chosen = indices[np.linspace(0, len(indices) - 1, min(count, len(indices))).astype(int)]
+    torch.manual_seed(0)
+    total: dict[str, float] = {}
+    batches = counterfactuals.samples_at(run, chosen, run.experiment.images(), run.learnt_from)
+    for batch in batches.in_order():
+        bound, terms = model.disentangling_bound(batch)
+        for name, values in {"bound": bound, **terms}.items():
+            total[name] = total.get(name, 0.0) + values.sum().item() / len(chosen)
+    return total
+
+
+def _pairs(run: Run, part: Part) -> counterfactuals.Pairs:
+    """Those of dvae-image, for whatever draws them."""
+    return counterfactuals.draw_pairs(Run(find("dvae-image", run.profile), run.profile), part=part)
+
+
+def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
+    """Claims 6 and 7: images with the pose of one sample and the content of another, and walks between such pairs; of a
+    cross-modal VAE images of the poses.
+    """
+    if estimator is None or "image" not in run.experiment.outputs:
+        return {}, {}
+    pairs = _pairs(run, part)
+    if isinstance(model, CrossModalVAE):
+        with torch.inference_mode():
+            return _judged(model.translate("pose", pairs.inputs["pose"], "image"), pairs, estimator)
+    numbers, arrays = _judged(counterfactuals.transfer(model, pairs.inputs), pairs, estimator)
+    walks = counterfactuals.drifts(model, pairs, estimator)
+    return numbers, arrays | {f"pairs/walk, {name}": values.half() for name, values in walks.items()}
+
+
+def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -> tuple[Numbers, Arrays]:
+    """What drawn images (N, 3, S, S) of pairs are worth."""
+    scores = counterfactuals.score(drawn, pairs.targets, estimator)
+    scores["room"] = counterfactuals.is_correct_content(drawn, pairs)
+    with torch.inference_mode():
+        features = [estimator.encoder(images).mean for images in (drawn, pairs.targets["image"])]
+    arrays = {f"pairs/{name}": values.half() for name, values in scores.items()}
+    arrays["pairs/unit"] = (torch.arange(len(drawn)) // pairs.contents_per_pose).short()
+    every = torch.linspace(0, len(drawn) - 1, min(_SHEET, len(drawn))).long()
+    arrays["sheet/images"] = ((drawn[every] + 1) * 127.5).round().clamp(0, 255).byte()
+    return {"fréchet": frechet_distance(*features)}, arrays
+
+
+def _of_poses(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
+    """Claim 3: the poses of some samples, to be compared with another training's; and how sure `predict` says it is."""
+    poses, scales, spreads = [], [], []
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        for batch in run.batches(part).in_order():
+            q = model.encode("image", batch["image"])
+            draws = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((16,))])
+            poses.append(model.decode(q.mean, ["pose"])["pose"])
+            spreads.append((draws - draws.mean(0)).square().sum(-1).mean(0).sqrt().mean(-1) * batch["scale"])
+            scales.append(batch["scale"])
+    pose = torch.cat(poses) * torch.cat(scales)[:, None, None]
+    every = torch.linspace(0, len(pose) - 1, min(_POSES, len(pose))).long()
+    return {}, {"poses": pose[every].half(), "image/spread": torch.cat(spreads).half()}
+
+
+def _table_4(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
+    """Claim 10."""
+    arrays: Arrays = {}
+    for column, errors in probes.table_4(run, part=part).items():
+        arrays[f"table 4/{column}, cpose"] = probes.area(errors["cpose"]).half()
+        arrays[f"table 4/{column}, viewpoint"] = errors["viewpoint"].half()
+        arrays["table 4/unit"] = errors["unit"].short()
+    return {}, arrays
+
+
+def _beta_vae(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
+    """Claim 9: the score of codes from images, from labels, from images turned by random rotations, and from images by
+    an encoder that was not trained.
+    """
+    grid = probes.poses_and_contents(run, poses=40, part=part)
+    codes = {
+        "images": grid.as_array(probes.encode_images(model, grid.batch)),
+        "labels": grid.as_array(counterfactuals.encode(model, grid.batch)),
+        "untrained": grid.as_array(probes.encode_images(cast(DVAE, run.build().eval()), grid.batch)),
+    }
+    scores = {name: beta_vae_score(z) for name, z in codes.items()}
+    turns = special_ortho_group.rvs(model.d, _ROTATIONS, random_state=0)
+    scores["turned"] = float(np.mean([beta_vae_score(codes["images"] @ turn) for turn in turns]))
+    return {"β-VAE score": scores}, {}
+
+
+def _untrained(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
+    """Of the estimator: the true images of the pairs, and what methods without any training draw, by its judgement."""
+    pairs = _pairs(run, part)
+    drawing = Run(find("dvae-image", run.profile), run.profile)
+    images = {"true image": pairs.targets["image"], "tag": pairs.inputs["image"]}
+    images |= counterfactuals.baselines(drawing, pairs, None)
+    distances: Numbers = {}
+    arrays: Arrays = {}
+    for name, drawn in images.items():
+        own_numbers, own = _judged(drawn, pairs, model)
+        distances[name] = own_numbers["fréchet"]
+        arrays |= {key.replace("/", f"/{name}, "): values for key, values in own.items() if "unit" not in key}
+        arrays["pairs/unit"] = own["pairs/unit"]
+    return {"fréchet": distances}, arrays
+
+
+# Of experiments, on whatever data, what is asked beside the errors of all that they read.
+_MORE: dict[str, tuple[Callable[..., tuple[Numbers, Arrays]], ...]] = {
+    "cross-modal": (_transfers, _table_4),
+    **dict.fromkeys(("dvae-image", "dvae-image-place", "dvae-zu", "dvae-zu-without-loop"), (_transfers,)),
+    "dvae-pose": (_of_poses, _table_4),
+    "dvae-image-8": (_beta_vae,),
+    "estimator": (_untrained,),
+}

@@ -1,0 +1,20 @@
+"""How far a set of drawn images is from a set of true ones, as a whole (chapter 04)."""
+
+import torch
+from jaxtyping import Float
+from scipy.linalg import sqrtm
+from torch import Tensor
+
+
+def frechet_distance(a: Float[Tensor, "N d"], b: Float[Tensor, "M d"]) -> float:
+    r"""The Fréchet distance of two Gaussians with the means and covariances of two sets of features (Heusel et al.,
+    2017, their FID, of whatever features): $\lVert \mu_a - \mu_b \rVert^2 + \operatorname{tr}(C_a + C_b - 2 (C_a
+    C_b)^{1/2})$.
+
+    A set of blurred images, whose features vary too little, is far from the true ones, even if each of them is the mean
+    of all that it could be, which PSNR rewards.
+    """
+    (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(0), torch.cov(x.T)) for x in (a.double(), b.double()))
+    # Of features that do not vary in all directions the root is inexact by rounding alone.
+    root = torch.from_numpy(sqrtm((cov_a @ cov_b).numpy()).real)
+    return ((mean_a - mean_b).square().sum() + torch.trace(cov_a + cov_b - 2 * root)).item()
