@@ -130,7 +130,7 @@ _AUGMENTATION = {
     "realhand": Augmentation(rotation=30.0, zoom=0.12, shift=0.05, colour=0.3),
 }
 _AUGMENTED = "each pose is seen too few times for all its turns; other backgrounds keep rooms from being memorised"
-_SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8)
+_SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8, watched=1)
 # How much of each data set the smaller profiles use; without an entry, all.
 _SAMPLES: dict[str, dict[str, dict]] = {
     "smoke": {

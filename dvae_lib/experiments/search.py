@@ -69,16 +69,17 @@ class Search:
         return min(close, key=lambda values: (self._distance(values), errors[values]))
 
     def missing(self, errors: Errors) -> list[Values]:
-        """What is to be tried yet: the grid, and then what lies beyond an edge on which the choice falls."""
+        """What is to be tried yet: the grid, and then another row beyond each edge on which the choice falls."""
         if missing := [values for values in product(*self.grid.values()) if values not in errors]:
             return missing
-        chosen = self.choose(errors)
-        beyond = []
+        chosen, beyond = self.choose(errors), []
         for i, tried in enumerate(self.grid.values()):
-            line = [values[i] for values in errors if values[:i] + values[i + 1 :] == chosen[:i] + chosen[i + 1 :]]
-            if isinstance(chosen[i], float) and chosen[i] in (min(line), max(line)):
-                ratio = tried[1] / tried[0] if chosen[i] == max(line) else tried[0] / tried[1]
-                beyond.append((*chosen[:i], float(f"{chosen[i] * ratio:.6g}"), *chosen[i + 1 :]))
+            line = {values[i] for values in errors} if isinstance(chosen[i], float) else set()
+            for edge, ratio in ((max, tried[1] / tried[0]), (min, tried[0] / tried[1])) if line else ():
+                if chosen[i] == edge(line):
+                    rows = list(self.grid.values())
+                    rows[i] = [float(f"{chosen[i] * ratio:.6g}")]
+                    beyond += [values for values in product(*rows) if values not in errors]
         return beyond
 
     def _distance(self, values: Values) -> float:

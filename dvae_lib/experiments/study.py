@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dvae_lib import settings
 from dvae_lib.experiments import Experiment, experiments, find, search
 from dvae_lib.experiments.launch import pixels, train_all
@@ -110,13 +112,30 @@ def to_register() -> dict[str, Any]:
     }
 
 
+def first_losses(experiment: Experiment) -> list[float]:
+    """What the stages of a training begin with, on few and small images, so that it can be computed again anywhere."""
+    few = {name: options for name, options in find(experiment.name, "smoke").options.items() if name in experiment.data}
+    small = {"size": 32} if experiment.size else {}
+    e = replace(experiment, batch=8, precision="32-true", seed=0, options=few, **small)
+    run, model, losses = Run(e, _PROFILE), e.build(), []
+    for stage in e.stages:
+        torch.manual_seed(0)
+        losses.append(model(run.training_batches(stage.name).batch(0), stage.forward_arg(0))[0].item())
+    return losses
+
+
 def register() -> None:
-    """Writes what is to be committed before the test is opened. Raises UserError if it was opened already."""
-    if any((folder() / "runs").glob("*.json")):
+    """Writes what is to be committed before the test is opened. Once it is open, other experiments can join, but
+    nothing can change: raises UserError then.
+    """
+    file, now = folder() / "registered.json", to_register()
+    there = read_json(file) if file.exists() else {}
+    changed = [what for what in _changed(there, now) if not what.endswith(" (new)")]
+    if changed and any((folder() / "runs").glob("*.json")):
         raise UserError(
-            f"The test is open: {folder() / 'runs'} has records. What is registered cannot change any more."
+            f"The test is open: {folder() / 'runs'} has records. {', '.join(changed)} cannot change any more."
         )
-    write_json(folder() / "registered.json", to_register())
+    write_json(file, now | {"losses": {e.name: first_losses(e) for e in experiments(_PROFILE).values()}})
 
 
 def registered_in() -> str:
@@ -142,7 +161,7 @@ def _changed(there: Mapping, now: Mapping) -> Iterator[str]:
     for part in now:
         for name in {*there.get(part, {}), *now[part]}:
             if there.get(part, {}).get(name) != now[part].get(name):
-                yield f"the {part} of {name}"
+                yield f"the {part} of {name}" + ("" if name in there.get(part, {}) else " (new)")
 
 
 def _git(*arguments: str) -> str:

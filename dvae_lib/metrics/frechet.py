@@ -2,7 +2,6 @@
 
 import torch
 from jaxtyping import Float
-from scipy.linalg import sqrtm
 from torch import Tensor
 
 
@@ -15,6 +14,5 @@ def frechet_distance(a: Float[Tensor, "N d"], b: Float[Tensor, "M d"]) -> float:
     of all that it could be, which PSNR rewards.
     """
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(0), torch.cov(x.T)) for x in (a.double(), b.double()))
-    # Of features that do not vary in all directions the root is inexact by rounding alone.
-    root = torch.from_numpy(sqrtm((cov_a @ cov_b).numpy()).real)
-    return ((mean_a - mean_b).square().sum() + torch.trace(cov_a + cov_b - 2 * root)).item()
+    roots = torch.linalg.eigvals(cov_a @ cov_b).real.clamp(min=0).sqrt()  # whose sum is the root's trace
+    return ((mean_a - mean_b).square().sum() + torch.trace(cov_a + cov_b) - 2 * roots.sum()).item()

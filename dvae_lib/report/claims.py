@@ -261,11 +261,12 @@ def _beta_vae(records: Records) -> Iterator[Measure]:
         name: scores(every, lambda r, name=name: 100 * r.numbers["β-VAE score"][name])
         for name in ("images", "turned", "untrained")
     }
-    own = partial(contrast_ci, [(1.0, found["images"])], False)
-    yield Measure("score of codes from images", lambda level: own(level=level), LIMITS["9 score"], False, " %", units=1)
+    own = partial(contrast_ci, [(1.0, found["images"])], log=False)
+    yield Measure("score of codes from images", own, LIMITS["9 score"], False, " %")
     for other, text in (("turned", "of the same codes, turned"), ("untrained", "of an encoder that was not trained")):
         above = partial(_paired_ci, found["images"], found[other])
-        yield Measure(f"above that {text}", above, LIMITS["9 above another code's"], False, " %", units=1)
+        limit = LIMITS["9 above another code's"]
+        yield Measure(f"above that {text}", above, limit, False, " %", control=True)
 
 
 def _paired_ci(ours: Matrix, theirs: Matrix, level: float = 0.95) -> Interval:

@@ -14,7 +14,7 @@ _ENOUGH_UNITS = 40  # an interval over fewer describes these, and promises littl
 class Measure:
     """A number that a claim asks for, and what it has to be. interval: the mean with the ends of its interval at a
     level, `interval(level=0.95)`. units: how many things the samples depend on, over which the interval is, beside
-    seeds; one, where it is over seeds alone.
+    seeds; one, where it is over seeds alone. control: whether it asks if this way of measuring can tell at all.
     """
 
     what: str
@@ -24,6 +24,7 @@ class Measure:
     unit: str = ""
     digits: int = 1
     units: int = 1
+    control: bool = False
 
     @property
     def estimate(self) -> Interval:
@@ -69,12 +70,15 @@ class Claim:
         """It holds if every measure's 95 % interval is on its side of the limit, and fails if a measure's is beyond it.
 
         Of m measures one is soon beyond by chance, so there the level is 1 − 0.05 / m (Bonferroni). Else it is “open”.
-        Without measures it cannot be told by these data, or waits for seeds.
+        Where what has not learnt the thing measures as well, it cannot be told by this measure; without measures it
+        cannot be told by these data, or waits for seeds.
         """
         if self.seeds:
             return "{} of {} seeds".format(*self.seeds)
         if not self.measures:
-            return "cannot be told"
+            return "cannot be told by these data"
+        if any(m.control and m.answer() != "yes" for m in self.measures):
+            return "cannot be told by this measure"
         if all(m.answer() == "yes" for m in self.measures):
             return "holds"
         corrected = 1 - (1 - LEVEL) / len(self.measures)

@@ -107,7 +107,7 @@ def train(
                 if now.step == start or now.local == 0:
                     check_batch(model.needs(now.stage.forward_arg(now.local)), batch)
                 loss, terms = update(engine, optimizer, fabric, now.stage, batch, now.local)
-                if watch and (now.step + 1) % watch.every == 0:
+                if watch and now.step % watch.every == 0:
                     terms = terms | watch(model)
             logged = recorder.record(now, loss, terms)
             if interruption.requested(logged) and recorder.done < recorder.total:

@@ -137,7 +137,7 @@ def test_nothing_drifts_where_each_part_is_drawn_by_itself(model, pairs, cross_m
 
 
 def test_the_contents_apart_are_those_of_the_true_images(model, pairs, cross_modal):
-    """Two true images in one room differ outside the persons as little as the crops do; in two rooms they differ more."""
+    """Two true images in one room differ outside the persons as their crops do; in two rooms they differ more."""
     drifts = counterfactuals.drifts(model, pairs, cross_modal)
     image, hand = pairs.targets["image"], pairs.targets["hand"]
     n, end = 3, int(pairs.partner[3])
