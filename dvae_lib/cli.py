@@ -200,6 +200,7 @@ def train(
     _check(device, settings.DEVICES, "device")
     from dvae_lib.experiments.experiment import read_assignments
     from dvae_lib.experiments.launch import train_all
+    from dvae_lib.experiments.profiles import BOOK
     from dvae_lib.models.objectives import rank_and_world
 
     if name is not None:
@@ -217,7 +218,12 @@ def train(
     kinds = [data or settings.data()]
     if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
         kinds.append("realhand")
-    chosen = [run for kind in dict.fromkeys(kinds) for run in _runs(profile, kind, root_joint).values()]
+    chosen = [
+        run
+        for kind in dict.fromkeys(kinds)
+        for run_name, run in _runs(profile, kind, root_joint).items()
+        if run_name in BOOK or kind == "realhand"
+    ]
     for run in train_all(chosen, device, jobs, launcher):
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
 

@@ -2,7 +2,8 @@
 
 A record is two files, `<name>-seed-<k>.json` and `.safetensors`. Names of arrays have a slash between what was asked
 and what was measured, as “image/pose”: from images the error of the pose. “unit” beside them says which samples are not
-independent: see `datasets.units`. Errors are halves: they are rounded by a two-thousandth.
+independent: see `datasets.units`. Errors are halves: they are rounded by a two-thousandth. Under “sheet” are drawn
+images, uint8, of the first seed alone.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from scipy.stats import special_ortho_group
@@ -20,7 +22,7 @@ from torch import Tensor
 from dvae_lib.datasets import Part
 from dvae_lib.experiments import counterfactuals, find, probes
 from dvae_lib.experiments.run import Run
-from dvae_lib.files import atomic_write, read_json, write_json
+from dvae_lib.files import UserError, atomic_write, read_json, write_json
 from dvae_lib.metrics.disentanglement import beta_vae_score
 from dvae_lib.metrics.frechet import frechet_distance
 from dvae_lib.models import DVAE, CrossModalVAE, Regressor
@@ -29,7 +31,7 @@ Arrays = dict[str, Tensor]
 Numbers = dict[str, Any]
 _CURVE = 120  # points of a loss curve
 _POSES = 320  # samples whose poses are kept themselves
-_SHEET = 12  # pairs whose drawn images are kept
+_SHEET, _WALKS = 12, 3  # pairs whose drawn images and walks are kept, of one seed
 _ROTATIONS = 20
 
 
@@ -49,7 +51,14 @@ class Record:
     @classmethod
     def load(cls, path: Path) -> "Record":
         """Raises UserError if a file is missing or damaged."""
-        return cls(read_json(path.with_suffix(".json")), load_file(path.with_suffix(".safetensors")))
+        numbers, arrays = (path.with_suffix(end) for end in (".json", ".safetensors"))
+        try:
+            return cls(read_json(numbers), load_file(arrays))
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{arrays} is missing or damaged ({error}): fetch it again, or delete {numbers}, and "
+                "`dvae study --test` makes both anew."
+            ) from error
 
     def by_unit(self, name: str) -> Tensor:
         """The mean (U,) over the samples of each unit of what is kept under a name, without samples that lack it."""
@@ -76,7 +85,8 @@ def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -
         own_numbers, own_arrays = more(run, model, estimator, part)
         numbers |= own_numbers
         arrays |= own_arrays
-    return Record(numbers, arrays)
+    pictured = run.experiment.seed == 1
+    return Record(numbers, {name: x for name, x in arrays.items() if pictured or not name.startswith("sheet/")})
 
 
 _KEPT = ("pose", "cpose", "viewpoint", "composed", "disagreement_mm", "image", "kl", "bound")
@@ -130,7 +140,24 @@ def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) ->
             return _judged(model.translate("pose", pairs.inputs["pose"], "image"), pairs, estimator)
     numbers, arrays = _judged(counterfactuals.transfer(model, pairs.inputs), pairs, estimator)
     walks = counterfactuals.drifts(model, pairs, estimator)
-    return numbers, arrays | {f"pairs/walk, {name}": values.half() for name, values in walks.items()}
+    arrays |= {f"pairs/walk, {name}": values.half() for name, values in walks.items()}
+    z, some = counterfactuals.encode(model, pairs.inputs), _evenly(len(pairs.partner), _WALKS)
+    content = [name for name in model.slices if name not in ("pose", "place")]
+    for name, slices in (("content", content), ("pose", ["pose"])):
+        way = model.walk(z[some], z[pairs.partner[some]], 7, slices)
+        with torch.inference_mode():
+            images = torch.stack([model.decode(step, ["image"])["image"] for step in way], 1)
+        arrays[f"sheet/{name} walks"] = _bytes(images)
+    return numbers, arrays
+
+
+def _evenly(count: int, most: int) -> Tensor:
+    return torch.linspace(0, count - 1, min(most, count)).long()
+
+
+def _bytes(images: Tensor) -> Tensor:
+    """Images in [−1, 1] as uint8."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).byte()
 
 
 def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -> tuple[Numbers, Arrays]:
@@ -141,8 +168,7 @@ def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -
         features = [estimator.encoder(images).mean for images in (drawn, pairs.targets["image"])]
     arrays = {f"pairs/{name}": values.half() for name, values in scores.items()}
     arrays["pairs/unit"] = (torch.arange(len(drawn)) // pairs.contents_per_pose).short()
-    every = torch.linspace(0, len(drawn) - 1, min(_SHEET, len(drawn))).long()
-    arrays["sheet/images"] = ((drawn[every] + 1) * 127.5).round().clamp(0, 255).byte()
+    arrays["sheet/images"] = _bytes(drawn[_evenly(len(drawn), _SHEET)])
     return {"fréchet": frechet_distance(*features)}, arrays
 
 
@@ -158,8 +184,7 @@ def _of_poses(run: Run, model: Any, estimator: Regressor | None, part: Part) -> 
             spreads.append((draws - draws.mean(0)).square().sum(-1).mean(0).sqrt().mean(-1) * batch["scale"])
             scales.append(batch["scale"])
     pose = torch.cat(poses) * torch.cat(scales)[:, None, None]
-    every = torch.linspace(0, len(pose) - 1, min(_POSES, len(pose))).long()
-    return {}, {"poses": pose[every].half(), "image/spread": torch.cat(spreads).half()}
+    return {}, {"poses": pose[_evenly(len(pose), _POSES)].half(), "image/spread": torch.cat(spreads).half()}
 
 
 def _table_4(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:

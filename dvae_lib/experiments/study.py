@@ -115,7 +115,7 @@ def to_register() -> dict[str, Any]:
 def first_losses(experiment: Experiment) -> list[float]:
     """What the stages of a training begin with, on few and small images, so that it can be computed again anywhere."""
     few = {name: options for name, options in find(experiment.name, "smoke").options.items() if name in experiment.data}
-    small = {"size": 32} if experiment.size else {}
+    small: dict[str, Any] = {"size": 32} if experiment.size else {}
     e = replace(experiment, batch=8, precision="32-true", seed=0, options=few, **small)
     run, model, losses = Run(e, _PROFILE), e.build(), []
     for stage in e.stages:

@@ -6,8 +6,13 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from dvae_lib.metrics.intervals import Interval, bootstrap_ci
+from dvae_lib import settings
+from dvae_lib.experiments import study
+from dvae_lib.experiments.records import Record
+from dvae_lib.metrics.intervals import Interval, bootstrap_ci, contrast_ci
 from dvae_lib.models.networks import count_parameters
+from dvae_lib.report.claims import matrix
+from dvae_lib.report.report import provenance
 
 
 def table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Markdown:
@@ -40,6 +45,27 @@ def share(values: Tensor, denominator: Tensor, block_size: int) -> str:
 def with_interval(values: Tensor, digits: int, block_size: int, signed: bool = False) -> str:
     """A mean with its bootstrap interval, `in_words`."""
     return in_words(bootstrap_ci(values, block_size), digits, signed)
+
+
+def study_note(*names: str) -> Markdown:
+    """Of which trainings a table or figure of the study is, for below it; for data without a study what to do."""
+    if not set(names) & set(study.planned()):
+        return Markdown(f"*The study has nothing on {settings.data()} data.*")
+    origins = [provenance(name) for name in names if name in study.planned()]
+    if all(origin["seeds"].startswith("0 ") for origin in origins):
+        return Markdown("*No seed of the study is in yet:* `dvae study --test` *trains and tests them, for hours.*")
+    seeds, *others = (", ".join(sorted({origin[key] for origin in origins})) for key in ("seeds", "hardware", "date"))
+    return Markdown(f"*Study: {seeds} seeds, {'; '.join(others)}; test samples.*")
+
+
+def over_seeds(records: Sequence[Record], name: str, digits: int = 1, scale: float = 1.0) -> str:
+    """The mean of an array of records, times a scale, with its interval over seeds and units; of one seed the mean."""
+    if not records:
+        return "no seed yet"
+    values = scale * matrix(records, name)
+    if len(values) == 1:
+        return f"{values.nanmean():.{digits}f}".replace("-", "−")
+    return in_words(contrast_ci([(1.0, values)], log=False), digits)
 
 
 _SCORES = {
