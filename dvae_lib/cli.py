@@ -101,6 +101,33 @@ def download(
     download(name, folder, accept_licence, archive or [], base, revision)
 
 
+@app.command("fetch-runs")
+@report_user_errors
+def fetch_runs(
+    source: Annotated[
+        str, typer.Argument(help="A file of `dvae pack-runs`, the folder of one unpacked, or an address.")
+    ],
+) -> None:
+    """Takes in trained runs from elsewhere, checked, so that they need not be trained; never done by itself."""
+    from dvae_lib.downloads.trained import fetch_runs
+
+    for run in fetch_runs(source):
+        typer.echo(f"{run.experiment.name}: {run.folder}")
+
+
+@app.command("pack-runs")
+@report_user_errors
+def pack_runs(
+    out: Annotated[Path, typer.Argument(help="The zip file to write.")], profile: Profile = None, data: Data = None
+) -> None:
+    """Packs the runs that the book trains into one file, for `dvae fetch-runs` elsewhere."""
+    from dvae_lib.downloads.trained import pack_runs
+    from dvae_lib.experiments.profiles import BOOK
+
+    pack_runs([run for name, run in _runs(profile, data, None).items() if name in BOOK], out)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.0f} MB")
+
+
 @app.command()
 @report_user_errors
 def check(

@@ -77,7 +77,9 @@ def recorded(run: Run) -> bool:
 
 
 def load(name: str) -> list[Record]:
-    """The records that there are of an experiment, by rising seed."""
+    """The records that there are of an experiment, by rising seed; none of one that the data do not have."""
+    if name not in planned():
+        return []
     e = find(name, _PROFILE)
     every = (Run(replace(e, seed=seed), _PROFILE) for seed in range(1, seeds(e) + 1))
     return [Record.load(path(run)) for run in every if recorded(run)]
