@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PAGE := _build/html/intro.html
 
-.PHONY: environment book test test-all bench screens lint sync clean
+.PHONY: environment book study test test-all bench screens lint sync clean
 
 environment: .venv/.installed
 
@@ -12,6 +12,11 @@ book: .venv/.installed
 	$(BIN)/dvae train --all
 	$(BIN)/jupyter-book build book/
 	@test -f $(PAGE) && echo && echo "The book is built. Open $(PAGE), or file://$(CURDIR)/$(PAGE)"
+
+# Every training behind the ten claims that has no record in results/study yet: hours.
+study: .venv/.installed
+	$(BIN)/dvae study
+	$(BIN)/dvae study --test
 
 # One worker a core; a worker takes whole files.
 test: .venv/.installed

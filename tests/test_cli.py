@@ -61,7 +61,7 @@ def test_an_experiment_is_shown_whole_with_what_is_not_the_paper_s():
     assert lines["beta in effect"].startswith("0.125 ") and lines["lambdas in effect"].startswith(
         "image 1, pose 1, tag"
     )
-    assert lines["stages"] == "1000 steps “disentangling”, then 300 steps “embedding”"
+    assert lines["stages"] == "600 steps “disentangling”, then 120 steps “embedding”"
     model = runs.Run(e, "laptop").build()
     assert model.beta == e.effective_beta and model.lambdas == pytest.approx(e.effective_lambdas)
 

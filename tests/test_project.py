@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 import dvae_lib
 from dvae_lib import settings
 from dvae_lib.experiments import experiments
+from dvae_lib.experiments.profiles import BOOK
 from dvae_lib.settings import ROOT
 
 EXTRAS = ("book", "test")
@@ -141,6 +142,14 @@ def test_what_a_chapter_loads_whatever_the_data_exists_on_all(data):
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("[01]*.md")]
     asked = {name for text in texts for name in re.findall(r'^\w+ = load_or_train\("([\w-]+)"\)', text, re.MULTILINE)}
     assert "vae-pose" in asked and asked <= experiments("laptop", data).keys()
+
+
+def test_chapters_train_what_the_book_trains_and_ask_the_study_for_what_it_has():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("[01]*.md")]
+    trained = {m for text in texts for m in re.findall(r'load_or_train\("([\w-]+)"(?!, data="realhand")', text)}
+    assert trained <= set(BOOK)
+    asked = {m for text in texts for m in re.findall(r'study\.load\("([\w-]+)"', text)}
+    assert asked and asked <= experiments("study", "synthetic").keys()
 
 
 CHAPTER = """\

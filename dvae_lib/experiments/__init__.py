@@ -1,6 +1,5 @@
-"""Every run of the book as data, in three profiles; `load_or_train(name)` is what chapters call."""
+"""Every run of the book and of the study as data, in four profiles; `load_or_train(name)` is what chapters call."""
 
-from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -28,7 +27,6 @@ __all__ = [
     "find",
     "load_or_train",
     "train_all",
-    "with_seeds",
 ]
 
 
@@ -41,18 +39,10 @@ def __getattr__(name: str) -> Any:
 def experiments(
     profile: str | None = None, data: str | None = None, root_joint: Root | None = None
 ) -> dict[str, Experiment]:
-    """All experiments of a profile on some data, by name; what is not given is as `settings` says.
-
-    Only `full` has what is repeated with other seeds.
-    """
+    """All experiments of a profile on some data, by name; what is not given is as `settings` says."""
     profile, data = profile or settings.profile(), data or settings.data()
     root_joint = root_joint or settings.root_joint()
-    return {e.name: for_profile(e, profile, root_joint) for e in EXPERIMENTS[data] if e.seed == 0 or profile == "full"}
-
-
-def with_seeds(name: str, known: Iterable[str]) -> list[str]:
-    """Of the known experiments the one of this name, and those that differ from it by their seed only."""
-    return [other for other in known if other.partition("-seed-")[0] == name]
+    return {e.name: for_profile(e, profile, root_joint) for e in EXPERIMENTS[data]}
 
 
 def find(name: str, profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> Experiment:

@@ -18,7 +18,6 @@ from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError
 from dvae_lib.metrics import joint_errors
 from dvae_lib.metrics.disentanglement import regressed
-from dvae_lib.metrics.intervals import Interval, bootstrap_ci
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.synthetic.scenes import replace
 
@@ -144,23 +143,10 @@ def area(errors: Tensor) -> Tensor:
     return (1 - errors / 50).clamp(0, 1).nanmean(1)
 
 
-def leak(
-    columns: Mapping[str, Mapping[str, Tensor]], factor: str, source: str, block_size: int = 1, level: float = 0.95
-) -> Interval:
-    """What the other factor's slice tells of a factor, in per cent of what its own slice tells, with an interval.
-
-    Both are measured as the difference to the column of noise. columns: of Table 4, values (N,) of the samples by
-    factor; source: “labels” or “image”; block_size: see `intervals.bootstrap_ci`.
-    """
-    own, other = _columns(factor, source)
-    noise = columns["noise"][factor]
-    gains = [columns[name][factor] - noise for name in (other, own)]
-    mean, low, high = (100 * value for value in bootstrap_ci(gains[0], block_size, gains[1], level))
-    return mean, low, high
-
-
 def leak_as_printed(factor: str, source: str) -> float:
-    """`leak` for the numbers that the paper prints, in per cent."""
+    """What the other factor's slice tells of a factor, in per cent of what its own slice tells, beyond noise, by the
+    numbers that the paper prints. source: “labels” or “image”. Ours is `report.claims.leak_ci`.
+    """
     own, other = (PRINTED[name][factor] - PRINTED["noise"][factor] for name in _columns(factor, source))
     return 100 * other / own
 

@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from shutil import rmtree
+from typing import Any, cast
 
 import torch
 
@@ -176,26 +177,29 @@ def _git(*arguments: str) -> str:
         ) from error
 
 
-def estimator() -> Regressor | None:
-    """The one that judges drawn images, the first seed; None where the data have none, or it is not trained."""
+def estimator(device: str = "auto") -> Regressor | None:
+    """What judges drawn images: its first seed, trained now if it is not here. None where the data have none."""
     known = experiments(_PROFILE)
     if "estimator" not in known:
         return None
     run = Run(replace(known["estimator"], seed=1), _PROFILE)
-    model = run.load() if run.trained else None
-    return model if isinstance(model, Regressor) else None
+    run.train(device)
+    return cast(Regressor, run.load())
 
 
 def open_test(most: int | None = None, device: str = "auto", jobs: int | None = None) -> Iterator[Run]:
-    """Trains what has no record yet, keeps each one's record as it ends, and gives the run.
+    """Trains what has no record yet, keeps each one's record as it ends, and gives the run. Weights are not kept, but
+    for the estimator's.
 
     Raises UserError if what was registered is not committed, or has changed.
     """
     commit = registered_in()
     todo = [run for run in runs(most) if not recorded(run)]
+    judge = estimator(device) if todo else None
     for run in train_all(todo, device, jobs):
-        judge = None if run.experiment.name == "estimator" else estimator()
         record = measure(run, judge)
         about = {"run": run.folder.name, "registered": commit, "pixels": pixels(run), **run.provenance}
         Record(about | record.numbers, record.arrays).save(path(run))
         yield run
+        if run.experiment.name != "estimator":
+            rmtree(run.folder)

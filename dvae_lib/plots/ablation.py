@@ -1,13 +1,14 @@
 """Chapter 08: how many dimensions a β can use, and the grid of β and d (supplement, Fig. 1)."""
 
 from collections.abc import Mapping
+from math import nan
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dvae_lib.metrics.intervals import bootstrap_ci
+from dvae_lib.metrics.intervals import Interval, Matrix, contrast_ci
 from dvae_lib.plots.hands import MUTED
 
 
@@ -27,19 +28,20 @@ def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: i
     return figure
 
 
-def beta_d(values: Mapping[tuple[float, int], Mapping[str, Tensor]], block_size: int = 1) -> Figure:
+def beta_d(values: Mapping[tuple[float, int], Mapping[str, Matrix]]) -> Figure:
     """The supplement's Fig. 1: of each β and d, the image's reconstruction error (left) and the divergence (right).
 
-    values: by (β, d), of each held-out sample (N,) the “reconstruction” and the “KL”, in nats; block_size: see
-    `intervals.bootstrap_ci`. Bars are 95 % intervals.
+    values: by (β, d), the “reconstruction” error (seeds, units) and the “KL” in nats; points that were not trained yet
+    are left out. Bars are 95 % intervals over seeds and units; a point of one seed has none.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
     betas, dimensions = (sorted(set(axis)) for axis in zip(*values, strict=True))
-    titles = {"reconstruction": "mean squared error of the image", "KL": "KL divergence (nats)"}
+    titles = {"reconstruction": "RMSE of the image", "KL": "KL divergence (nats)"}
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
         for place, (d, marker) in enumerate(zip(dimensions, "os^Dv", strict=False)):
-            means, lows, highs = zip(*(bootstrap_ci(values[b, d][name], block_size) for b in betas), strict=True)
-            x = [b * 1.06 ** (place - len(dimensions) // 2) for b in betas]  # side by side
+            own = {b: _mean(values[b, d][name]) for b in betas if (b, d) in values}
+            means, lows, highs = zip(*own.values(), strict=True)
+            x = [b * 1.06 ** (place - len(dimensions) // 2) for b in own]  # side by side
             (line,) = ax.plot(x, means, marker=marker, markersize=5, label=f"d = {d}")
             ax.vlines(x, lows, highs, color=line.get_color())
         ax.set(xscale="log", xlabel="β", ylabel=title)
@@ -48,3 +50,7 @@ def beta_d(values: Mapping[tuple[float, int], Mapping[str, Tensor]], block_size:
     axes[1].set_yscale("log")
     figure.legend(handles=axes[0].lines, loc="outside upper center", ncols=len(dimensions), fontsize=9)
     return figure
+
+
+def _mean(values: Matrix) -> Interval:
+    return contrast_ci([(1.0, values)], log=False) if len(values) > 1 else (values.mean().item(), nan, nan)

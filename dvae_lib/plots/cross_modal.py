@@ -1,51 +1,51 @@
 """The figures of chapter 03."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.ndimage import uniform_filter1d
 from sklearn.manifold import TSNE
 from torch import Tensor
 
+from dvae_lib.experiments.records import Record
 from dvae_lib.models import CrossModalVAE
-from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, draw_skeleton, grid, show_image, show_keypoints, show_pose
-
-AVERAGED = 5  # logged values, of whichever run: with as many of each, both means are as steady as their runs
+from dvae_lib.plots.hands import (
+    INK,
+    MUTED,
+    OURS,
+    TRUTH,
+    draw_skeleton,
+    grid,
+    sentence,
+    show_image,
+    show_keypoints,
+    show_pose,
+)
 
 
 @torch.inference_mode()
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
-    """Each sample's image, the keypoints and pose decoded from it, and the image decoded from its pose, in a column.
-
-    The image is the depth image if the model encodes no RGB image; keypoints are left out if it does not decode them.
-    """
-    source = "image" if "image" in model.encoders else "depth"
-    means = model.decode(model.encode(source, batch[source]).mean)
-    from_pose = model.translate("pose", batch["pose"], source)
-    keypoints_row = [f"2D from {source}"] if "keypoints" in means else []
-    figure, axes = grid(
-        4 + len(keypoints_row),
-        len(samples),
-        [source, *keypoints_row, f"3D from {source}", "true 3D", f"{source} from 3D"],
-        cell=1.15,
-    )
+    """Each sample's image, the keypoints and pose decoded from it, and the image decoded from its pose, in a column."""
+    means = model.decode(model.encode("image", batch["image"]).mean)
+    from_pose = model.translate("pose", batch["pose"], "image")
+    names = ["image", "2D from image", "3D from image", "true 3D", "image from 3D"]
+    figure, axes = grid(len(names), len(samples), names, cell=1.15)
     for column, i in zip(axes.T, samples, strict=True):
-        show_image(column[0], batch[source][i], frame="#c00000")
-        if keypoints_row:
-            show_keypoints(column[1], means["keypoints"][i], batch[source][i])
-        show_pose(column[-3], means["pose"][i])
-        show_pose(column[-2], batch["pose"][i], colour=MUTED)
-        show_image(column[-1], from_pose[i])
+        show_image(column[0], batch["image"][i], frame="#c00000")
+        show_keypoints(column[1], means["keypoints"][i], batch["image"][i])
+        show_pose(column[2], means["pose"][i])
+        show_pose(column[3], batch["pose"][i], colour=MUTED)
+        show_image(column[4], from_pose[i])
     return figure
 
 
 @torch.inference_mode()
 def decoded(model: CrossModalVAE, z: Tensor) -> Figure:
     """Latents (N, d) decoded into every modality: a row for each modality, a column for each latent."""
-    names = {"image": "image", "depth": "depth", "keypoints": "2D", "pose": "3D"}
+    names = {"image": "image", "keypoints": "2D", "pose": "3D"}
     means = model.eval().decode(z)
     rows = [name for name in names if name in means]
     figure, axes = grid(len(rows), len(z), [names[name] for name in rows])
@@ -66,23 +66,34 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     return torch.lerp(start, end, torch.linspace(0, 1, steps)[:, None])
 
 
-def training_curves(runs: Mapping[str, Mapping[str, np.ndarray]], term: str) -> Figure:
-    """A logged term of several runs, such as "image→pose": the values (faint) and a running mean over `AVERAGED`."""
-    figure, ax = plt.subplots(figsize=(7.5, 3.4))
-    late = []
-    for (name, metrics), colour in zip(runs.items(), (OURS, TRUTH), strict=False):
-        logged = np.isfinite(metrics[term])
-        steps, values = metrics["step"][logged], metrics[term][logged]
-        smooth = uniform_filter1d(values, AVERAGED, mode="nearest")
-        ax.plot(steps, values, color=colour, alpha=0.3, linewidth=0.8)
-        ax.plot(steps, smooth, color=colour, linewidth=2, label=name)
-        late.append(values[len(values) // 20 :])  # the first steps would dwarf all others
-    low, high = np.min(np.concatenate(late)), np.max(np.concatenate(late))
-    margin = 0.05 * (high - low)
-    source, target = term.split("→")
-    label = f"log-likelihood of {target}\nfrom {source}, nats"
-    ax.set(xlabel="step", ylabel=label, ylim=(low - margin, high + margin))
-    ax.legend()
+def watched(
+    arms: Mapping[str, Sequence[Record]], every: int, slower: Mapping[str, int], source: str = "image"
+) -> Figure:
+    """What was seen of trainings that were watched: the held-out bound from a source, and how far its latents have
+    moved since the look before. Means over seeds, and a band of their standard deviation.
+
+    every: steps between two looks. slower: of some arms by what number their steps are divided.
+    """
+    if not any(arms.values()):
+        return sentence("No seed of the watched trainings is in yet.")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+    late: dict[Axes, list[Tensor]] = {left: [], right: []}
+    for (name, records), colour in zip(arms.items(), (OURS, TRUTH, "#009E73"), strict=False):
+        for ax, what, first in ((left, "held-out bound", 0), (right, "moved", 1)) if records else ():
+            seen = [record.arrays[f"curve/{source} {what}"] for record in records]
+            looks = min(map(len, seen))  # a training that was resumed lacks one of what has moved
+            values = torch.stack([curve[:looks] for curve in seen]).double()
+            steps = (first + torch.arange(looks)) * (every / slower.get(name, 1))
+            mean, spread = values.mean(0), values.std(0, correction=min(1, len(values) - 1))
+            label = f"{name} (step / {slower[name]})" if name in slower else name
+            ax.plot(steps, mean, color=colour, linewidth=1.5, label=label)
+            ax.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+            late[ax].append(mean[looks // 20 :])  # the first looks would dwarf all others
+    for ax, what in ((left, f"held-out bound from {source}"), (right, "movement since the last look")):
+        low, high = torch.cat(late[ax]).min().item(), torch.cat(late[ax]).max().item()
+        margin = 0.1 * (high - low) or 0.1
+        ax.set(xlabel="step", ylabel=what, ylim=(low - margin if ax is left else 0, high + margin))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(arms))
     return figure
 
 

@@ -1,15 +1,19 @@
-"""The figures of chapter 06: estimated and true poses, and walks in one factor."""
+"""The figures of chapter 06, estimated and true poses and walks in one factor, and the table of its search."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dvae_lib import settings
+from dvae_lib.experiments import search
 from dvae_lib.experiments.counterfactuals import encode
 from dvae_lib.models import DVAE
+from dvae_lib.plots import tables
 from dvae_lib.plots.hands import OURS, TRUTH, sentence, show_image, show_pose
 from dvae_lib.plots.synthesis import INPUT
 
@@ -82,3 +86,30 @@ def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple
     axes[0, 0, steps // 2].set_title("CPose goes", fontsize=10)
     axes[0, 1, steps // 2].set_title("viewpoint goes", fontsize=10)
     return figure
+
+
+# What the error of a search is of, where it is not the EPE of the 3DPose.
+_ERROR_OF = {"only-cpose-rhd": "CPose, mm", "only-viewpoint-rhd": "viewpoint, °", "dvae-image": "image, RMSE"}
+
+
+def search_table(name: str) -> Markdown:
+    """Of every search over learning rates the errors of its trials: a row for each β, a column for each rate.
+
+    The chosen one is bold, once nothing is left to be tried.
+    """
+    tried = search.found()
+    known = [(one, search.errors(one, tried)) for one in search.searches(settings.data()) if "lr" in one.grid]
+    known = [(one, errors) for one, errors in known if errors]
+    rates = sorted({values[0] for _, errors in known for values in errors})
+    rows = [] if known else [["no trial yet: `dvae study`", "", ""]]
+    for one, errors in known:
+        chosen = None if one.missing(errors) else one.choose(errors)
+        for i, beta in enumerate(sorted({values[1:] for values in errors})):
+            names = ["", ""] if i else [one.name, _ERROR_OF.get(one.name, "3DPose, mm")]
+            trials = [errors.get((rate, *beta)) for rate in rates]
+            cells = ["" if error is None else f"{error:#.3g}".rstrip(".") for error in trials]
+            if chosen and chosen[1:] == beta:
+                cells[rates.index(chosen[0])] = f"**{cells[rates.index(chosen[0])]}**"
+            rows.append([*names, f"{beta[0]:g}" if beta else "", *cells])
+    header = ["", "error", "β", *(f"rate {rate:g}" for rate in rates)]
+    return tables.table(name, "The study's search on validation samples: errors, the chosen bold", header, rows)

@@ -18,11 +18,14 @@ _COLOURS = [OURS, *(colour for colour in FINGER_COLOURS.values() if colour != OU
 _MARKERS = "osD^vP*X"
 
 
-def pck_curves(ours: Mapping[str, tuple[Curve, Curve]], published: Sequence[Published] = ()) -> Figure:
+def pck_curves(
+    ours: Mapping[str, tuple[Curve, Curve | Sequence[Curve]]], published: Sequence[Published] = ()
+) -> Figure:
     """PCK from 20 to 50 mm with the AUC in the legend: our curves solid, published ones dashed.
 
-    ours: name → (thresholds (T,) in mm, shares (T,)), for example of `metrics.PoseScores`; their AUC is that of the
-    points from 20 to 50 mm, as in the public evaluation code.
+    ours: name → (thresholds (T,) in mm, shares (T,) or of several seeds (S, T)), for example of `metrics.PoseScores`.
+    Their AUC is that of the points from 20 to 50 mm, as in the public evaluation code. Of seeds the curve is the mean,
+    on a band from the lowest to the highest, and beside the mean AUC stands its standard deviation.
     published: records of one data set, as `published.find` gives them. A method of which only the AUC is known has a
     legend entry and no curve; if two AUCs are published, the entry has both.
     """
@@ -30,8 +33,13 @@ def pck_curves(ours: Mapping[str, tuple[Curve, Curve]], published: Sequence[Publ
     colours, markers = itertools.cycle(_COLOURS), itertools.cycle(_MARKERS)
     handles: list[Line2D] = []
     for name, (thresholds, shares) in ours.items():
-        label = f"{name}: AUC {_short(auc(thresholds, shares, LOW, HIGH))}"
-        handles += ax.plot(thresholds, shares, color=next(colours), linewidth=2.4, label=label, zorder=3)
+        seeds, colour = np.atleast_2d(shares), next(colours)
+        areas_of_seeds = [auc(thresholds, curve, LOW, HIGH) for curve in seeds]
+        label = f"{name}: AUC {_short(np.mean(areas_of_seeds))}"
+        if len(seeds) > 1:
+            label += f" ± {_short(np.std(areas_of_seeds, ddof=1))}"
+            ax.fill_between(thresholds, seeds.min(0), seeds.max(0), color=colour, alpha=0.25, linewidth=0, zorder=2)
+        handles += ax.plot(thresholds, seeds.mean(0), color=colour, linewidth=2.0, label=label, zorder=3)
 
     curves = {record.label: record for record in published if record.quantity == "pck"}
     areas: dict[str, list[float]] = {label: [] for label in curves}

@@ -1,58 +1,79 @@
 """What labels, poses without images and images with viewpoints are worth, as in the paper's Fig. 9 (chapter 07)."""
 
 from collections.abc import Mapping
+from math import nan
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from dvae_lib.metrics.intervals import Interval, bootstrap_ci, improvement
+from dvae_lib.experiments import LABELLED
+from dvae_lib.metrics.intervals import Interval, Matrix, contrast_ci, ratio_ci
 from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH
 
 BASELINE = "labelled"
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     BASELINE: {"label": "labelled only", "color": INK, "marker": "o", "linestyle": ":"},
     "semi": {"label": "semi: and poses without images", "color": OURS, "marker": "s", "linestyle": "-"},
     "weak": {"label": "weak: and images with viewpoints", "color": TRUTH, "marker": "^", "linestyle": "-"},
+    "both": {"label": "both: and both of these", "color": "#009E73", "marker": "D", "linestyle": "-"},
 }
-_APART = 1.06  # markers of one percentage stand side by side on the logarithmic axis
+_APART = 1.05  # markers of one percentage stand side by side on the logarithmic axis
+
+
+def lower(ratio: Interval) -> Interval:
+    """A ratio of errors with its interval, as the per cent by which the first is lower than the second."""
+    mean, low, high = (100 * (1 - value) for value in ratio)
+    return mean, high, low
 
 
 def semi_weak(
-    errors: Mapping[str, Mapping[int, Tensor]], full: Tensor, published: Mapping[str, float], block_size: int = 1
+    errors: Mapping[str, Mapping[int, Matrix]], full: Matrix | None, published: Mapping[str, float]
 ) -> Figure:
     """Left: the mean error over the percentage of labelled images, and full supervision at 100 %. Right: by how much
-    it is lower than with the labelled images only, beside the most that the paper claims.
+    it is lower than with the labelled images only, beside the most that the paper claims. Bars are 95 % intervals over
+    seeds and units; where there is one seed, the left has its mean alone, and the right nothing.
 
-    errors: of “labelled”, “semi” and “weak”, by percentage, each sample's error (N,) in mm; full: the same with all
-    labels. published: per cent, of “semi” and “weak”. block_size: see `intervals.bootstrap_ci`.
+    errors: of “labelled”, “semi”, “weak” and “both”, by percentage, the errors (seeds, units) in mm; what was not
+    trained yet is left out. full: the same with all labels. published: per cent, of “semi” and “weak”.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.6), layout="constrained")
-    for place, (kind, style) in enumerate(_STYLES.items()):
-        own = {percent: bootstrap_ci(values, block_size) for percent, values in errors[kind].items()}
-        _with_intervals(left, own | {100: bootstrap_ci(full, block_size)}, place - 1, style)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained")
+    for i, (kind, style) in enumerate(_STYLES.items()):
+        found, place = errors.get(kind, {}), i - (len(_STYLES) - 1) / 2
+        _with_intervals(left, {m: _mean(x) for m, x in found.items()}, place, style)
         if kind != BASELINE:
-            pairs = {percent: (values, errors[BASELINE][percent]) for percent, values in errors[kind].items()}
-            gains = {percent: improvement(*pair, block_size) for percent, pair in pairs.items()}
-            _with_intervals(right, gains, 2 * place - 3, style | {"label": "_"})
+            pairs = {m: (x, errors[BASELINE][m]) for m, x in found.items() if m in errors.get(BASELINE, {})}
+            gains = {m: lower(ratio_ci(*pair)) for m, pair in pairs.items() if min(map(len, pair)) > 1}
+            _with_intervals(right, gains, place - 0.5, style | {"label": "_"})
+        if kind in published:
             text = f"paper, {kind}: up to {published[kind]:g} %"
             right.axhline(published[kind], color=style["color"], linestyle="--", linewidth=1, label=text)
+    if full is not None:
+        style = {"label": "all labels", "color": MUTED, "marker": "*", "linestyle": ""}
+        _with_intervals(left, {100: _mean(full)}, 0, style)
     right.axhline(0, color=MUTED, linewidth=1)
     left.set(ylabel="mean EPE of 3DPose (mm)")
     right.set(ylabel="lower than labelled only (%)")
-    for ax, ticks in ((left, [*errors[BASELINE], 100]), (right, [*errors[BASELINE]])):
+    for ax, ticks in ((left, [*LABELLED, 100]), (right, LABELLED)):
         ax.set(xscale="log", xlabel="labelled images (%)")
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
+        ax.set_xlim(ticks[0] / 1.2, ticks[-1] * 1.2)
         ax.minorticks_off()
     handles = [*left.lines, *(line for line in right.lines if line.get_linestyle() == "--")]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9)
     return figure
 
 
-def _with_intervals(ax: Axes, points: Mapping[int, Interval], place: int, style: Mapping[str, str]) -> None:
-    """A line through means at percentages, with their intervals; moved sideways by its place, −1, 0 or 1."""
-    x = [percent * (_APART**place if percent < 100 else 1) for percent in points]
+def _mean(errors: Matrix) -> Interval:
+    return contrast_ci([(1.0, errors)], log=False) if len(errors) > 1 else (errors.mean().item(), nan, nan)
+
+
+def _with_intervals(ax: Axes, points: Mapping[int, Interval], place: float, style: Mapping[str, Any]) -> None:
+    """A line through means at percentages, with their intervals; moved sideways by its place, 0 in the middle."""
+    if not points:
+        return
+    x = [percent * _APART**place for percent in points]
     means, lows, highs = zip(*points.values(), strict=True)
     ax.plot(x, means, linewidth=1.6, markersize=5, **style)
     ax.vlines(x, lows, highs, color=style["color"], linewidth=1.4)

@@ -99,6 +99,22 @@ def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], s
     return figure
 
 
+def recorded_walks(walks: Mapping[str, Tensor]) -> Figure:
+    """Walks that were drawn before, as uint8: of each method (W, steps, 3, S, S), all of the same W pairs.
+
+    The methods' rows are side by side, pair for pair.
+    """
+    if not walks:
+        return sentence("No seed of the study has drawn these walks yet.")
+    pairs = range(min(map(len, walks.values())))
+    rows = [(name, walk[pair]) for pair in pairs for name, walk in walks.items()]
+    figure, axes = grid(len(rows), len(rows[0][1]), [name for name, _ in rows], cell=1.05)
+    for line, (_, walk) in zip(axes, rows, strict=True):
+        for ax, image in zip(line, walk, strict=True):
+            show_image(ax, image.float() / 127.5 - 1)
+    return figure
+
+
 @torch.inference_mode()
 def random_samples(model: DVAE, draws: Mapping[str, Tensor], columns: int = 8) -> Figure:
     """Images decoded from latents (N, d), in one or more named rows for each entry."""

@@ -11,7 +11,7 @@ from dvae_lib.experiments import study
 from dvae_lib.experiments.records import Record
 from dvae_lib.metrics.intervals import Interval, bootstrap_ci, contrast_ci
 from dvae_lib.models.networks import count_parameters
-from dvae_lib.report.claims import matrix
+from dvae_lib.report.claims import UNTRAINED, matrix
 from dvae_lib.report.report import provenance
 
 
@@ -68,6 +68,7 @@ def over_seeds(records: Sequence[Record], name: str, digits: int = 1, scale: flo
     return in_words(contrast_ci([(1.0, values)], log=False), digits)
 
 
+_SCALE = {"room": 100.0}
 _SCORES = {
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
@@ -91,6 +92,25 @@ def scores(
         for method, values in methods.items()
     ]
     return table(name, caption, ["", *(title for title, _ in _SCORES.values())], rows)
+
+
+def study_transfers(name: str, caption: str, methods: Mapping[str, str]) -> Markdown:
+    """As `scores`, of the study: a row for each method that transfers poses, by its experiment, and for the baselines,
+    with the share of rooms that are recognised and the Fréchet distance, the mean over seeds.
+    """
+    shown = {**_SCORES, "room": ("rooms recognised, %", 0)}
+    judged = study.load("estimator")
+    rows: list[list[object]] = []
+    for method in ("true image", *UNTRAINED) if judged else ():
+        one = [judged[0].by_unit(f"pairs/{method}, {score}").mean() * _SCALE.get(score, 1) for score in shown]
+        cells = ["" if value.isinf() else f"{value:.{d}f}" for value, (_, d) in zip(one, shown.values(), strict=True)]
+        rows.append([method, *cells, f"{max(0.0, judged[0].numbers['fréchet'][method]):.2f}"])
+    for method, experiment in methods.items():
+        records = study.load(experiment)
+        cells = [over_seeds(records, f"pairs/{s}", digits, _SCALE.get(s, 1)) for s, (_, digits) in shown.items()]
+        distances = [record.numbers["fréchet"] for record in records]
+        rows.append([method, *cells, f"{sum(distances) / len(distances):.2f}" if distances else ""])
+    return table(name, caption, ["", *(title for title, _ in shown.values()), "Fréchet distance"], rows)
 
 
 def _describe(module: nn.Module) -> str:

@@ -139,7 +139,7 @@ def _one_latent_predicts_all(records: Records) -> Iterator[Measure]:
         pair = (matrix(some, f"image/{name}") for some in (ours, records[f"only-{name}-rhd"]))
         text = f"synth-rhd, error of the {what}, times a regressor's of it alone"
         yield _ratio("3 error, times a regressor's of it alone", text, *pair)
-    within = scores(ours, lambda r: r.arrays["image/disagreement_mm"].float().nanmean().item())
+    within = scores(ours, lambda r: r.arrays["image/apart"].float().mean().item())
     between = torch.tensor([[poses_apart(a, b).mean().item()] for a, b in pairwise([*ours, ours[0]])]).double()
     text = "synth-rhd, decoded and composed 3DPose apart, times two trainings'"
     yield _ratio("3 decoded and composed apart, times two trainings", text, within, between)

@@ -27,7 +27,7 @@ def here(data_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
 
 
-CROSS_MODAL = ["vae-pose", "cross-modal", "cross-modal-alternating", "cross-modal-depth"]
+CROSS_MODAL = ["vae-pose", "cross-modal", "cross-modal-depth", "steady-joint", "steady-alternating", "steady-passes"]
 UNLABELLED = ["dvae-zu", "dvae-zu-without-loop"]
 POSE = ["dvae-pose", "dvae-pose-depth", "two-stream", "resnet"]
 SUPERVISION = [f"{kind}-{percent}" for percent in (5, 10, 25, 50) for kind in ("labelled", "semi", "weak")]

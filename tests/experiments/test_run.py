@@ -35,7 +35,7 @@ def test_the_full_profile_is_the_papers():
 
 def test_only_the_schedule_differs_between_joint_and_alternating():
     for profile in settings.PROFILES:
-        joint, alternating = (find(name, profile, "synthetic") for name in ("cross-modal", "cross-modal-alternating"))
+        joint, alternating = (find(name, profile, "synthetic") for name in ("steady-joint", "steady-alternating"))
         assert replace(alternating, name=joint.name, schedule="joint") == joint
 
 

@@ -138,10 +138,21 @@ def test_a_regression_finds_what_is_there_and_nothing_else():
     rng = np.random.default_rng(0)
     z = rng.standard_normal((200, 3))
     targets = np.stack([np.sin(2 * z[:, 0]), np.cos(z[:, 1]) + 5], 1)
-    found = regressed(z, targets)
+    groups = np.arange(200) // 4
+    found = regressed(z, targets, groups)
     assert ((found - targets) ** 2).mean() < 0.1 * targets.var(0).mean()
-    nothing = regressed(rng.standard_normal((200, 3)), targets)
+    nothing = regressed(rng.standard_normal((200, 3)), targets, groups)
     assert ((nothing - targets) ** 2).mean() > 0.9 * targets.var(0).mean()
+
+
+def test_what_is_known_of_a_group_is_not_learnt_from_its_own_samples():
+    """Codes that tell the group and nothing else, and targets that are alike in a group: known by heart, or not."""
+    rng = np.random.default_rng(0)
+    groups = np.arange(120) // 6
+    z = rng.standard_normal((20, 8))[groups] + 0.01 * rng.standard_normal((120, 8))
+    targets = rng.standard_normal((20, 1))[groups]
+    by_heart, apart = (((regressed(z, targets, g) - targets) ** 2).mean() for g in (np.arange(120), groups))
+    assert by_heart < 0.1 < 0.8 * targets.var() < apart
 
 
 def test_all_scores_are_best_for_a_dimension_a_factor_and_parts_are_told_apart():
@@ -213,9 +224,10 @@ def test_few_samples_are_left_out_one_by_one():
     targets = np.concatenate([z, z**2], 1)
     others = targets.copy()
     others[2] = 100
-    before, after = regressed(z, targets), regressed(z, others)
+    groups = np.arange(6)
+    before, after = regressed(z, targets, groups), regressed(z, others, groups)
     np.testing.assert_array_equal(before[2], after[2])
     assert (before[[0, 1, 3, 4, 5]] != after[[0, 1, 3, 4, 5]]).any(1).all()
-    assert np.isfinite(regressed(z[:4], targets[:4])).all()
-    with pytest.raises(ValueError, match="four samples or more; there are 3"):
-        regressed(z[:3], targets[:3])
+    assert np.isfinite(regressed(z[:4], targets[:4], groups[:4])).all()
+    with pytest.raises(ValueError, match="four of them or more; there are 3"):
+        regressed(z[:4], targets[:4], np.array([0, 1, 2, 2]))

@@ -1,13 +1,14 @@
-"""The figures of chapter 06 show the samples that they say."""
+"""The figures of chapter 06 show the samples that they say, and its table what was tried and chosen."""
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
+from dvae_lib.experiments import search
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import modality
 from dvae_lib.plots import estimation, hands
-from dvae_lib.plots.estimation import factor_walks, no_run, quintets
+from dvae_lib.plots.estimation import factor_walks, no_run, quintets, search_table
 from dvae_lib.plots.synthesis import INPUT
 
 
@@ -75,3 +76,40 @@ def test_a_walk_goes_in_two_legs_between_its_inputs(shown):
 
 def test_what_is_not_there_is_said():
     assert "DVAE_DATA=rhd" in no_run("rhd").axes[0].texts[0].get_text()
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """What was tried, by the name of the search; the least is at the second rate and the first β."""
+    monkeypatch.setenv("DVAE_DATA", "synthetic")
+    known = {one.name: one for one in search.SEARCHES}
+    errors = {
+        "dvae-pose": {(lr, beta): 100 + 10 * i for i, (lr, beta) in enumerate(known["dvae-pose"].missing({}))},
+        "resnet": dict(zip(known["resnet"].missing({}), (9.0, 8.0, 9.5), strict=True)),
+        "weak-10": {("natural", ()): 7.0},
+    }
+    errors["dvae-pose"][2e-3, 2e-3] = 12.04
+    monkeypatch.setattr(search, "found", dict)
+    monkeypatch.setattr(search, "errors", lambda one, _: errors.get(one.name, {}))
+    return errors
+
+
+def test_of_a_search_each_trial_is_there_and_the_chosen_one_is_bold(tried):
+    lines = search_table("tab-search").data.splitlines()
+    assert lines[1] == ":name: tab-search"
+    assert lines[2] == "|  | error | β | rate 0.0005 | rate 0.001 | rate 0.002 | rate 0.004 |"
+    assert lines[4:8] == [
+        "| dvae-pose | 3DPose, mm | 0.0005 |  | 100 | 130 | 160 |",
+        "|  |  | 0.002 |  | 110 | **12.0** | 170 |",
+        "|  |  | 0.008 |  | 120 | 150 | 180 |",
+        "| resnet | 3DPose, mm |  | 9.00 | **8.00** | 9.50 |  |",
+    ]
+    assert len(lines) == 9  # what has no rate is elsewhere
+
+
+def test_nothing_is_chosen_before_the_search_is_done(tried):
+    tried["resnet"].popitem()
+    assert "| resnet | 3DPose, mm |  | 9.00 | 8.00 |  |  |" in search_table("tab-search").data
+    for errors in tried.values():
+        errors.clear()
+    assert search_table("tab-search").data.splitlines()[4] == "| no trial yet: `dvae study` |  |  |"

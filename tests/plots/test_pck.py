@@ -54,6 +54,20 @@ def test_the_legend_has_the_areas_and_no_line_where_there_is_no_curve():
     assert "EPE" not in " ".join(texts) and len(texts) == 1 + 7 + 1 + 3
 
 
+def test_of_seeds_the_mean_is_drawn_with_their_range():
+    (thresholds, low), (_, high) = curve(20), curve(15)
+    figure = pck_curves({"A": (thresholds, [low, high])})
+    (line,), (band,) = figure.axes[0].lines, figure.axes[0].collections
+    np.testing.assert_allclose(line.get_ydata(), (low + high) / 2)
+    corners = band.get_paths()[0].vertices
+    for t, a, b in zip(thresholds, low, high, strict=True):
+        at = corners[np.isclose(corners[:, 0], t), 1]
+        assert at.min() == pytest.approx(a) and at.max() == pytest.approx(b)
+    areas = [auc(thresholds, shares, 20, 50) for shares in (low, high)]
+    spread = abs(areas[1] - areas[0]) / 2**0.5
+    assert legend(figure) == [f"A: AUC {np.mean(areas):.3f} ± {spread:.3f}".replace("0.", ".")]
+
+
 def test_everything_is_inside_the_page_and_every_point_inside_the_axes():
     figure = pck_curves({"A": curve(9)}, find("stb"))
     figure.canvas.draw()

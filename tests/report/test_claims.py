@@ -78,7 +78,7 @@ def test_claim_2_is_of_held_out_samples_at_equal_steps_and_at_equal_passes(rng):
 
 
 def test_claim_3_compares_with_regressors_of_one_thing_and_with_another_training(rng):
-    ours = planted(rng, 5, cpose=5.0, viewpoint=4.0, disagreement_mm=1.0)
+    ours = planted(rng, 5, cpose=5.0, viewpoint=4.0, apart=1.0)
     for record in ours:
         record.arrays["poses"] = torch.from_numpy(rng.normal(0, 3, (40, 63)).reshape(40, 21, 3))
     records = {"dvae-pose-rhd": ours}
