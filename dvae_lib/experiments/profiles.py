@@ -66,7 +66,7 @@ _POSE_ON_RHD = (
 )  # at a β below the paper's, parts leak there (chapter 09)
 _POSE = _POSE_ON_RHD | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
 _SUPERVISION = (
-    _POSE
+    _POSE_ON_RHD
     | _SMALLER_IMAGES
     | _because("small images leave time for larger batches", batch=64)
     | _because(

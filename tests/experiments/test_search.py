@@ -58,6 +58,16 @@ def test_trials_are_smaller_than_the_studys_runs_and_alike_but_for_what_is_tried
     assert all(find(name, "study", "synthetic") for name in one.also)
 
 
+@pytest.mark.parametrize("one", SEARCHES, ids=lambda s: s.name)
+def test_the_study_has_what_the_search_chose(monkeypatch, one):
+    monkeypatch.setenv("DVAE_DATA", "synthetic")
+    errors = search.errors(one, search.found())
+    assert one.missing(errors) == []
+    for name in (one.name, *one.also):
+        e = find(name, "study")
+        assert {field: getattr(e, field) for field in one.grid} == one.named(one.choose(errors)), name
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """One search of two trials, each of seconds."""
