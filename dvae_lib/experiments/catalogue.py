@@ -151,17 +151,30 @@ _TWO_STREAM = RegressionExperiment(
     "two-stream",
     "CPose and viewpoint regressed from images (Zimmermann & Brox)",
     lambdas={"cpose": 1.0, "viewpoint": 1.0},
+    rotation="axis-angle",
     size=256,
     pretrained="random",
 )
 _POSE = [
     _DVAE_POSE,
     _TWO_STREAM,
-    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", lambdas={"pose": 1.0}),
+    replace(_TWO_STREAM, name="resnet", about="3DPose regressed from images", lambdas={"pose": 1.0}, rotation=None),
 ]
 _ONE_STREAM = [
-    replace(_TWO_STREAM, name=f"only-{target}", about=f"{what} alone regressed from images", lambdas={target: 1.0})
-    for target, what in (("cpose", "CPose"), ("viewpoint", "viewpoint"))
+    replace(
+        _TWO_STREAM,
+        name="only-cpose",
+        about="CPose alone regressed from images",
+        lambdas={"cpose": 1.0},
+        rotation=None,
+    ),
+    replace(
+        _TWO_STREAM,
+        name="only-viewpoint",
+        about="viewpoint alone regressed from images",
+        lambdas={"viewpoint": 1.0},
+        rotation="matrix",
+    ),
 ]
 # Judges images that others draw, so it has seen the rooms but none of the poses: a motion of its own.
 _ESTIMATOR = replace(
@@ -169,6 +182,7 @@ _ESTIMATOR = replace(
     name="estimator",
     about="3DPose regressed from images of another motion, to judge drawn ones",
     lambdas={"pose": 1.0},
+    rotation=None,
     data=("synth-stb",),
     options={"synth-stb": {"motion": 201}},
     split="synthesis",

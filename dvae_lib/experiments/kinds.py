@@ -14,6 +14,7 @@ from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Pa
 from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
 from dvae_lib.models import DVAE, CrossModalVAE, Modality, Regressor, modality
 from dvae_lib.models.objectives import rescale_to_resolution
+from dvae_lib.models.regressors import Rotation
 from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, joint_objective, regression
 
 
@@ -255,6 +256,7 @@ class RegressionExperiment(Experiment):
     lambdas: Annotated[dict[Vector, Positive], NonEmpty]  # all that is read, each with the weight of its squared error
     d: Count = 64  # features between the encoder and the heads
     split: Purpose = "pose"  # which of the splits
+    rotation: Rotation | None = None  # how a viewpoint is read: see `models.regressors`
 
     kind: ClassVar[str] = "regressor"
 
@@ -277,7 +279,10 @@ class RegressionExperiment(Experiment):
     def build(self) -> Regressor:
         torch.manual_seed(self.seed)
         targets = [modality(name, self.crop, weight) for name, weight in self.lambdas.items()]
-        return Regressor(targets, self.d, self.pretrained or "random")
+        return Regressor(targets, self.d, self.pretrained or "random", rotation=self.rotation or "axis-angle")
+
+    def _obstacles(self) -> dict[str, str | bool]:
+        return super()._obstacles() | {"rotation": "viewpoint" not in self.lambdas and "no viewpoint is read"}
 
     @property
     def paper(self) -> Paper:

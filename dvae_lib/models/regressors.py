@@ -1,6 +1,7 @@
 """What a pose estimator is without a latent: the discriminative baselines of chapter 06."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,8 @@ from dvae_lib.models import networks as paper
 from dvae_lib.models.modalities import Modality, OwnNetworks
 from dvae_lib.models.objectives import Bounds, total
 from dvae_lib.models.saving import SavedModule, describe
+
+Rotation = Literal["axis-angle", "matrix"]
 
 
 def rotation_from_axis_angle(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -25,8 +28,9 @@ class Regressor(SavedModule):
     neither noise nor prior between them.
 
     targets: the pose for a plain regressor; CPose and viewpoint for the two streams of Zimmermann & Brox (ICCV 2017),
-        whose viewpoint is three numbers, an axis by its angle, and whose loss is the squared error of CPose plus that
-        of the rotation matrix. Their weights λ multiply these terms.
+        whose loss is the squared error of CPose plus that of the rotation matrix. Their weights λ multiply these terms.
+    rotation: how a viewpoint is read: as three numbers, an axis by its angle, as Zimmermann & Brox have it, or as the
+        nine of the “matrix”, as the dVAE has it. Three numbers cannot follow all rotations continuously.
     d, pretrained, networks: see `CrossModalVAE`.
     """
 
@@ -36,15 +40,22 @@ class Regressor(SavedModule):
         d: int = 64,
         pretrained: paper.Pretrained = "random",
         networks: OwnNetworks | None = None,
+        rotation: Rotation = "axis-angle",
     ):
         super().__init__()
         self.modalities = {m.name: m for m in targets}
         self.lambdas = {m.name: m.weight for m in targets}
         own = (networks or {}).get("image", (None, None))[0]
         self.encoder = own(d) if own else paper.ImageEncoder(d, pretrained=pretrained)
-        shapes = {m.name: (3,) if m.name == "viewpoint" else m.decoded_shape for m in targets}
+        self.axis_angle = rotation == "axis-angle" and "viewpoint" in self.modalities
+        shapes = {m.name: m.decoded_shape for m in targets} | ({"viewpoint": (3,)} if self.axis_angle else {})
         self.heads = nn.ModuleDict({name: paper.PoseDecoder(d, shape) for name, shape in shapes.items()})
-        self.declaration = {"targets": describe(list(targets)), "d": d, "networks": list(networks or {})}
+        self.declaration = {
+            "targets": describe(list(targets)),
+            "rotation": rotation,
+            "d": d,
+            "networks": list(networks or {}),
+        }
 
     def needs(self, _, /) -> list[Modality]:
         """What a batch must hold beside the image."""
@@ -54,7 +65,7 @@ class Regressor(SavedModule):
         """From images each target: {name: (B, *shape)}."""
         features = self.encoder(image).mean
         means = {name: head(features) for name, head in self.heads.items()}
-        if "viewpoint" in means:
+        if self.axis_angle:
             means["viewpoint"] = rotation_from_axis_angle(means["viewpoint"].float())
         return means
 

@@ -92,15 +92,8 @@ def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple
 _ERROR_OF = {"only-cpose-rhd": "CPose, mm", "only-viewpoint-rhd": "viewpoint, °", "dvae-image": "image, RMSE"}
 
 
-def _option(value: float | str | tuple[tuple[str, float], ...]) -> str:
-    """A β, or the λ of what is read, in words."""
-    if isinstance(value, tuple):
-        return ", ".join(f"{name} {weight:g}" for name, weight in value)
-    return value if isinstance(value, str) else f"{value:g}"
-
-
 def search_table(name: str) -> Markdown:
-    """Of every search over learning rates the errors of its trials: a row for each β or λ, a column for each rate.
+    """Of every search over learning rates the trials' errors: a row for each β or rotation, a column for each rate.
 
     The chosen one is bold, once nothing is left to be tried.
     """
@@ -117,6 +110,6 @@ def search_table(name: str) -> Markdown:
             cells = ["" if error is None else f"{error:#.3g}".rstrip(".") for error in trials]
             if chosen and chosen[1:] == beta:
                 cells[rates.index(chosen[0])] = f"**{cells[rates.index(chosen[0])]}**"
-            rows.append([*names, *map(_option, beta or [""]), *cells])
-    header = ["", "error", "β, or λ", *(f"rate {rate:g}" for rate in rates)]
+            rows.append([*names, *(f"{b:g}" if isinstance(b, float) else b for b in beta or [""]), *cells])
+    header = ["", "error", "β, or rotation", *(f"rate {rate:g}" for rate in rates)]
     return tables.table(name, "The study's search on validation samples: errors, the chosen bold", header, rows)

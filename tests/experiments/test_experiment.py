@@ -59,6 +59,7 @@ LEGAL = {
     "embedding_decoders": [(), ("viewpoint",), ("pose",)],
     "watched": [None, 3],
     "split": ["pose", "synthesis"],
+    "rotation": ["axis-angle", "matrix", None],
 }
 MOST = {"rotation": 90.0, "flip": True, "zoom": 0.5, "shift": 0.3, "colour": 0.6, "background": 1.0}
 

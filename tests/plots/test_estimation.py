@@ -97,7 +97,7 @@ def tried(monkeypatch):
 def test_of_a_search_each_trial_is_there_and_the_chosen_one_is_bold(tried):
     lines = search_table("tab-search").data.splitlines()
     assert lines[1] == ":name: tab-search"
-    assert lines[2] == "|  | error | β, or λ | rate 0.0005 | rate 0.001 | rate 0.002 | rate 0.004 |"
+    assert lines[2] == "|  | error | β, or rotation | rate 0.0005 | rate 0.001 | rate 0.002 | rate 0.004 |"
     assert lines[4:8] == [
         "| dvae-pose | 3DPose, mm | 0.0005 |  | 100 | 130 | 160 |",
         "|  |  | 0.002 |  | 110 | **12.0** | 170 |",
