@@ -151,7 +151,9 @@ def errors(search: Search, tried: Mapping[str, list[dict[str, Any]]]) -> dict[Va
     """The errors of a search's trials, by their values; of trials with another configuration nothing is taken."""
     result = {}
     for trial in tried.get(search.name, []):
-        values = tuple(_hashable(trial["values"].get(name)) for name in search.grid)
+        if set(search.grid) - set(trial["values"]):
+            continue
+        values = tuple(_hashable(trial["values"][name]) for name in search.grid)
         if trial["run"] == search.trial(values).folder.name:
             result[values] = trial["error"]
     return result
