@@ -190,7 +190,7 @@ def show(
         if setting in e.reasons:
             notes.append(e.reasons[setting])
         typer.echo(f"  {setting:22}{_text(value):44}{'; '.join(notes)}".rstrip())
-        if setting in effective and e.resolution != 256:
+        if setting in effective and getattr(e, "resolution", 256) != 256:
             scaled = f"× ({e.resolution} / 256)²" + (", except for images" if setting == "lambdas" else "")
             typer.echo(f"  {'  in effect':22}{_text(getattr(e, effective[setting])):44}{scaled}")
     stages = ", then ".join(f"{stage.steps} steps “{stage.name}”" for stage in e.stages if stage.steps)

@@ -51,11 +51,16 @@ def shown(*arguments) -> dict[str, str]:
     }
 
 
+def test_a_regressor_has_weights_that_no_image_stands_beside():
+    lines = shown("two-stream", "--profile", "study")
+    assert lines["lambdas"].startswith("cpose 1, viewpoint 20 ") and "lambdas in effect" not in lines
+
+
 def test_an_experiment_is_shown_whole_with_what_is_not_the_paper_s():
     e, lines = find("dvae-image", "laptop", "synthetic"), shown("dvae-image", "--profile", "laptop")
     assert set(e.values()) < set(lines)
     assert lines["size"].startswith("64 ") and "the paper has 256 (supplement, Sec. B)" in lines["size"]
-    assert "the paper has 100 (Sec. 4.1, for synthesis); so few steps" in lines["beta"]
+    assert "the paper has 100 (Sec. 4.1, for synthesis); chosen by the search" in lines["beta"]
     assert "the paper has image 1, pose 0.01, tag 0.01" in lines["lambdas"]
     # Beside 64 × 64 pixels in place of 256 × 256, the 16th part of them; a tag is an image itself.
     assert lines["beta in effect"].startswith("0.125 ") and lines["lambdas in effect"].startswith(
