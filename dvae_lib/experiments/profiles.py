@@ -121,7 +121,7 @@ _CHOSEN: dict[str, dict[str, Any]] = {
     "estimator": {"lr": 1e-3},
     "dvae-pose-rhd": {"lr": 2e-3, "beta": 1e-2},
     "cross-modal-rhd": {"lr": 1e-3, "beta": 4e-3},
-    "two-stream-rhd": {"lr": 5e-4, "rotation": "matrix"},
+    "two-stream-rhd": {"lr": 1e-3, "rotation": "matrix"},
     "resnet-rhd": {"lr": 1e-3},
     "only-cpose-rhd": {"lr": 1e-3},
     "only-viewpoint-rhd": {"lr": 1e-3, "rotation": "matrix"},

@@ -121,7 +121,7 @@ def first_losses(experiment: Experiment) -> list[float]:
     small: dict[str, Any] = {"size": 32} if experiment.size else {}
     e = replace(experiment, batch=8, precision="32-true", seed=0, options=few, **small)
     run, model, losses = Run(e, _PROFILE), e.build(), []
-    for stage in e.stages:
+    for stage in (stage for stage in e.stages if stage.steps):
         torch.manual_seed(0)
         losses.append(model(run.training_batches(stage.name).batch(0), stage.forward_arg(0))[0].item())
     return losses
