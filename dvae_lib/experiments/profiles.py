@@ -213,5 +213,6 @@ def for_profile(experiment: Experiment, profile: str, root_joint: Root) -> Exper
         rows = ON_PHOTOGRAPHS if experiment.data[0] == "realhand" else rows
         changes |= _augmentation(experiment) | rows[experiment.name]
     values = {name: value for name, (value, _) in changes.items()}
-    reasons = experiment.reasons | {name: why for name, (_, why) in changes.items()}
+    reasons = {name: why for name, (value, why) in changes.items() if value != getattr(experiment, name)}
+    reasons = experiment.reasons | reasons
     return replace(experiment, root_joint=root_joint, **values, reasons=reasons)

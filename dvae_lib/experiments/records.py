@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dvae_lib.datasets import Part
 from dvae_lib.experiments import counterfactuals, find, probes
-from dvae_lib.experiments.evaluation import decoder_disagreement
+from dvae_lib.experiments.evaluation import MEAN_POSE, decoder_disagreement
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError, atomic_write, read_json, write_json
 from dvae_lib.metrics.disentanglement import beta_vae_score
@@ -79,8 +79,13 @@ def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -
     evaluation = run.evaluate(model, part)
     arrays: Arrays = {"unit": torch.from_numpy(run.units(part)).short()}
     for source, errors in evaluation.errors.items():
-        arrays |= {f"{source}/{name}": values.half() for name, values in errors.items() if name in _KEPT}
-    numbers: Numbers = {"report": evaluation.report, "train": _on_training_samples(run, model)}
+        kept = _kept(run, source)
+        arrays |= {f"{source}/{name}": values.half() for name, values in errors.items() if name in kept}
+    report = evaluation.report
+    for source in (report[MEAN_POSE], *report["from"].values()):
+        if source is not report["from"].get("image"):
+            source.pop("scores", None)
+    numbers: Numbers = {"report": report, "train": _on_training_samples(run, model)}
     arrays |= _curves(run)
     for more in _MORE.get(run.experiment.name.removesuffix("-rhd"), ()):
         own_numbers, own_arrays = more(run, model, estimator, part)
@@ -90,7 +95,16 @@ def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -
     return Record(numbers, {name: x for name, x in arrays.items() if pictured or not name.startswith("sheet/")})
 
 
-_KEPT = ("pose", "cpose", "viewpoint", "composed", "disagreement_mm", "image", "kl", "bound")
+def _kept(run: Run, source: str) -> tuple[str, ...]:
+    """What is kept of the errors from a source: what tables and claims ask for."""
+    name = run.experiment.name.removesuffix("-rhd")
+    if source == MEAN_POSE:
+        return ("pose", "cpose") if name == "dvae-pose" else ()
+    objective = ("bound", "kl") if name.startswith(("ablation", "steady")) else ()
+    if source in ("factors", "keypoints", "pose"):
+        return ("pose", "image", *objective)
+    both = ("composed", "disagreement_mm") if name == "dvae-pose" else ()
+    return ("pose", "cpose", "viewpoint", "image", *both, *objective)
 
 
 def _curves(run: Run) -> Arrays:

@@ -30,7 +30,7 @@ def here(data_root, tmp_path, monkeypatch):
 CROSS_MODAL = ["vae-pose", "cross-modal", "cross-modal-depth", "steady-joint", "steady-alternating", "steady-passes"]
 UNLABELLED = ["dvae-zu", "dvae-zu-without-loop"]
 POSE = ["dvae-pose", "dvae-pose-depth", "two-stream", "resnet"]
-SUPERVISION = [f"{kind}-{percent}" for percent in (5, 10, 25, 50) for kind in ("labelled", "semi", "weak")]
+SUPERVISION = [f"{kind}-{percent}" for percent in (5, 10, 25, 50) for kind in ("labelled", "semi", "weak", "both")]
 SUPERVISION.append("labelled-100")
 ABLATION = [f"ablation-{beta}-{d}" for beta in (10, 100, 1000) for d in (8, 64, 256)]
 # Of the four frames of each of STB's sequences, two lie in blocks that are held out from synthesis.
