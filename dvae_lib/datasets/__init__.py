@@ -124,8 +124,8 @@ def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
     return np.flatnonzero(np.array([name.startswith(start) for name in dataset.sequences])[dataset["sequence"]])
 
 
-# Frames of a video that follow one another are all good or all bad.
-_BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
+# Frames of a video that follow one another are all good or all bad: so many of them are taken as one.
+BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
 
 
 def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
@@ -137,10 +137,10 @@ def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
         key = np.asarray(dataset["person"])[indices]
     elif dataset.name == "synth-stb-rooms":
         key = np.asarray(dataset["content"])[indices]
-    elif dataset.name in _BLOCKS:
+    elif dataset.name in BLOCKS:
         sequence = np.asarray(dataset["sequence"])[indices]
         place = np.arange(len(indices)) - np.searchsorted(sequence, sequence)
-        key = sequence * len(indices) + place // _BLOCKS[dataset.name]
+        key = sequence * len(indices) + place // BLOCKS[dataset.name]
     else:
         key = np.arange(len(indices))
     return np.unique(key, return_inverse=True)[1]

@@ -145,7 +145,7 @@ def area(errors: Tensor) -> Tensor:
 
 def leak_as_printed(factor: str, source: str) -> float:
     """What the other factor's slice tells of a factor, in per cent of what its own slice tells, beyond noise, by the
-    numbers that the paper prints. source: “labels” or “image”. Ours is `report.claims.leak_ci`.
+    numbers that the paper prints. source: “labels” or “image”. Ours is `report.quantities.leak_ci`.
     """
     own, other = (PRINTED[name][factor] - PRINTED["noise"][factor] for name in _columns(factor, source))
     return 100 * other / own

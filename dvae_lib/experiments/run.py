@@ -154,8 +154,10 @@ class Run:
 
     @property
     def learnt_from(self) -> Part:
-        """What a training sees. The study's runs are held against the test, not chosen by the validation samples."""
-        return "final" if self.profile == "study" else "train"
+        """What a training sees. The study's runs are held against the test, not chosen by the validation samples, but
+        for those that are watched on these.
+        """
+        return "final" if self.profile == "study" and not getattr(self.experiment, "watched", None) else "train"
 
     def batches(self, part: Part, batch_size: int = 256, device: torch.device | str = "cpu") -> Batches:
         """Batches of the samples of a part as they are, without augmentation."""

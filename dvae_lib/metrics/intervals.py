@@ -13,8 +13,9 @@ from scipy.stats import bootstrap
 from scipy.stats import t as student_t
 from torch import Tensor
 
+from dvae_lib.datasets import BLOCKS
+
 Interval = tuple[float, float, float]  # the mean, and the ends of its 95 % interval
-_VIDEOS = {"stb": 25, "synth-stb": 25, "realhand": 15}  # frames that are redrawn as one
 
 
 def bootstrap_ci(
@@ -45,7 +46,7 @@ def bootstrap_block_size(data: str, samples: int) -> int:
 
     Frames of a video are all good or all bad for a while. Where there are too few for two blocks, it is 1.
     """
-    frames = _VIDEOS.get(data, 1)
+    frames = BLOCKS.get(data, 1)
     return frames if samples >= 2 * frames else 1
 
 

@@ -11,7 +11,7 @@ from dvae_lib.experiments import study
 from dvae_lib.experiments.records import Record
 from dvae_lib.metrics.intervals import Interval, bootstrap_ci, contrast_ci
 from dvae_lib.models.networks import count_parameters
-from dvae_lib.report.claims import UNTRAINED, matrix
+from dvae_lib.report.quantities import UNTRAINED, matrix
 from dvae_lib.report.report import provenance
 
 
@@ -54,8 +54,13 @@ def study_note(*names: str) -> Markdown:
     origins = [provenance(name) for name in names if name in study.planned()]
     if all(origin["seeds"].startswith("0 ") for origin in origins):
         return Markdown("*No seed of the study is in yet:* `dvae study --test` *trains and tests them, for hours.*")
-    seeds, *others = (", ".join(sorted({origin[key] for origin in origins})) for key in ("seeds", "hardware", "date"))
-    return Markdown(f"*Study: {seeds} seeds, {'; '.join(others)}; test samples.*")
+    hardware, date = (", ".join(sorted({origin[key] for origin in origins})) for key in ("hardware", "date"))
+    counts = sorted({origin["seeds"] for origin in origins})
+    if len(counts) > 1:  # which has how many
+        known = [name for name in names if name in study.planned()]
+        by_count = {c: [f"`{n}`" for n, o in zip(known, origins, strict=True) if o["seeds"] == c] for c in counts}
+        counts = [f"{count} of {' and '.join(own)}" for count, own in by_count.items()]
+    return Markdown(f"*Study, test samples; seeds: {', '.join(counts)}; {hardware}; {date}.*")
 
 
 def over_seeds(records: Sequence[Record], name: str, digits: int = 1, scale: float = 1.0) -> str:

@@ -1,25 +1,32 @@
 """The ten claims of the dVAE paper that this book holds the study against, each computed from its records (chapter 10).
 
-Every measure is over seeds and units, what samples depend on together: `metrics.intervals.contrast_ci`. Its limit is
-among `experiments.limits`.
+What is measured is in `quantities`, its limits are in `experiments.limits`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, study
 from dvae_lib.experiments.limits import LIMITS
-from dvae_lib.experiments.records import Record
-from dvae_lib.metrics.intervals import Interval, Matrix, contrast_ci, ratio_ci
+from dvae_lib.metrics.intervals import Matrix, contrast_ci, ratio_ci
+from dvae_lib.report.quantities import (
+    SOURCES,
+    Records,
+    best_baseline,
+    difference_ci,
+    fewer_labels,
+    leak_ci,
+    matrix,
+    scores,
+    share_ci,
+    slope,
+    steadiness,
+    trainings_apart,
+)
 from dvae_lib.report.verdicts import Claim, Measure
-
-Records = Mapping[str, Sequence[Record]]  # of each experiment those of its seeds
 
 
 @dataclass(frozen=True)
@@ -51,33 +58,6 @@ def claims() -> Iterator[Claim]:
         yield claim(definition.number)
 
 
-def matrix(records: Sequence[Record], name: str) -> Matrix:
-    """Of each seed and unit the mean of an array (seeds, U)."""
-    return torch.stack([record.by_unit(name) for record in records])
-
-
-def scores(records: Sequence[Record], number: Callable[[Record], float]) -> Matrix:
-    """Of each seed a number (seeds, 1), which belongs to no unit."""
-    return torch.tensor([[number(record)] for record in records], dtype=torch.float64)
-
-
-def difference_ci(ours: Matrix, theirs: Matrix, level: float = 0.95) -> Interval:
-    """The mean of ours less that of theirs, with its interval over seeds and units."""
-    return contrast_ci([(1.0, ours), (-1.0, theirs)], log=False, level=level)
-
-
-def share_ci(part: Matrix, whole: Matrix, limit: float, level: float = 0.95) -> Interval:
-    """The mean of one thing over that of another of the same runs: (seeds, U) both.
-
-    Its interval is that of part − limit · whole, which also has one where the part can be below zero: what it says of
-    the limit is exact (Fieller's interval), what it says elsewhere about so.
-    """
-    scale = whole.double().mean()
-    excess = (part - limit * whole) / scale
-    mean, low, high = contrast_ci([(1.0, excess)], log=False, level=level)
-    return mean + limit, low + limit, high + limit
-
-
 def _ratio(key: str, what: str, ours: Matrix, theirs: Matrix) -> Measure:
     return Measure(what, partial(ratio_ci, ours, theirs), LIMITS[key], digits=3, units=ours.shape[1])
 
@@ -93,22 +73,6 @@ def _close_to_the_baseline(records: Records) -> Iterator[Measure]:
         yield _ratio(
             "1 error, times the cross-modal VAE's", f"{data}, 3DPose's error, times the cross-modal VAE's", *pair
         )
-
-
-SOURCES = ("image", "keypoints", "pose")
-_END = 0.2  # of the looks of a training
-
-
-def steadiness(record: Record) -> dict[str, float]:
-    """Of a watched training's last fifth: how far the means of latents move from one look to the next, over sources on
-    average; and by how much the held-out bound jumps from one look to the next, root mean square.
-    """
-    moved, jumps = [], []
-    for source in SOURCES:
-        moves, bounds = (record.arrays[f"curve/{source} {what}"] for what in ("moved", "held-out bound"))
-        moved.append(moves[-max(2, int(_END * len(moves))) :].mean())
-        jumps.append(bounds[-max(2, int(_END * len(bounds))) :].diff().square().mean().sqrt())
-    return {"movement": float(torch.stack(moved).mean()), "spread": float(torch.stack(jumps).mean())}
 
 
 def _joint_is_steadier(records: Records) -> Iterator[Measure]:
@@ -128,11 +92,6 @@ def _joint_is_steadier(records: Records) -> Iterator[Measure]:
         yield Measure(f"{of}, held-out bound, above alternating's", above, limit, False, digits=3, units=ours.shape[1])
 
 
-def poses_apart(one: Record, other: Record) -> Tensor:
-    """The distance in mm (N,) of the poses that two trainings read from the same images."""
-    return (one.arrays["poses"].float() - other.arrays["poses"].float()).norm(dim=-1).mean(-1)
-
-
 def _one_latent_predicts_all(records: Records) -> Iterator[Measure]:
     ours = records["dvae-pose-rhd"]
     for name, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
@@ -140,9 +99,8 @@ def _one_latent_predicts_all(records: Records) -> Iterator[Measure]:
         text = f"synth-rhd, error of the {what}, times a regressor's of it alone"
         yield _ratio("3 error, times a regressor's of it alone", text, *pair)
     within = scores(ours, lambda r: r.arrays["image/apart"].float().mean().item())
-    between = torch.tensor([[poses_apart(a, b).mean().item()] for a, b in pairwise([*ours, ours[0]])]).double()
     text = "synth-rhd, decoded and composed 3DPose apart, times two trainings'"
-    yield _ratio("3 decoded and composed apart, times two trainings", text, within, between)
+    yield _ratio("3 decoded and composed apart, times two trainings", text, within, trainings_apart(ours))
 
 
 def _better_than_two_streams(records: Records) -> Iterator[Measure]:
@@ -156,17 +114,6 @@ def _better_than_two_streams(records: Records) -> Iterator[Measure]:
             yield _ratio("4 error, times the two streams'", f"{data}, {what}, times the two streams'", *pair)
 
 
-def fewer_labels(records: Records, kind: str, other: str, level: float = 0.95) -> Interval:
-    """The geometric mean, over the shares of labels, of the ratio of two kinds' errors."""
-    terms = [
-        (sign / len(LABELLED), matrix(records[f"{name}-{m}"], "image/pose"))
-        for m in LABELLED
-        for name, sign in ((kind, 1), (other, -1))
-    ]
-    mean, low, high = np.exp(contrast_ci(terms, level=level)).tolist()
-    return mean, low, high
-
-
 def _other_labels_help(records: Records) -> Iterator[Measure]:
     units = matrix(records["labelled-5"], "image/pose").shape[1]
     limit = LIMITS["5 error, times that with fewer labels"]
@@ -175,31 +122,17 @@ def _other_labels_help(records: Records) -> Iterator[Measure]:
         yield Measure(f"{kind}, 3DPose's error, times that of {other}", ratio, limit, digits=3, units=units)
 
 
-UNTRAINED = ("nearest pose", "nearest pose, right content", "mean image", "mean image, right content")
-_BETTER = {"psnr": 1, "ssim": 1, "epe": -1}  # with the sign that makes more better
-
-
-def baseline(records: Records, name: str) -> tuple[str, Matrix]:
-    """Of all methods without disentanglement the best in a score, with its matrix; untrained ones, which have no seeds,
-    have the same row twice.
-    """
-    judged = records["estimator"][0]
-    found = {method: judged.by_unit(f"pairs/{method}, {name}").expand(2, -1) for method in UNTRAINED}
-    found["cross-modal VAE"] = matrix(records["cross-modal"], f"pairs/{name}")
-    return max(found.items(), key=lambda item: _BETTER[name] * item[1].mean().item())
-
-
 def transfer_measures(records: Records, name: str) -> Iterator[Measure]:
     """Claim 6 of an experiment that transfers poses."""
     ours = records[name]
     for score, key, unit, digits in (("psnr", "PSNR", " dB", 2), ("ssim", "SSIM", "", 3)):
-        best, theirs = baseline(records, score)
+        best, theirs = best_baseline(records, score)
         above, mine = f"6 {key}, above the best baseline's", matrix(ours, f"pairs/{score}")
         text = f"{name}, {key}, above the best baseline's ({best})"
         yield Measure(
             text, partial(difference_ci, mine, theirs), LIMITS[above], False, unit, digits, units=mine.shape[1]
         )
-    best, theirs = baseline(records, "epe")
+    best, theirs = best_baseline(records, "epe")
     text = f"{name}, error of the pose read off, times the best baseline's ({best})"
     yield _ratio("6 pose read off, times the best baseline's", text, matrix(ours, "pairs/epe"), theirs)
     control = records["estimator"][0].by_unit("pairs/nearest pose, right content, room").expand(2, -1)
@@ -232,20 +165,6 @@ def _walks(records: Records) -> Iterator[Measure]:
                 yield Measure(f"{name}, {what}", share, LIMITS[key], most, digits=2, units=exchange.shape[1])
 
 
-def slope(records: Records, name: str, over: str, level: float = 0.95) -> Interval:
-    """The exponent of a power law, fitted by least squares to all cells of the grid: of the image's error or the KL,
-    as β or d grows.
-    """
-    cells = [(b, d) for b in BETAS for d in DIMENSIONS]
-    design = np.column_stack([np.ones(len(cells)), np.log(cells)])
-    weights = np.linalg.pinv(design)[1 if over == "β" else 2]
-    terms = [
-        (float(weight), matrix(records[f"ablation-{b}-{d}"], f"factors/{name}"))
-        for weight, (b, d) in zip(weights, cells, strict=True)
-    ]
-    return contrast_ci(terms, level=level)
-
-
 def _beta_and_d(records: Records) -> Iterator[Measure]:
     units = matrix(records["ablation-100-64"], "factors/kl").shape[1]
     for over in ("β", "d"):
@@ -264,29 +183,9 @@ def _beta_vae(records: Records) -> Iterator[Measure]:
     own = partial(contrast_ci, [(1.0, found["images"])], log=False)
     yield Measure("score of codes from images", own, LIMITS["9 score"], False, " %")
     for other, text in (("turned", "of the same codes, turned"), ("untrained", "of an encoder that was not trained")):
-        above = partial(_paired_ci, found["images"], found[other])
+        above = partial(contrast_ci, [(1.0, found["images"] - found[other])], log=False)
         limit = LIMITS["9 above another code's"]
         yield Measure(f"above that {text}", above, limit, False, " %", control=True)
-
-
-def _paired_ci(ours: Matrix, theirs: Matrix, level: float = 0.95) -> Interval:
-    """The mean difference of two numbers of the same seeds, with its interval."""
-    return contrast_ci([(1.0, ours - theirs)], log=False, level=level)
-
-
-def leaks(records: Sequence[Record], factor: str, source: str) -> tuple[Matrix, Matrix]:
-    """What the other factor's slice tells of a factor, and its own slice, beyond noise: (seeds, U) both."""
-    other = "viewpoint" if factor == "cpose" else "cpose"
-    noise = matrix(records, f"table 4/noise, {factor}")
-    foreign, own = (matrix(records, f"table 4/{name} from {source}, {factor}") - noise for name in (other, factor))
-    return (foreign, own) if factor == "cpose" else (-foreign, -own)  # areas are better when large, errors when small
-
-
-def leak_ci(records: Sequence[Record], factor: str, source: str, level: float = 0.95) -> Interval:
-    """In per cent."""
-    limit = LIMITS["10 leak"] / 100
-    mean, low, high = (100 * end for end in share_ci(*leaks(records, factor, source), limit, level))
-    return mean, low, high
 
 
 def _own_factor(records: Records) -> Iterator[Measure]:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from dvae_lib.experiments import find, study
 from dvae_lib.report import published
 from dvae_lib.report.claims import claims
+from dvae_lib.report.quantities import mean_and_deviation
 from dvae_lib.report.verdicts import Claim
 
 
@@ -134,17 +133,17 @@ def _numbers(item: Item, own: Sequence[str]) -> tuple[str, str]:
     """What is printed of the dVAE, and ours, where the item is a number of its own."""
     if item.label.startswith("fig-pck"):
         (area,) = {record.value for record in published.find(item.label[-3:], "auc", "dVAE")}
-        return f"AUC {area:.3f}", f"AUC {over_seeds(own[0], 'scores', 'auc_20_50_reference')}"
+        return f"AUC {area:.3f}", f"AUC {evaluated(own[0], 'scores', 'auc_20_50_reference')}"
     if item.label == "tab-epe":
         theirs = {kind: published.find(kind, "epe", "dVAE")[0].value for kind in ("rhd", "stb")}
         dvae = [name for name in own if name.startswith("dvae-pose")]
-        ours = (f"{find(name, 'study').data[0]} {over_seeds(name, 'epe', digits=1)}" for name in dvae)
+        ours = (f"{find(name, 'study').data[0]} {evaluated(name, 'epe', digits=1)}" for name in dvae)
         printed = ", ".join(f"{kind.upper()} {value:.2f}" for kind, value in theirs.items())
         return f"{printed} mm", ", ".join(ours) + " mm"
     return "", ""
 
 
-def over_seeds(name: str, *path: str, source: str = "image", digits: int = 3) -> str:
+def evaluated(name: str, *path: str, source: str = "image", digits: int = 3) -> str:
     """A number of the evaluations of an experiment's records, its mean over seeds with their standard deviation."""
     values = []
     for record in study.load(name):
@@ -152,7 +151,4 @@ def over_seeds(name: str, *path: str, source: str = "image", digits: int = 3) ->
         for key in path:
             value = value[key]
         values.append(value)
-    if not values:
-        return "no seed yet"
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+    return mean_and_deviation(values, digits)

@@ -13,7 +13,8 @@ from dvae_lib.experiments import BETAS, DIMENSIONS, LABELLED, experiments, study
 from dvae_lib.experiments.limits import LIMITS
 from dvae_lib.experiments.records import Record
 from dvae_lib.report import report
-from dvae_lib.report.claims import CLAIMS, claim, fewer_labels, leak_ci, share_ci, slope, steadiness
+from dvae_lib.report.claims import CLAIMS, claim
+from dvae_lib.report.quantities import fewer_labels, leak_ci, share_ci, slope, steadiness, trainings_apart
 from dvae_lib.report.verdicts import Claim, Measure
 
 UNITS, EACH = 50, 4  # units, and samples of each
@@ -88,9 +89,23 @@ def test_claim_3_compares_with_regressors_of_one_thing_and_with_another_training
     found = claim(3, records)
     assert found.verdict == "holds"
     poses = torch.stack([record.arrays["poses"] for record in ours])
-    apart = (poses - poses.roll(1, 0)).norm(dim=-1).mean().item()
+    pairs = [(poses[a] - poses[b]).norm(dim=-1).mean().item() for a in range(5) for b in range(a)]
+    apart = np.mean(pairs)
     assert found.measures[2].estimate[0] == pytest.approx(1 / apart, rel=0.02)
     assert claim(3, records | {"only-cpose-rhd": planted(rng, 3, cpose=4.0)}).verdict == "fails"
+
+
+def test_how_far_trainings_are_apart_allows_for_each_being_in_several_pairs(rng):
+    """The variance of the mean over all pairs, in studies drawn again and again: the jackknife's is never too small."""
+
+    def drawn():
+        own = rng.normal(0, 1, 5)  # of each training, what puts it farther from all others
+        poses = [torch.full((4, 21, 3), float(x)) for x in own]
+        return trainings_apart([Record({}, {"poses": p}) for p in poses])[:, 0]
+
+    studies = torch.stack([drawn() for _ in range(2000)])
+    said, true = (studies.var(1) / 5).mean(), studies.mean(1).var()
+    assert 1 <= said / true <= 1.6
 
 
 def test_claim_4_asks_of_the_decoded_and_of_the_composed_pose(rng):

@@ -1,0 +1,98 @@
+"""What the commands share: the application, options, and how a user's error is said."""
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from dvae_lib import __version__, settings
+from dvae_lib.files import UserError, printable
+
+HELP = "The command `dvae`: download, check, list, show, train, study, predict, report."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
+
+Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
+Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
+DataSet = Annotated[str, typer.Argument(help=f"The data set: {', '.join(settings.DOWNLOAD)}.")]
+RootJoint = Annotated[
+    str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
+]
+
+
+def report_user_errors(command):
+    """A UserError is the user's to mend: it is said in a sentence, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            # Whatever names of files and other people's words it holds, it does nothing to the terminal.
+            typer.secho("\n".join(printable(line, 4096) for line in str(error).splitlines()), fg="red", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapper
+
+
+def _show_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The command. Letters that the encoding of its output lacks become question marks."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    app()
+
+
+def check_choice(value: str | None, allowed: tuple[str, ...], what: str) -> None:
+    if value is not None and value not in allowed:
+        raise UserError(f"There is no {what} “{value}”: choose one of {', '.join(allowed)}.")
+
+
+def known_runs(profile: str | None, data: str | None, root_joint: str | None) -> dict:
+    from dvae_lib.experiments.run import every_run  # torch takes seconds to import; --help should not
+
+    check_choice(profile, settings.PROFILES, "profile")
+    check_choice(data, settings.DATASETS, "data")
+    check_choice(root_joint, settings.ROOT_JOINTS, "root joint")
+    return every_run(profile, data, root_joint)
+
+
+def pick(runs: dict, name: str):
+    if name not in runs:
+        raise UserError(f"There is no experiment “{name}”: choose one of {', '.join(runs)}.")
+    return runs[name]
+
+
+@contextmanager
+def data_chosen(data: str | None) -> Iterator[None]:
+    """Within, DVAE_DATA is this, if it is given."""
+    check_choice(data, settings.DATASETS, "data")
+    before = os.environ.get("DVAE_DATA")
+    if data:
+        os.environ["DVAE_DATA"] = data
+    try:
+        yield
+    finally:
+        if data and before is None:
+            del os.environ["DVAE_DATA"]
+        elif data and before is not None:
+            os.environ["DVAE_DATA"] = before

@@ -1,0 +1,72 @@
+"""Commands that bring things here and check them: data sets, trained runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dvae_lib.cli.application import Data, DataSet, Profile, app, known_runs, report_user_errors
+
+
+@app.command()
+@report_user_errors
+def download(
+    name: DataSet,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You agree to its licence.")] = False,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option("--archive", "--from", help="A zip file of rhd or stb that you have, or a folder of them."),
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Another commit or branch of realhand's repository.")] = None,
+) -> None:
+    """Downloads a data set, resuming an earlier download, or unpacks archives; checks every file."""
+    from dvae_lib.downloads.download import download
+
+    download(name, folder, accept_licence, archive or [], base, revision)
+
+
+@app.command("fetch-runs")
+@report_user_errors
+def fetch_runs(
+    source: Annotated[
+        str, typer.Argument(help="A file of `dvae pack-runs`, the folder of one unpacked, or an address.")
+    ],
+) -> None:
+    """Takes in trained runs from elsewhere, checked, so that they need not be trained; never done by itself."""
+    from dvae_lib.downloads.trained import fetch_runs
+
+    for run in fetch_runs(source):
+        typer.echo(f"{run.experiment.name}: {run.folder}")
+
+
+@app.command("pack-runs")
+@report_user_errors
+def pack_runs(
+    out: Annotated[Path, typer.Argument(help="The zip file to write.")], profile: Profile = None, data: Data = None
+) -> None:
+    """Packs the runs that the book trains into one file, for `dvae fetch-runs` elsewhere."""
+    from dvae_lib.downloads.trained import pack_runs
+    from dvae_lib.experiments.profiles import BOOK
+
+    pack_runs([run for name, run in known_runs(profile, data, None).items() if name in BOOK], out)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.0f} MB")
+
+
+@app.command()
+@report_user_errors
+def check(
+    name: DataSet,
+    folder: Annotated[Path | None, typer.Option(help="Its folder; DVAE_DATA_ROOT/NAME unless given.")] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Open every image, not a sample.")] = False,
+    view: Annotated[
+        list[str] | None, typer.Option(help="Of stb only these: BB_left, BB_right, SK_color, SK_depth.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also draw crops with their joints into this PNG.")] = None,
+    size: Annotated[int, typer.Option(help="Side of these crops in pixels.", min=16)] = 128,
+) -> None:
+    """Checks that every file of a data set is there and can be read; exits with 1 if not."""
+    from dvae_lib.downloads.check import check
+
+    check(name, folder, thorough, view, sheet, size)
