@@ -37,7 +37,7 @@ def hands() -> None:
 
 
 def cross_modal_readings() -> None:
-    """Test images, the poses decoded from them, the images of their poses."""
+    """Images, the poses decoded from them, the images of their poses."""
     run = load_or_train("cross-modal")
     batch = run.batches("validation", 64).batch(0)
     figure = cross_modal.translations(run.load(), batch, list(range(7)))
@@ -45,7 +45,7 @@ def cross_modal_readings() -> None:
 
 
 def transfers() -> None:
-    """Pose of one test image, content of another; and a walk in the content."""
+    """Pose of one image, content of another; and a walk in the content."""
     run = load_or_train("dvae-zu")
     model, batch = run.load(), run.batches("validation", 48).batch(0)
     poses, contents = [0, 1, 3, 4], [8, 9, 10, 12, 14]
@@ -57,15 +57,19 @@ def transfers() -> None:
 
 def moving() -> None:
     """One gesture after another, in six rooms at once."""
-    run = load_or_train("dvae-image")
-    model, (dataset, test) = run.load(), run.subsets("validation")[0]
-    rooms = np.asarray(dataset["content"])[test]
-    contents = [test[rooms == room][0] for room in np.unique(rooms)]
-    stops = test[np.linspace(0, len(test) - 1, 7).astype(int)[:-1]]
-    samples = counterfactuals.samples_at(run, stops)
+    run = load_or_train("dvae-image-place")
+    model, (dataset, held_out) = run.load(), run.subsets("validation")[0]
+    rooms = np.asarray(dataset["content"])[held_out]
+    contents = [held_out[rooms == room][0] for room in np.unique(rooms)]
+    stops = held_out[:: len(held_out) // 6][:6]
+    given, posed = (
+        next(counterfactuals.samples_at(run, np.array(indices)).in_order())
+        for indices in (contents, stops)
+    )
     inputs = {
-        "pose": next(samples.in_order())["pose"],
-        "tag": counterfactuals.images(run, np.array(contents)),
+        "tag": given["image"],
+        "place": given["place"],
+        "pose": posed["pose"],
     }
     frames = []
     with torch.inference_mode():

@@ -206,6 +206,7 @@ def test_fingerprint_follows_library_runs_and_what_is_chosen(tmp_path, monkeypat
     monkeypatch.setattr(fresh.dvae_lib, "__file__", str(package / "__init__.py"))
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path / "runs"))
     monkeypatch.setenv("DVAE_CACHE_ROOT", str(tmp_path / "cache"))
+    monkeypatch.setenv("DVAE_STUDY_ROOT", str(tmp_path / "study"))
     monkeypatch.setenv("DVAE_PROFILE", "smoke")
     seen = [fresh.fingerprint()]
     assert fresh.fingerprint() == seen[0]
@@ -220,10 +221,14 @@ def test_fingerprint_follows_library_runs_and_what_is_chosen(tmp_path, monkeypat
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
     seen.append(fresh.fingerprint())
+    record = tmp_path / "study" / "synthetic" / "runs" / "a-seed-1.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    seen.append(fresh.fingerprint())
     for variable, value in (("DVAE_PROFILE", "full"), ("DVAE_ROOT_JOINT", "wrist"), ("DVAE_DATA", "stb")):
         monkeypatch.setenv(variable, value)
         seen.append(fresh.fingerprint())
-    assert len(set(seen)) == 7
+    assert len(set(seen)) == 8
 
 
 def test_a_notebook_to_launch_installs_the_library_first(tmp_path):

@@ -23,11 +23,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _batch(run: Run) -> tuple[dict[str, Tensor], list[int], list[int]]:
-    """Test samples: four poses, and after them one sample of every content; and the places of both."""
-    dataset, test = run.subsets("validation")[0]
-    content = np.asarray(dataset["content"])[test]
-    poses = test[np.linspace(0, len(test) - 1, 6).astype(int)[1:-1]]
-    contents = [test[content == c][len(test[content == c]) // 2] for c in np.unique(content)][:6]
+    """Validation samples: four poses, and after them one sample of every content; and the places of both."""
+    dataset, held_out = run.subsets("validation")[0]
+    content = np.asarray(dataset["content"])[held_out]
+    poses = held_out[np.linspace(0, len(held_out) - 1, 6).astype(int)[1:-1]]
+    contents = [held_out[content == c][len(held_out[content == c]) // 2] for c in np.unique(content)][:6]
     batch = next(samples_at(run, np.array([*poses, *contents])).in_order())
     batch["tag"] = batch["image"]  # what gives the content is its own tag
     return batch, list(range(len(poses))), list(range(len(poses), len(poses) + len(contents)))
@@ -59,11 +59,11 @@ def against_the_truth(inputs: Mapping[str, Tensor], targets: Tensor, drawn: Mapp
 
 @torch.inference_mode()
 def poses(run: Run) -> Figure:
-    """The paper's Fig. 8: test samples from good to bad."""
-    (dataset, test), error, model = run.subsets("validation")[0], run.errors["image"]["pose"], run.load()
+    """The paper's Fig. 8: validation samples from good to bad."""
+    (dataset, held_out), error, model = run.subsets("validation")[0], run.errors["image"]["pose"], run.load()
     order = error.argsort()[: int((~error.isnan()).sum())]
     chosen = [int(order[p * (len(order) - 1) // 100]) for p in PERCENTILES]
-    batch = next(samples_at(run, test[chosen]).in_order())
+    batch = next(samples_at(run, held_out[chosen]).in_order())
     means = model.decode(model.encode("image", batch["image"]).mean)
     shown = batch | {f"{name} read": means[name] for name in ("cpose", "pose")} | {"error": error[chosen]}
     return estimation.quintets({dataset.name: shown}, [f"{p} %" for p in PERCENTILES])

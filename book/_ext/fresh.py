@@ -35,6 +35,7 @@ def fingerprint() -> str:
         (package, "report/*.json"),
         (package, "explorer/explorer.*"),
         (settings.ROOT / "results", "*.json"),
+        (settings.study_root(), "**/*.json"),
     )
     runs = settings.runs_root() / settings.profile()
     # A prepared data set's manifest says by which recipe it was made.
