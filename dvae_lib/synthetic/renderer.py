@@ -13,7 +13,9 @@ The camera is `hand.project`'s: the ray of pixel (i, j) goes through (j + ½, i 
 
 import math
 
+import numba
 import numpy as np
+import torch
 from numba import njit, prange
 from numpy.typing import NDArray
 
@@ -256,7 +258,7 @@ def render(
     windows: NDArray,
     size: int,
 ) -> dict[str, NDArray]:
-    """Draws N hands, each before its room.
+    """Draws N hands, each before its room, on as many threads as torch uses.
 
     cones: (N, P, 16) mm, the hands in the camera's frame (`solid.build`, `solid.place`).
     right: (N,) whether it is a right hand.
@@ -270,6 +272,8 @@ def render(
     image = np.empty((len(cones), 3, size, size), dtype=np.uint8)
     depth = np.zeros((len(cones), size, size), dtype=np.uint16)
     mask = np.zeros((len(cones), size, size), dtype=np.uint8)
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     pinhole = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], axis=-1)
     _draw(
         np.ascontiguousarray(cones, dtype=np.float32),
@@ -286,4 +290,5 @@ def render(
         depth,
         mask,
     )
+    torch.set_num_threads(threads)  # Numba and torch share OpenMP: when Numba's threads start, all of them are torch's
     return {"image": image, "depth": depth, "mask": mask}

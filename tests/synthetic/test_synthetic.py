@@ -1,6 +1,9 @@
 """Rendered hands: anatomy, geometry against closed forms, factors that can be replaced one at a time."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -392,3 +395,16 @@ def test_impossible_requests_say_what_is_possible():
         SyntheticSource("synth-stb", frames_per_sequence=1501)
     with pytest.raises(UserError, match="count is not for synth-stb"):
         SyntheticSource("synth-stb", count=3)
+
+
+@pytest.mark.slow
+def test_drawing_leaves_torch_its_threads():
+    """In a process of its own: Numba's threads start once."""
+    script = (
+        "import numpy, torch\n"
+        "from dvae_lib.datasets.rendered import SyntheticSource\n"
+        "torch.set_num_threads(1)\n"
+        "SyntheticSource('synth-stb').read(numpy.arange(2), 32)\n"
+        "assert torch.get_num_threads() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"NUMBA_NUM_THREADS": "2"})
