@@ -27,6 +27,8 @@ ROOT_JOINTS = ("palm", "wrist")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DOWNLOAD = {  # what fetches data that are not here, or not whole
     "realhand": "dvae download realhand --accept-licence",
+    "digits": "dvae download digits",
+    "detector": "dvae download detector",
     "rhd": "dvae download rhd --accept-licence",
     "stb": "dvae download stb",
 }
@@ -60,6 +62,11 @@ def _folder(variable: str, default: str) -> Path:
 
 def data_root() -> Path:
     return _folder("DVAE_DATA_ROOT", "data")
+
+
+def downloaded(name: str) -> Path:
+    """The folder of what `dvae download` has fetched under this name."""
+    return data_root() / {"detector": "mediapipe"}.get(name, name)
 
 
 def cache_root() -> Path:

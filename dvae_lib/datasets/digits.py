@@ -1,0 +1,215 @@
+r"""2062 photographs of the digits 0 to 9 in sign language, by students of a school in Ankara (Mavi, 2020; chapter 11).
+
+On disk, in `DVAE_DATA_ROOT`/digits: Dataset/0 … Dataset/9 with IMG_<number>.JPG, 100 × 100 pixels, right hands whose
+palm faces the camera, in front of a grey wall. The folder says which gesture a photograph shows, and the order of the
+numbers says who: one student after another made the digits from 0 to 9. So both are known, and for nearly all pairs of
+a student and a gesture there is a photograph.
+
+Joints are not labelled. digits.npz has *pseudo-labels*, which a landmark network read off the photographs: the 2D
+keypoints, and how far each joint lies behind or in front of the others. `python -m data_scripts.label_digits` makes it
+again. The Apache licence 2.0 allows any use; `dvae download digits` fetches the photographs.
+"""
+
+import hashlib
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dvae_lib import settings
+from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.dataset import Dataset, Fields, schema
+from dvae_lib.files import UserError, absent, read_image, sha256
+from dvae_lib.hand import project
+
+RECIPE = 1  # of this module; raised when the same files give other samples
+PHOTO = 100  # pixels of a photograph's side
+GESTURES = 10
+# The camera is unknown. The landmark network's depths go with its keypoints as in a projection without perspective, so
+# the camera is far away: its focal length in sides of a photograph.
+FOCAL_LENGTH = 10.0
+# Photographs that lie in a wrong folder, and the digit that their student lacks.
+MISFILED = {5108: 7, 5176: 3}
+_APART = 10  # a larger step in the numbers is another student
+# Of groups of five neighbouring students, who were photographed in the same hour: held out whole.
+_TEST_GROUPS, _VALIDATION_GROUPS, _GROUP = (5, 15, 25, 35), (10, 30), 5
+_ADVICE = f"Run `{settings.DOWNLOAD['digits']}` to fetch what is missing or damaged."
+LABELS = "digits.npz"
+
+
+class Photograph(NamedTuple):
+    """number: of its file. folder: that it lies in. gesture: the digit that it shows. student: counted from 0."""
+
+    number: int
+    folder: int
+    gesture: int
+    student: int
+
+    def path(self, folder: Path) -> Path:
+        return folder / "Dataset" / str(self.folder) / f"IMG_{self.number}.JPG"
+
+    def read(self, folder: Path) -> np.ndarray:
+        """(100, 100, 3) uint8; three of the files are as large as the camera made them."""
+        image = read_image(self.path(folder), advice=_ADVICE)
+        if image.shape[:2] == (PHOTO, PHOTO):
+            return image
+        return np.asarray(Image.fromarray(image).resize((PHOTO, PHOTO), Image.Resampling.LANCZOS))
+
+
+def students(digits: dict[int, int]) -> list[list[int]]:
+    """The numbers of each student's photographs. digits: the digit that each number shows.
+
+    Along the numbers a new run begins where the digit falls, or where numbers are missing. Most runs are a student.
+    Some students fall into two runs, as they made a digit late, or once more. So neighbouring runs are one student if
+    they are near and have no digit in common, and, after all of these, if they have one in common and eleven
+    photographs at most.
+    """
+    runs: list[list[int]] = []
+    for number in sorted(digits):
+        last = runs[-1][-1] if runs else None
+        if last is None or digits[number] <= digits[last] or number - last > _APART:
+            runs.append([])
+        runs[-1].append(number)
+    for shared in (0, 1):
+        joined: list[list[int]] = []
+        for run in runs:
+            before = joined[-1] if joined else []
+            common = {digits[n] for n in before} & {digits[n] for n in run}
+            near = before and run[0] - before[-1] <= _APART
+            if near and len(common) <= shared and len(before) + len(run) <= GESTURES + shared:
+                before += run
+            else:
+                joined.append(run)
+        runs = joined
+    return runs
+
+
+def photographs(labelled: list[tuple[int, int]]) -> list[Photograph]:
+    """All photographs, in the order of their numbers. labelled: number and folder of each."""
+    folders = dict(labelled)
+    digits = {number: MISFILED.get(number, folder) for number, folder in labelled}
+    who = {number: k for k, numbers in enumerate(students(digits)) for number in numbers}
+    return [Photograph(n, folders[n], digits[n], who[n]) for n in sorted(digits)]
+
+
+class Doubt(NamedTuple):
+    """A student whose photographs are not the ten digits, once each: why, and the numbers."""
+
+    reason: str
+    numbers: list[int]
+
+
+def doubts(known: list[Photograph]) -> list[Doubt]:
+    """What a person should look at (`dvae check digits`)."""
+    found = []
+    for k in range(1 + max(p.student for p in known)):
+        own = [p for p in known if p.student == k]
+        gestures = [p.gesture for p in own]
+        lacking = sorted(set(range(GESTURES)) - set(gestures))
+        twice = sorted({g for g in gestures if gestures.count(g) > 1})
+        reasons = [f"lacks {', '.join(map(str, lacking))}"] if lacking else []
+        reasons += [f"made {', '.join(map(str, twice))} twice"] if twice else []
+        reasons += [f"IMG_{p.number} lies in {p.folder} and shows {p.gesture}" for p in own if p.folder != p.gesture]
+        if reasons:
+            found.append(Doubt(f"student {k} {'; '.join(reasons)}", [p.number for p in own]))
+    return found
+
+
+class DigitsSource:
+    """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the protocol around the keypoints.
+
+    `content` is the student, `sequence` the gesture, `frame` the number of the file. Photographs on which the landmark
+    network saw no hand are left out.
+
+    folder: the one that holds Dataset/; by default DVAE_DATA_ROOT/digits.
+    Raises UserError, naming the file and what to do, if the folder is not the data set, or if a photograph is missing
+    or damaged.
+    """
+
+    name = "digits"
+    sequences = [str(gesture) for gesture in range(GESTURES)]
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = Path(folder or settings.downloaded("digits"))
+        if not (self.folder / "Dataset").is_dir():
+            raise UserError(f"{self.folder} is not the digits data set: it has no folder “Dataset”. {_ADVICE}")
+        labels = np.load(resources.files(__package__).joinpath(LABELS).open("rb"), allow_pickle=False)
+        known = photographs(list(zip(labels["number"].tolist(), labels["folder"].tolist(), strict=True)))
+        missing = absent([photograph.path(self.folder) for photograph in known])
+        if missing:
+            raise UserError(f"{missing[0]} is missing, one of {len(missing)} photographs. {_ADVICE}")
+        seen = labels["seen"]
+        self.photographs = [photograph for photograph, here in zip(known, seen, strict=True) if here]
+        # Stored in hundredths of a pixel and of a millimetre.
+        self.keypoints = labels["keypoints"][seen].astype(np.float64) / 100  # (N, 21, 2) pixels
+        self.depth = labels["depth"][seen].astype(np.float64) / 100  # (N, 21) mm
+        self.scale = labels["scale"][seen].astype(np.float64)  # (N,) pixels of a mm
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    @cached_property
+    def fingerprint(self) -> dict:
+        hashes = [sha256(photograph.path(self.folder)) for photograph in self.photographs]
+        labels = np.concatenate([self.keypoints.reshape(len(self), -1), self.depth, self.scale[:, None]], axis=1)
+        return {"recipe": RECIPE, "files": _digest("".join(hashes).encode()), "labels": _digest(labels.tobytes())}
+
+    def fields(self, size: int) -> Fields:
+        return schema(size, "image", "pose", "K", "visible", "right", "sequence", "frame", "content")
+
+    def pose(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The joints (n, 21, 3) mm in the camera's frame, and the camera (n, 3, 3) of the photographs.
+
+        Its depth is the network's, and its projection are the network's keypoints.
+        """
+        f = FOCAL_LENGTH * PHOTO
+        z = torch.from_numpy(f / self.scale[indices, None] + self.depth[indices])
+        flat = (torch.from_numpy(self.keypoints[indices]) - PHOTO / 2) / f * z[..., None]
+        K = torch.tensor([[f, 0, PHOTO / 2], [0, f, PHOTO / 2], [0, 0, 1.0]], dtype=torch.float64)
+        return torch.cat([flat, z[..., None]], dim=-1), K.repeat(len(indices), 1, 1)
+
+    def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        chosen = [self.photographs[i] for i in indices.tolist()]
+        pose, K = self.pose(indices)
+        visible = torch.ones(len(indices), 21, dtype=torch.bool)
+        centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
+        images = torch.from_numpy(np.stack([photograph.read(self.folder) for photograph in chosen])).permute(0, 3, 1, 2)
+        return {
+            "image": crop(images, centre, side, size).numpy(),
+            "pose": pose.numpy().astype(np.float32),
+            "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
+            "visible": visible.numpy(),
+            "right": np.ones(len(indices), dtype=np.bool_),
+            "sequence": np.array([photograph.gesture for photograph in chosen], np.int32),
+            "frame": np.array([photograph.number for photograph in chosen], np.int32),
+            "content": np.array([photograph.student for photograph in chosen], np.int32),
+        }
+
+
+def split(dataset: Dataset) -> dict[str, np.ndarray]:
+    """The indices of the photographs of each part.
+
+    Some students are held out whole. Of each other student with all ten digits one gesture is held out for the test and
+    another for validation, so that the photograph which a model is asked for exists: this student, that gesture.
+    "train" is what is left; "final" has the validation's gestures and students too.
+    """
+    student, gesture = np.asarray(dataset["content"]), np.asarray(dataset["sequence"])
+    group = student // _GROUP
+    whole = np.isin(group, _TEST_GROUPS), np.isin(group, _VALIDATION_GROUPS)
+    complete = [k for k in np.unique(student) if len(set(gesture[student == k].tolist())) == GESTURES]
+    order = {k: place for place, k in enumerate(complete)}
+    place = np.array([order.get(k, -1) for k in student.tolist()])
+    asked = (gesture == place % GESTURES) & (place >= 0), (gesture == (place + 5) % GESTURES) & (place >= 0)
+    elsewhere = whole[0] | whole[1]
+    test = whole[0] | (asked[0] & ~elsewhere)
+    validation = whole[1] | (asked[1] & ~elsewhere)
+    parts = {"train": ~(test | validation), "final": ~test, "validation": validation, "test": test}
+    return {name: np.flatnonzero(chosen) for name, chosen in parts.items()}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
