@@ -47,7 +47,7 @@ sync: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[book,test]"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[book,detect,test]"
 	touch $@
 
 clean:

@@ -15,7 +15,6 @@ from dvae_lib.detect import Detector
 from dvae_lib.files import UserError, atomic_write
 
 LEAST_SCALE = 0.25  # pixels of a millimetre: what the network reads as a smaller hand is none here
-OUT = Path(digits.__file__).with_name(digits.LABELS)
 
 
 def main(folder: Path) -> None:
@@ -35,7 +34,7 @@ def main(folder: Path) -> None:
             scale[i] = (off * world[:, :2]).sum() / (world[:, :2] ** 2).sum()
             depth[i] = world[:, 2]
             seen[i] = scale[i] > LEAST_SCALE
-    with atomic_write(OUT) as temporary, open(temporary, "wb") as file:
+    with atomic_write(digits.LABELS) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file,
             number=np.array([photograph.number for photograph in known], np.int16),
@@ -45,7 +44,7 @@ def main(folder: Path) -> None:
             depth=np.round(100 * depth).astype(np.int16),
             scale=scale.astype(np.float32),
         )
-    print(f"{OUT}: {seen.sum()} of {len(known)} photographs show a hand")
+    print(f"{digits.LABELS}: {seen.sum()} of {len(known)} photographs show a hand")
 
 
 if __name__ == "__main__":

@@ -118,11 +118,10 @@ class Detector:
             points = np.stack([offset, points[0], points[2]]) + self._anchors[i] - 0.5
             centre, wrist, knuckle = square.to_photograph(points)
             half = square.side * size / 2
-            x, y = knuckle - wrist
-            up = math.atan2(x, -y)
-            towards = np.array([math.sin(up), -math.cos(up)])
-            hand = _Square(*(centre + _SHIFT * 2 * half.max() * towards), _SIDE * 2 * half.max(), up)
-            yield scores[i], np.concatenate([centre - half, centre + half]), hand
+            palm, (right, down) = 2 * float(half.max()), knuckle - wrist
+            up = math.atan2(right, -down)
+            x, y = (centre + _SHIFT * palm * np.array([math.sin(up), -math.cos(up)])).tolist()
+            yield float(scores[i]), np.concatenate([centre - half, centre + half]), _Square(x, y, _SIDE * palm, up)
 
     def _read(self, image: Image.Image, square: _Square) -> Hand:
         points, presence, handedness, world = self._hand(square.cut(image, _HAND_SIZE))
@@ -173,8 +172,13 @@ def _levels(width: int, height: int) -> Iterator[list[_Square]]:
     yield [_Square(width / 2, height / 2, border * side) for border in _BORDERS]
     while side > _PALM_SIZE and side > max(width, height) / _FINEST:
         side /= 2
-        columns, rows = (np.linspace(side / 2, n - side / 2, math.ceil(2 * n / side) - 1) for n in (width, height))
-        yield [_Square(x, y, side) for y in rows for x in columns]
+        yield [_Square(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
+
+
+def _spread(length: int, side: float) -> list[float]:
+    """The centres of tiles that cover a length, neighbours overlapping by half."""
+    count = math.ceil(2 * length / side) - 1
+    return np.linspace(side / 2, length - side / 2, count).tolist() if count > 1 else [length / 2]
 
 
 def _apart(found: Sequence[tuple[float, Array, Any]]) -> list[Any]:

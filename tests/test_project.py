@@ -24,7 +24,7 @@ from dvae_lib.experiments import experiments
 from dvae_lib.experiments.profiles import BOOK
 from dvae_lib.settings import ROOT
 
-EXTRAS = ("book", "test")
+EXTRAS = ("book", "detect", "test")
 
 
 def load(path: Path):

@@ -35,7 +35,7 @@ def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     jobs = min(cores, MOST, len(todo))
     if jobs < 2:
         return
-    todo.reverse()  # a late one trains models of its own; begun last it would be alone
+    todo.reverse()  # one of the last trains, and would end alone
 
     def run(item):
         path, chapter = item

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
 Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
-DataSet = Annotated[str, typer.Argument(help=f"The data set: {', '.join(settings.DOWNLOAD)}.")]
+DataSet = Annotated[str, typer.Argument(help=f"What: {', '.join(settings.DOWNLOAD)}.")]
 RootJoint = Annotated[
     str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
 ]

@@ -15,13 +15,17 @@ def download(
     accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You agree to its licence.")] = False,
     archive: Annotated[
         list[Path] | None,
-        typer.Option("--archive", "--from", help="A zip file of rhd or stb that you have, or a folder of them."),
+        typer.Option(
+            "--archive",
+            "--from",
+            help="A zip file of rhd or stb, or the detector's wheel, that you have; or a folder of such.",
+        ),
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
     base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Another commit or branch of realhand's repository.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Another commit or branch of the repository.")] = None,
 ) -> None:
-    """Downloads a data set, resuming an earlier download, or unpacks archives; checks every file."""
+    """Downloads data or the detector of hands, resuming where it stopped, or unpacks archives; checks every file."""
     from dvae_lib.downloads.download import download
 
     download(name, folder, accept_licence, archive or [], base, revision)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dvae_lib import synthetic
-from dvae_lib.datasets import realhand, rhd, stb
+from dvae_lib.datasets import digits, realhand, rhd, stb
 from dvae_lib.datasets.dataset import Dataset, prepare
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError
@@ -13,7 +13,12 @@ from dvae_lib.files import UserError
 Part = Literal["train", "final", "validation", "test"]
 Purpose = Literal["pose", "synthesis"]
 # What a sample depends on beside files and options: prepared data and runs of another recipe are left aside.
-RECIPES = synthetic.RECIPES | {"stb": stb.RECIPE, "rhd": rhd.RECIPE, "realhand": realhand.RECIPE}
+RECIPES = synthetic.RECIPES | {
+    "stb": stb.RECIPE,
+    "rhd": rhd.RECIPE,
+    "realhand": realhand.RECIPE,
+    "digits": digits.RECIPE,
+}
 # Which pictures a sample may have. STB's are colour or depth, by the view.
 PICTURES = {
     "synth-stb": ("image", "depth", "mask"),
@@ -21,6 +26,7 @@ PICTURES = {
     "stb": ("image", "depth"),
     "rhd": ("image", "depth", "mask"),
     "realhand": ("image",),
+    "digits": ("image",),
 }
 # Where parts of the rendered data sets lie, by set and purpose of the model: in data sets of their own.
 _Elsewhere = dict[tuple[str, str], dict[str, tuple[str, dict[str, int]]]]
@@ -40,7 +46,12 @@ _RHD_VALIDATION = 2728 / 41258  # of the images for training; as many as RHD kee
 
 def open_source(name: str, **options):
     """Where the samples of a data set come from; `options` are its class's: see `open_dataset`."""
-    sources = {"stb": stb.STBSource, "rhd": rhd.RHDSource, "realhand": realhand.RealHandSource}
+    sources = {
+        "stb": stb.STBSource,
+        "rhd": rhd.RHDSource,
+        "realhand": realhand.RealHandSource,
+        "digits": digits.DigitsSource,
+    }
     if name in sources:
         return sources[name](**options)
     if name in RECIPES:
@@ -54,7 +65,7 @@ def open_dataset(name: str, size: int, **options) -> Dataset:
     """The data set `name` in crops of `size` pixels, prepared now if it is not yet.
 
     options: of `rendered.SyntheticSource` for the rendered presets (seed, how many samples), of `stb.STBSource`,
-    `rhd.RHDSource` and `realhand.RealHandSource` for the others (their folder, which samples).
+    `rhd.RHDSource`, `realhand.RealHandSource` and `digits.DigitsSource` for the others (their folder, which samples).
     """
     return prepare(open_source(name, **options), size)
 
@@ -85,7 +96,8 @@ def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **opt
     learnt to draw. There blocks of frames of every STB sequence are held out: new poses, known backgrounds; the test
     of synth-stb is the same backgrounds with new motion. On RHD and synth-rhd nothing changes: an image's background is
     nobody's label there, so that no tag image is asked for; it is left to z_u.
-    realhand is a single video; for either purpose blocks of its frames are held out.
+    realhand is a single video; for either purpose blocks of its frames are held out. Of the digits, likewise, whole
+    students are, and single gestures of the others: see `digits.split`.
 
     options: see `open_dataset`. Of a part that is a data set of its own at most half as much is taken as of `name`.
     """
@@ -101,6 +113,8 @@ def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
     """The indices of a data set's samples by the part that they belong to: of those of `open_part` that lie in it."""
     if dataset.name == "realhand":
         return realhand.split(dataset)
+    if dataset.name == "digits":
+        return digits.split(dataset)
     if dataset.name in _STB_BLOCKS and purpose == "synthesis":
         return hold_out_blocks(dataset["frame"], _STB_PERIOD, _STB_GAP, **_STB_BLOCKS[dataset.name])
     if dataset.name == "rhd":
@@ -130,12 +144,12 @@ BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
 
 def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     """Of each of some samples (N,) in order the number (N,) of what it shares with others, so that they are not
-    independent: its person on the RHD-like sets, its room on synth-stb-rooms, elsewhere a stretch of its video. Of RHD,
-    which does not say who is on an image, each sample is by itself.
+    independent: its person on the RHD-like sets and the digits, its room on synth-stb-rooms, elsewhere a stretch of its
+    video. Of RHD, which does not say who is on an image, each sample is by itself.
     """
     if "person" in dataset.arrays and dataset.name.startswith("synth-rhd"):
         key = np.asarray(dataset["person"])[indices]
-    elif dataset.name == "synth-stb-rooms":
+    elif dataset.name in ("synth-stb-rooms", "digits"):
         key = np.asarray(dataset["content"])[indices]
     elif dataset.name in BLOCKS:
         sequence = np.asarray(dataset["sequence"])[indices]

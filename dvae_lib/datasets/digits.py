@@ -12,7 +12,6 @@ again. The Apache licence 2.0 allows any use; `dvae download digits` fetches the
 
 import hashlib
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ _APART = 10  # a larger step in the numbers is another student
 # Of groups of five neighbouring students, who were photographed in the same hour: held out whole.
 _TEST_GROUPS, _VALIDATION_GROUPS, _GROUP = (5, 15, 25, 35), (10, 30), 5
 _ADVICE = f"Run `{settings.DOWNLOAD['digits']}` to fetch what is missing or damaged."
-LABELS = "digits.npz"
+LABELS = Path(__file__).with_name("digits.npz")
 
 
 class Photograph(NamedTuple):
@@ -96,15 +95,8 @@ def photographs(labelled: list[tuple[int, int]]) -> list[Photograph]:
     return [Photograph(n, folders[n], digits[n], who[n]) for n in sorted(digits)]
 
 
-class Doubt(NamedTuple):
-    """A student whose photographs are not the ten digits, once each: why, and the numbers."""
-
-    reason: str
-    numbers: list[int]
-
-
-def doubts(known: list[Photograph]) -> list[Doubt]:
-    """What a person should look at (`dvae check digits`)."""
+def doubts(known: list[Photograph]) -> list[str]:
+    """The students whose photographs are not the ten digits, once each, and why (`dvae check digits`)."""
     found = []
     for k in range(1 + max(p.student for p in known)):
         own = [p for p in known if p.student == k]
@@ -115,7 +107,7 @@ def doubts(known: list[Photograph]) -> list[Doubt]:
         reasons += [f"made {', '.join(map(str, twice))} twice"] if twice else []
         reasons += [f"IMG_{p.number} lies in {p.folder} and shows {p.gesture}" for p in own if p.folder != p.gesture]
         if reasons:
-            found.append(Doubt(f"student {k} {'; '.join(reasons)}", [p.number for p in own]))
+            found.append(f"student {k}, IMG_{own[0].number} to IMG_{own[-1].number}: {'; '.join(reasons)}")
     return found
 
 
@@ -137,7 +129,7 @@ class DigitsSource:
         self.folder = Path(folder or settings.downloaded("digits"))
         if not (self.folder / "Dataset").is_dir():
             raise UserError(f"{self.folder} is not the digits data set: it has no folder “Dataset”. {_ADVICE}")
-        labels = np.load(resources.files(__package__).joinpath(LABELS).open("rb"), allow_pickle=False)
+        labels = np.load(LABELS, allow_pickle=False)
         known = photographs(list(zip(labels["number"].tolist(), labels["folder"].tolist(), strict=True)))
         missing = absent([photograph.path(self.folder) for photograph in known])
         if missing:

@@ -10,22 +10,29 @@ import numpy as np
 from tqdm import tqdm
 
 from dvae_lib import settings
-from dvae_lib.datasets import open_source, rhd, stb
+from dvae_lib.datasets import digits, open_source, rhd, stb
 from dvae_lib.datasets.rhd_labels import read_labels as read_rhd_labels
 from dvae_lib.downloads.fetch import read_hashes, verify
 from dvae_lib.files import UserError, absent, read_image, sha256
 from dvae_lib.plots.samples import save_contact_sheet
 from dvae_lib.settings import DOWNLOAD
 
-HASHES = Path(__file__).with_name("realhand.sha256")
+HASHES = {name: Path(__file__).with_name(f"{name}.sha256") for name in ("realhand", "digits", "detector")}
 # Of the label files only this one's hash is known: no list of them was ever published.
 STB_LABELS = {"B1Counting_BB.mat": "e26578ab5e5d7a5462a9cc97a846373a2fd7ed24a84c26a49772845ec76e38d5"}
 SAMPLE = 300  # images that are opened, spread over the data set, unless all are
 THREADS = 8
 EXPECTED: dict[str, Callable[[Path], list[Path]]] = {"rhd": rhd.expected, "stb": stb.expected}
 STEREO = ("BB_left", "BB_right")
+CONTENT = {
+    "realhand": "583 photographs with their poses",
+    "digits": "2062 photographs of hands",
+    "detector": "two networks that find hands and read their joints",
+}
 ADVICE = {
     "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is missing or damaged.",
+    "digits": f"Run `{DOWNLOAD['digits']}` to fetch what is missing or damaged.",
+    "detector": f"Run `{DOWNLOAD['detector']}` to fetch what is missing or damaged.",
     "rhd": f"Run `{DOWNLOAD['rhd']}` to fetch what is missing.",
     "stb": f"`{DOWNLOAD['stb']}` says where its archives are, and unpacks what is missing.",
 }
@@ -57,13 +64,14 @@ def inspect(name: str, folder: Path, files: list[Path], thorough: bool = False) 
     )
 
 
-def inspect_realhand(folder: Path) -> str:
-    missing, damaged = verify(folder, read_hashes(HASHES))
+def inspect_hashes(name: str, folder: Path) -> str:
+    """The same of a set whose files' hashes are known."""
+    missing, damaged = verify(folder, read_hashes(HASHES[name]))
     wrong = [_some(missing, "missing")] if missing else []
     wrong += [_some(damaged, "not as published")] if damaged else []
     if wrong:
-        raise UserError(f"realhand in {folder} is not complete: {' and '.join(wrong)}. {ADVICE['realhand']}")
-    return f"realhand in {folder} is complete: 583 photographs with their poses, every file as published."
+        raise UserError(f"{name} in {folder} is not complete: {' and '.join(wrong)}. {ADVICE[name]}")
+    return f"{name} in {folder} is complete: {CONTENT[name]}, every file as published."
 
 
 def describe(folder: Path, files: list[Path], missing: list[Path]) -> str:
@@ -165,18 +173,23 @@ def check(
     folder: where it lies; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
     sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
     """
-    folder = folder or settings.data_root() / name
+    folder = folder or settings.downloaded(name)
     if name not in DOWNLOAD:
         raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
     if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
     if sheet and list(views or ()) == ["SK_depth"]:
         raise UserError("--sheet draws joints on colours, which SK_depth does not have: choose another view.")
-    if name == "realhand":
-        print(inspect_realhand(folder))
+    if sheet and name == "detector":
+        raise UserError("--sheet draws photographs, and the detector has none: leave it out.")
+    if name in HASHES:
+        print(inspect_hashes(name, folder))
     else:
         files = stb.expected(folder, views) if views else EXPECTED[name](folder)
         print(inspect(name, folder, files, thorough))
+    if name == "digits":
+        for doubt in digits.doubts(digits.DigitsSource(folder).photographs):
+            print(f"Look at {doubt}.")
     if sheet:
         source = open_source(name, folder=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)

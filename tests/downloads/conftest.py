@@ -11,6 +11,8 @@ from dvae_lib.datasets import rhd, stb
 from dvae_lib.downloads import check, download, fetch
 from tests.helpers.miniatures import ARCHIVE, COUNTS, FILES, FRAMES, HASHES, rhd_files, zipped
 
+REALHAND = download.REPOSITORIES["realhand"]
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves the server's `files`, ranges too, and notes what was asked.
@@ -41,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.base = f"http://127.0.0.1:{server.server_port}"
-    server.files = {download.address(name, "", download.REVISION): content for name, content in FILES.items()}
+    server.files = {REALHAND.address(name, ""): content for name, content in FILES.items()}
     server.asked, server.cut, server.ranges, server.length, server.reason = [], None, True, None, None
     thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
     thread.start()
@@ -56,7 +58,7 @@ def hashes(tmp_path, monkeypatch):
     """The list of the miniature's hashes in place of the real one's."""
     path = tmp_path / "hashes"
     path.write_text("".join(f"{digest}  {name}\n" for name, digest in HASHES.items()))
-    monkeypatch.setattr(check, "HASHES", path)
+    monkeypatch.setitem(check.HASHES, "realhand", path)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`dvae download` against a server on this machine: consent, hashes, resumed downloads, archives."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dvae_lib.datasets import rhd
-from dvae_lib.downloads import download
+from dvae_lib.downloads import check, download
 from dvae_lib.downloads.fetch import fetch
 from dvae_lib.files import UserError, absent
 from dvae_lib.settings import ROOT
@@ -254,3 +255,75 @@ def test_an_unknown_name_is_refused(command):
 def test_help_does_not_wait_for_torch():
     loaded = "import sys, dvae_lib.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode == 0
+
+
+def get_digits(server, folder, *arguments):
+    return run("download", "digits", "--folder", folder, "--base", server.base, *arguments)
+
+
+def test_digits_need_no_consent_but_name_licence_and_citation(server, tmp_path, monkeypatch):
+    files = {"LICENSE": b"Apache", "Dataset/3/IMG_5108.JPG": b"a photograph"}
+    hashes = tmp_path / "hashes"
+    hashes.write_text("".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()))
+    monkeypatch.setitem(check.HASHES, "digits", hashes)
+    top = "/ardamavi/Sign-Language-Digits-Dataset/4b09433"
+    server.files = {f"{top}/{name}": content for name, content in files.items()}
+    result = get_digits(server, tmp_path / "to")
+    assert result.exit_code == 0 and "2 files were fetched" in result.output
+    assert "Apache licence 2.0" in result.output and "arXiv:2011.08927" in result.output
+    assert contents(tmp_path / "to") == files
+    assert "leave --archive out" in complaint("download", "digits", "--archive", tmp_path)
+
+
+@pytest.fixture
+def networks(tmp_path, monkeypatch):
+    """The networks in miniature: their hashes, and the members of the wheel that they come in."""
+    files = {"palm_detection_full.tflite": b"palms", "hand_landmark_full.tflite": b"hands"}
+    hashes = tmp_path / "hashes"
+    hashes.write_text("".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()))
+    monkeypatch.setitem(check.HASHES, "detector", hashes)
+    places = {"palm_detection_full.tflite": "palm_detection", "hand_landmark_full.tflite": "hand_landmark"}
+    wheel = {f"mediapipe/modules/{places[name]}/{name}": content for name, content in files.items()}
+    (tmp_path / "mediapipe.whl").write_bytes(zipped(wheel | {"mediapipe/__init__.py": b""}))
+    return tmp_path, files
+
+
+def test_the_detector_is_taken_out_of_a_wheel_that_is_here(networks):
+    tmp_path, files = networks
+    wheel, folder = tmp_path / "mediapipe.whl", tmp_path / "to"
+    result = run("download", "detector", "--folder", folder, "--archive", wheel)
+    assert result.exit_code == 0 and "detector is complete" in result.output and "arXiv:2006.10214" in result.output
+    assert contents(folder) == files
+    assert "two networks" in run("check", "detector", "--folder", folder).output
+    wheel.unlink()  # nothing is asked for again
+    assert "detector is complete" in run("download", "detector", "--folder", folder).output
+    (folder / "hand_landmark_full.tflite").write_bytes(b"damaged")
+    assert "is not the published network: delete it" in run("download", "detector", "--folder", folder).output
+
+
+def test_pip_fetches_the_wheel_for_any_machine(networks, monkeypatch):
+    tmp_path, files = networks
+
+    def pip(command, **_):
+        assert command[1:4] == ["-m", "pip", "download"] and command[-1] == download.WHEEL
+        assert "--only-binary=:all:" in command and "--no-deps" in command  # nothing is built, nothing else comes
+        shutil.copy(tmp_path / "mediapipe.whl", command[command.index("--dest") + 1])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(download.subprocess, "run", pip)
+    assert run("download", "detector", "--folder", tmp_path / "to").exit_code == 0
+    assert contents(tmp_path / "to") == files
+
+
+def test_a_wheel_that_does_not_come_or_is_another_leaves_nothing(networks, monkeypatch):
+    tmp_path, _ = networks
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found")
+    monkeypatch.setattr(download.subprocess, "run", lambda *_, **__: failed)
+    said = run("download", "detector", "--folder", tmp_path / "to").output
+    assert "No matching distribution found" in said and "pass it with --archive FILE" in said
+    (tmp_path / "other.whl").write_bytes(zipped({"mediapipe/modules/palm_detection/palm_detection_full.tflite": b"x"}))
+    said = run("download", "detector", "--folder", tmp_path / "to", "--archive", tmp_path / "other.whl").output
+    assert re.search(
+        r"other\.whl has no \w+\.tflite, or another one than it should: it must be mediapipe==0\.10\.21", said
+    )
+    assert not list((tmp_path / "to").glob("*"))

@@ -16,7 +16,7 @@ from tests.helpers.miniatures import ARCHIVE, FILES, HASHES, write
 
 def fetch_image(server, folder):
     name = "images/00000.jpg"
-    fetch(download.address(name, server.base, download.REVISION), folder / name, HASHES[name])
+    fetch(download.REPOSITORIES["realhand"].address(name, server.base), folder / name, HASHES[name])
     return (folder / name).read_bytes() == FILES[name]
 
 
