@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.common import experiment, make_run
 from benchmarks.subjects import measure, ratio
 from dvae_lib.datasets.rendered import SyntheticSource
-from dvae_lib.predict import predict
+from dvae_lib.predict import look, predict
 
 MANY = 16
 SCENE = 480
@@ -33,7 +33,7 @@ def photographs(count: str) -> Iterator[float]:
         paths = _photographs(Path(folder))[: int(count)]
         while True:
             start = time.perf_counter()
-            predict(model, paths, run.experiment.size, None, False, 40.0)
+            predict(model, [sight for path in paths for sight in look(path, run.experiment.size)])
             yield (time.perf_counter() - start) / len(paths)
 
 

@@ -136,6 +136,12 @@ def is_installed() -> bool:
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
+def is_ready() -> bool:
+    """Whether its networks are here, too."""
+    folder = settings.downloaded("detector")
+    return is_installed() and all((folder / name).is_file() for name in (PALM_NETWORK, HAND_NETWORK))
+
+
 def _load(path: Path) -> Callable[[Array], list[Array]]:
     """A network, from its input to its outputs without the batch's axis."""
     if not is_installed():

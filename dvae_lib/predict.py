@@ -1,25 +1,33 @@
-"""The pose of the hand in a user's photographs: crop, encode, decode (chapters 06, 12)."""
+"""The pose of the hands in a user's photographs: find, cut, encode, decode (chapters 06, 12)."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dvae_lib.datasets.crop import crop
+from dvae_lib.detect import Detector, Hand
 from dvae_lib.experiments.evaluation import decoder_disagreement
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, mirror
 from dvae_lib.hand.canonical import project_to_rotation
 from dvae_lib.models import DVAE, CrossModalVAE
 
+Via = Literal["image", "keypoints"]
+BONES = (10.0, 100.0)  # mm that the proximal phalanx of a middle finger may have
+
 _MAX_ASPECT = 1.15  # a photograph less square than this was hardly framed around a hand
 _DRAWS = 64  # of the latent, for the spread
-_SUSPICIOUS = (
-    0.95  # quantile of the disagreement from which on a prediction has a warning: 1 in 20 held-out images has one
-)
+_SHOWN = 1200  # pixels of the longer side of what is kept of a photograph, to draw on
+_SHRINK = 8  # a box of so many crops is made smaller before it is cut
+# Quantile of the disagreement from which on a prediction has a warning: 1 in 20 held-out images has one.
+_SUSPICIOUS = 0.95
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,28 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model predicts from one photograph, for the hand as it is there, left or right."""
+class Sight:
+    """A hand in a photograph, as it is shown to a model.
+
+    photograph: (h, w, 3) uint8, made smaller where it is large; size: its width and height in pixels as it was.
+    image: (3, S, S), the box in [−1, 1]. hand: what the detector found in it, if it was asked.
+    """
 
     path: Path
-    photograph: np.ndarray  # (H, W, 3) uint8
+    photograph: np.ndarray
+    size: tuple[int, int]
     box: Box
+    right: bool
+    image: Tensor
+    hand: Hand | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model predicts of one hand, as it is there, left or right."""
+
+    sight: Sight
+    via: Via
     pose: Tensor  # (21, 3) mm, relative to the root joint
     spread: Tensor  # (21,) mm, root mean square distance of each joint from its mean, for z drawn from q(z | x)
     keypoints: Tensor  # (21, 2) pixels of the photograph
@@ -53,13 +77,13 @@ class Prediction:
         if self.disagreement_quantile is None or self.disagreement_quantile < _SUSPICIOUS:
             return None
         return (
-            f"{self.path}: the two decoded poses are {self.disagreement_mm:.0f} mm apart, more than in "
+            f"{self.sight.path}: the two decoded poses are {self.disagreement_mm:.0f} mm apart, more than in "
             f"{100 * self.disagreement_quantile:.0f} % of the held-out images. The crop may show no hand, a badly "
             "framed one, or one unlike those of the training data."
         )
 
     def as_dict(self) -> dict:
-        factors = {}
+        factors, sight = {}, self.sight
         if self.cpose is not None and self.viewpoint is not None:
             factors = {
                 "canonical pose, mm": self.cpose.tolist(),
@@ -67,9 +91,13 @@ class Prediction:
                 "distance of their product from the pose, mm": self.disagreement_mm,
                 "share of held-out images with a smaller distance": self.disagreement_quantile,
             }
+        found = {"presence of a hand": sight.hand.presence} if sight.hand else {}
         return {
-            "image": str(self.path),
-            "crop": [self.box.left, self.box.top, self.box.side],
+            "image": str(sight.path),
+            "side": "right" if sight.right else "left",
+            "read from": self.via,
+            "crop": [sight.box.left, sight.box.top, sight.box.side],
+            **found,
             "joint order": f"OpenPose: {self.root_joint}, then thumb to little finger, each from base to tip",
             f"pose, mm from the {self.root_joint}, x right, y down, z away": self.pose.tolist(),
             "spread of each joint, mm": self.spread.tolist(),
@@ -78,78 +106,120 @@ class Prediction:
         }
 
 
-def _whole_image(path: Path, height: int, width: int) -> Box:
-    if max(height, width) > _MAX_ASPECT * min(height, width):
-        raise UserError(
-            f"{path} is {width} × {height} pixels and no crop was given: the model looks at a square around one hand. "
-            "Pass --crop LEFT TOP SIDE, in pixels, or an image cut to the hand."
-        )
-    side = min(height, width)
-    return Box((width - side) / 2, (height - side) / 2, side)
+def look(
+    path: Path, size: int, detector: Detector | None = None, box: Box | None = None, right: bool | None = None
+) -> list[Sight]:
+    """The hands in a photograph, cut out for a model that sees `size` pixels.
 
+    detector: finds them. box: a square around one hand, in place of those that are found; without either, all of a
+    photograph that is nearly square is taken for a hand. right: which side they are; if it is not given, the detector
+    says, and without one they are left hands.
 
-def _check_box(box: Box, path: Path, height: int, width: int) -> Box:
-    if box.side < 8 or box.left >= width or box.top >= height or box.left + box.side <= 0 or box.top + box.side <= 0:
-        raise UserError(
-            f"The crop {box.left:g} {box.top:g} {box.side:g} lies outside {path}, which is {width} × {height} pixels, "
-            "or is smaller than 8 pixels. Give the left, the top and the side of a square around the hand."
-        )
-    return box
-
-
-def _keypoints(pose: Tensor, box: Box) -> Tensor:
-    """The pixels (21, 2) of a pose (21, 3), without perspective, if the box is the evaluation protocol's crop of it:
-    centred on the middle MCP, and as wide as the hand reaches from there to either side.
+    Raises UserError if the photograph cannot be read, if there is no hand in it, or if the box cannot be.
     """
-    flat = (pose - pose[MIDDLE_MCP])[:, :2]
-    centre = torch.tensor([box.left, box.top]) + box.side / 2
-    return centre + flat * box.side / 2 / flat.abs().max()
+    photograph = read_image(path)
+    height, width, _ = photograph.shape
+    if box:
+        _check(box, path, height, width)
+        hands = detector.find(_piece(photograph, box)[0]) if detector else []
+        hands = [_moved(hand, *_piece(photograph, box)[1:]) for hand in hands[:1]]
+        found: list[tuple[Box, Hand | None]] = [(box, hands[0] if hands else None)]
+    elif detector:
+        found = [(_around(hand), hand) for hand in detector.find(photograph)]
+        if not found:
+            raise UserError(
+                f"No hand was found in {path}. If there is one, say where: --crop LEFT TOP SIDE, a square around it in "
+                "pixels."
+            )
+    else:
+        found = [(_whole(path, height, width), None)]
+    shown = Image.fromarray(photograph)
+    shown.thumbnail((_SHOWN, _SHOWN))
+    kept = np.asarray(shown)
+    return [
+        Sight(
+            Path(path),
+            kept,
+            (width, height),
+            square,
+            right if right is not None else bool(hand and hand.right),
+            cut(photograph, square, size),
+            hand,
+        )
+        for square, hand in found
+    ]
 
 
 @torch.inference_mode()
 def predict(
     model: CrossModalVAE | DVAE,
-    paths: Sequence[Path],
-    size: int,
-    box: Box | None = None,
-    right: bool = False,
+    sights: Sequence[Sight],
+    via: Via = "image",
     bone: float = 40.0,
     reference: Tensor | None = None,
     root_joint: Root = "palm",
 ) -> list[Prediction]:
-    """Predicts the pose of the hand in each of several photographs, all in one batch.
+    """Predicts the pose of hands, all in one batch.
 
-    model: encodes or embeds images, and decodes the 3D pose. If it decodes no keypoints, they are those of the pose,
-        placed in the crop.
-    size: pixels of the model's crop. box: the same in every photograph. right: whether they show right hands.
+    model: encodes or embeds `via`, and decodes the 3D pose. If it decodes no keypoints, they are the detector's, or
+        else those of the pose, placed in the crop.
+    via: what the model reads; "keypoints", the detector's, of sights that have some, and else the image.
     bone: the length in mm of the proximal phalanx of the middle finger, which a photograph does not tell; an adult's
         is about 40.
     reference: (N,) the `evaluation.decoder_disagreement` of held-out images (`Run.errors`). Training has decoded no
         latent of an image without a hand, and the decoders disagree there (chapter 12).
     root_joint: the joint that the model's poses are relative to.
 
-    Raises UserError if an image cannot be read or no square around the hand is known.
+    Raises UserError if a bone cannot be so long.
     """
-    photographs = [read_image(path) for path in paths]
-    boxes = [_box(box, path, *photograph.shape[:2]) for path, photograph in zip(paths, photographs, strict=True)]
-    image = torch.cat([_crop(photograph, box, size) for photograph, box in zip(photographs, boxes, strict=True)])
+    if not BONES[0] <= bone <= BONES[1]:
+        raise UserError(f"--bone is {bone:g}: the bone of a finger has {BONES[0]:g} to {BONES[1]:g} mm.")
     model.eval()
-    q = model.encode("image", image.flip(-1) if right else image)
+    vias: list[Via] = ["keypoints" if via == "keypoints" and sight.hand else "image" for sight in sights]
+    answers: dict[int, Prediction] = {}
+    for source in ("image", "keypoints"):
+        chosen = [i for i, own in enumerate(vias) if own == source]
+        if chosen:
+            x = torch.stack([_given(sights[i], source) for i in chosen])
+            predictions = _decoded(model, source, x, [sights[i] for i in chosen], bone, reference, root_joint)
+            answers |= dict(zip(chosen, predictions, strict=True))
+    return [answers[i] for i in range(len(sights))]
+
+
+def _given(sight: Sight, via: str) -> Tensor:
+    """What a model is given of a hand, as a left one: the image (3, S, S), or the keypoints (21, 2) of the crop."""
+    if via == "image" or sight.hand is None:
+        return sight.image.flip(-1) if sight.right else sight.image
+    corner = torch.tensor([sight.box.left, sight.box.top])
+    keypoints = 2 * (torch.from_numpy(sight.hand.keypoints).float() - corner) / sight.box.side - 1
+    return keypoints * torch.tensor([-1.0 if sight.right else 1.0, 1.0])
+
+
+def _decoded(
+    model: CrossModalVAE | DVAE,
+    via: Via,
+    x: Tensor,
+    sights: Sequence[Sight],
+    bone: float,
+    reference: Tensor | None,
+    root_joint: Root,
+) -> Iterator[Prediction]:
+    q = model.encode(via, x)
     means = model.decode(q.mean)
     disagreement = decoder_disagreement(means) if {"pose", "cpose"} <= means.keys() else None
-    draws = torch.stack([model.decode(z, ["pose"])["pose"] for z in q.sample((_DRAWS,))])
+    draws = model.decode(q.sample((_DRAWS,)).flatten(0, 1), ["pose"])["pose"].unflatten(0, (_DRAWS, -1))
     spread = bone * (draws - draws.mean(0)).square().sum(-1).mean(0).sqrt()
-
-    predictions = []
-    for i, (path, photograph, box) in enumerate(zip(paths, photographs, boxes, strict=True)):
+    for i, sight in enumerate(sights):
+        box, right = sight.box, sight.right
         pose = mirror(means["pose"][i], right)
-        prediction = Prediction(
-            Path(path), photograph, box, bone * pose, spread[i], _keypoints(pose, box), root_joint=root_joint
-        )
-        if "keypoints" in means:
-            keypoints = means["keypoints"][i] * torch.tensor([-1.0 if right else 1.0, 1.0])
-            pixels = (keypoints + 1) / 2 * box.side + torch.tensor([box.left, box.top])
-            prediction = replace(prediction, keypoints=pixels)
+        if sight.hand:
+            keypoints = torch.from_numpy(sight.hand.keypoints).float()
+        elif "keypoints" in means:
+            own = means["keypoints"][i] * torch.tensor([-1.0 if right else 1.0, 1.0])
+            keypoints = (own + 1) / 2 * box.side + torch.tensor([box.left, box.top])
+        else:
+            keypoints = _keypoints(pose, box)
+        prediction = Prediction(sight, via, bone * pose, spread[i], keypoints, root_joint=root_joint)
         if "cpose" in means:
             viewpoint = project_to_rotation(means["viewpoint"][i])
             if right:  # of the hand before the mirror, as `canonical.canonicalise` has it
@@ -160,16 +230,65 @@ def predict(
             prediction = replace(
                 prediction, disagreement_mm=bone * disagreement[i].item(), disagreement_quantile=quantile
             )
-        predictions.append(prediction)
-    return predictions
+        yield prediction
 
 
-def _box(box: Box | None, path: Path, height: int, width: int) -> Box:
-    return _check_box(box, path, height, width) if box else _whole_image(path, height, width)
+def cut(photograph: np.ndarray, box: Box, size: int) -> Tensor:
+    """A model's input (3, size, size) in [−1, 1]: the box, cut out of a photograph (H, W, 3) uint8."""
+    piece, left, top = _piece(photograph, box)
+    shrink = max(1, int(box.side / (_SHRINK * size)))
+    if shrink > 1:
+        piece = np.asarray(Image.fromarray(piece).reduce(shrink))
+    pixels = torch.from_numpy(piece.copy()).permute(2, 0, 1)[None]
+    middle = torch.tensor([[box.left + box.side / 2 - left, box.top + box.side / 2 - top]]) / shrink
+    return crop(pixels, middle, torch.tensor([box.side / shrink]), size)[0].float() / 127.5 - 1
 
 
-def _crop(photograph: np.ndarray, box: Box, size: int) -> Tensor:
-    """The model's input (1, 3, size, size) in [−1, 1]: the box, cut out of a photograph (H, W, 3) uint8."""
-    pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
-    centre = torch.tensor([[box.left + box.side / 2, box.top + box.side / 2]])
-    return crop(pixels, centre, torch.tensor([float(box.side)]), size).float() / 127.5 - 1
+def _piece(photograph: np.ndarray, box: Box) -> tuple[np.ndarray, int, int]:
+    """The pixels of a box that there are, with one more on each side; and where they begin, from left and top."""
+    left, top = (max(0, math.floor(start) - 1) for start in (box.left, box.top))
+    right, bottom = (math.ceil(start + box.side) + 1 for start in (box.left, box.top))
+    return photograph[top:bottom, left:right], left, top
+
+
+def _moved(hand: Hand, left: int, top: int) -> Hand:
+    return hand._replace(keypoints=hand.keypoints + np.array([left, top]))
+
+
+def _around(hand: Hand) -> Box:
+    """The protocol's window of a hand, at any size: see `crop.crop_window`."""
+    middle = hand.keypoints[MIDDLE_MCP]
+    reach = max(float(np.abs(hand.keypoints - middle).max()), 4.0)
+    x, y = (middle - reach).tolist()
+    return Box(x, y, 2 * reach)
+
+
+def _whole(path: Path, height: int, width: int) -> Box:
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise UserError(
+            f"{path} is {width} × {height} pixels and no crop was given: the model looks at a square around one hand. "
+            "Pass --crop LEFT TOP SIDE, in pixels, or an image cut to the hand; or let hands be found: "
+            '`pip install "dvae-lib[detect]"`, then `dvae download detector`.'
+        )
+    side = min(height, width)
+    return Box((width - side) / 2, (height - side) / 2, side)
+
+
+def _check(box: Box, path: Path, height: int, width: int) -> None:
+    numbers = (box.left, box.top, box.side)
+    beside = box.left >= width or box.top >= height or box.left + box.side <= 0 or box.top + box.side <= 0
+    if not all(map(math.isfinite, numbers)) or box.side < 8 or box.side > 3 * max(width, height) or beside:
+        raise UserError(
+            f"The crop {box.left:g} {box.top:g} {box.side:g} lies outside {path}, which is {width} × {height} pixels, "
+            "is smaller than 8 pixels, or far larger than the photograph. Give the left, the top and the side of a "
+            "square around the hand."
+        )
+
+
+def _keypoints(pose: Tensor, box: Box) -> Tensor:
+    """The pixels (21, 2) of a pose (21, 3), without perspective, if the box is the evaluation protocol's crop of it:
+    centred on the middle MCP, and as wide as the hand reaches from there to either side.
+    """
+    flat = (pose - pose[MIDDLE_MCP])[:, :2]
+    centre = torch.tensor([box.left, box.top]) + box.side / 2
+    return centre + flat * box.side / 2 / flat.abs().max()

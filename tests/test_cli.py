@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from dvae_lib import cli
 from dvae_lib.experiments import find, load_or_train
 from dvae_lib.experiments import run as runs
-from dvae_lib.plots import photographs
+from dvae_lib.plots import drawings
 
 
 def invoke(*arguments):
@@ -108,19 +108,19 @@ def test_a_drawing_is_not_changed_by_what_the_user_has_configured(tmp_path, monk
     load_or_train("dvae-pose")
     path = tmp_path / "hand.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
-    figures, draw = [], photographs.draw_prediction
+    figures, draw = [], drawings.draw_predictions
 
-    def drawn(prediction):
-        figures.append(draw(prediction))
+    def drawn(predictions):
+        figures.append(draw(predictions))
         return figures[-1]
 
-    monkeypatch.setattr(photographs, "draw_prediction", drawn)
+    monkeypatch.setattr(drawings, "draw_predictions", drawn)
     pictures = []
     for configured in ({}, {"text.usetex": True, "axes.facecolor": "red", "font.size": 30.0}):
         with plt.rc_context(configured):
             result = invoke("predict", path, "--out", tmp_path / str(len(pictures)))
             assert plt.rcParams["text.usetex"] == bool(configured)
         assert result.exit_code == 0, result.output
-        pictures.append(np.asarray(Image.open(json.loads(result.stdout)[0]["drawing"])))
+        pictures.append(np.asarray(Image.open(json.loads(result.stdout)["drawing"])))
     assert not any(ax.title.get_usetex() for ax in figures[-1].axes)
     assert np.array_equal(*pictures)

@@ -7,6 +7,7 @@ from dvae_lib.settings import ROOT
 LAYERS = (
     "files",
     "settings",
+    "detect",
     "hand",
     "models",
     "synthetic",

@@ -1,11 +1,12 @@
 """Commands that ask what was trained: for a pose, for the paper's claims."""
 
 import json
-from collections import Counter
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm import tqdm
 
 from dvae_lib import settings
 from dvae_lib.cli.application import (
@@ -20,32 +21,36 @@ from dvae_lib.cli.application import (
     report_user_errors,
 )
 from dvae_lib.cli.training import text_of
-from dvae_lib.files import UserError, atomic_write, write_json
+from dvae_lib.files import UserError, write_json
 
 
 @app.command()
 @report_user_errors
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Photographs of one hand each.")],
+    images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
     run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "dvae-pose",
+    via: Annotated[
+        str | None,
+        typer.Option(help="What the model reads: image, or keypoints if hands can be found here; that one by default."),
+    ] = None,
     crop: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(help="LEFT TOP SIDE of a square around the hand, in pixels."),
+        typer.Option(help="LEFT TOP SIDE of a square around the hand, in pixels, instead of looking for hands."),
     ] = None,
-    right: Annotated[bool, typer.Option(help="The photographs show right hands.")] = False,
+    right: Annotated[
+        bool | None, typer.Option("--right/--left", help="Which hands they are, instead of what is found.")
+    ] = None,
     bone: Annotated[float, typer.Option(help="Length in mm of the middle finger's proximal phalanx.")] = 40.0,
-    out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("."),
+    out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("poses"),
     profile: Profile = None,
     data: Data = None,
     root_joint: RootJoint = None,
 ) -> None:
-    """Reads the 3D pose of the hand in photographs: a drawing of each, and JSON on standard output."""
-    stems = Counter(path.stem for path in set(images))
-    if alike := [str(path) for path in images if stems[path.stem] > 1]:
-        raise UserError(
-            f"{' and '.join(alike)} would be drawn into one file: read them one after another, each with an --out of "
-            "its own, or rename one."
-        )
+    """Finds the hands in photographs and reads their 3D poses: a line of JSON for each hand, and a drawing of each
+    photograph. The exit status is 1 if one of them could not be read.
+    """
+    if via not in (None, "image", "keypoints"):
+        raise UserError(f"There is no way via “{via}”: choose image or keypoints.")
     chosen = pick(known_runs(profile, data, root_joint), run)
     if not chosen.trained:
         kind = data or settings.data()
@@ -56,30 +61,42 @@ def predict(
     import matplotlib
 
     matplotlib.use("agg")  # whatever is configured: it may need a screen
-    import matplotlib.pyplot as plt
-
     from dvae_lib import predict as photographs
+    from dvae_lib.detect import Detector, is_ready
     from dvae_lib.models import Regressor
-    from dvae_lib.plots.hands import use_book_style
-    from dvae_lib.plots.photographs import draw_prediction
+    from dvae_lib.plots import drawings
 
-    model, errors = chosen.load(), chosen.errors
+    model, errors, e = chosen.load(), chosen.errors, chosen.experiment
     if isinstance(model, Regressor) or "image" not in errors:
         raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
+    if via == "keypoints" and "keypoints" not in errors:
+        raise UserError(f"“{run}” does not read keypoints: choose another, like dvae-pose, or --via image.")
+    paths = drawings.inputs(images)
+    targets = drawings.targets(paths, out)
+    detector = Detector() if is_ready() or via == "keypoints" else None
+    way: photographs.Via = "keypoints" if via != "image" and detector and "keypoints" in errors else "image"
     box = photographs.Box(*crop) if crop else None
-    answers = []
-    reference, e = errors["image"].get("decoder_disagreement"), chosen.experiment
-    for prediction in photographs.predict(model, images, e.size, box, right, bone, reference, e.root_joint):
-        if prediction.warning:
-            typer.secho(prediction.warning, err=True, fg="yellow")
-        drawing = out / f"{prediction.path.stem}-pose.png"
-        with plt.style.context("default"), atomic_write(drawing) as temporary:  # whatever a matplotlibrc has
-            use_book_style()
-            figure = draw_prediction(prediction)
-            figure.savefig(temporary)
-        plt.close(figure)
-        answers.append(prediction.as_dict() | {"drawing": str(drawing)})
-    typer.echo(json.dumps(answers, indent=1))
+    reference, bad, drawn = errors[way].get("decoder_disagreement"), 0, []
+    for path, target in tqdm(
+        zip(paths, targets, strict=True), total=len(paths), unit="photograph", disable=len(paths) < 3
+    ):
+        try:
+            sights = photographs.look(path, e.size, detector, box, right)
+            predictions = photographs.predict(model, sights, way, bone, reference, e.root_joint)
+            drawings.save(predictions, target)
+        except UserError as error:
+            bad += 1
+            tqdm.write(typer.style(str(error), fg="red"), file=sys.stderr)
+            continue
+        for prediction in predictions:
+            if prediction.warning:
+                tqdm.write(typer.style(prediction.warning, fg="yellow"), file=sys.stderr)
+            tqdm.write(json.dumps(prediction.as_dict() | {"drawing": str(target)}), file=sys.stdout)
+        drawn.append(target)
+    if len(drawn) > 1:
+        typer.echo(f"All of them: {drawings.save_sheet(drawn, out)}", err=True)
+    if bad:
+        raise UserError(f"{bad} of {len(paths)} photographs could not be read.")
 
 
 @app.command()

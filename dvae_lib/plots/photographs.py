@@ -117,32 +117,37 @@ def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Pre
     ax.minorticks_off()
     ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     for picture, example in zip(pictures, examples, strict=True):
-        box, (height, width) = example.box, example.photograph.shape[:2]
-        picture.imshow(example.photograph)
+        box, (width, height) = example.sight.box, example.sight.size
+        picture.imshow(example.sight.photograph, extent=(0, width, height, 0))
         picture.set(xlim=(box.left, min(width, box.left + box.side)), ylim=(min(height, box.top + box.side), box.top))
         picture.set(xticks=[], yticks=[])
         picture.set_title(f"{example.disagreement_mm:.0f} mm", fontsize=9)
     return figure
 
 
-def draw_prediction(prediction: predict.Prediction) -> Figure:
-    """The photograph with the predicted hand drawn over it, and its pose from the front and from the side."""
-    figure, (photo, front, side) = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
-    photo.imshow(prediction.photograph)
-    draw_skeleton(photo, prediction.keypoints, width=2.5)
-    box = prediction.box
-    photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
-    height, width = prediction.photograph.shape[:2]
-    spread = prediction.spread.square().mean().sqrt()
-    photo.set(title=f"± {spread:.1f} mm by q(z | x)", xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
-    photo.spines[:].set_visible(False)
-    pose = prediction.pose
-    draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
-    draw_skeleton(side, pose[:, [2, 1]], depth=pose[:, 0], width=3)
-    for ax, name in ((front, "x"), (side, "z (away)")):
-        ax.set(xlim=(-120, 120), ylim=(120, -120), aspect="equal", xlabel=f"{name}, mm")
-    front.set(title="3D pose, front", ylabel="y, mm")
-    side.set(title="3D pose, side", yticklabels=[])
+def draw_predictions(predictions: Sequence[predict.Prediction]) -> Figure:
+    """The hands of one photograph, a row each: drawn over it, and their poses from the front and from the side."""
+    rows = len(predictions)
+    figure, axes = plt.subplots(rows, 3, figsize=(12, 4.4 * rows), layout="constrained", squeeze=False)
+    for (photo, front, side), prediction in zip(axes, predictions, strict=True):
+        sight = prediction.sight
+        width, height = sight.size
+        photo.imshow(sight.photograph, extent=(0, width, height, 0))
+        draw_skeleton(photo, prediction.keypoints, width=2.5)
+        box = sight.box
+        photo.add_patch(plt.Rectangle((box.left, box.top), box.side, box.side, fill=False, color="white"))
+        spread = prediction.spread.square().mean().sqrt()
+        title = f"{'right' if sight.right else 'left'} hand, ± {spread:.1f} mm by q(z | x)"
+        photo.set(title=title, xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+        photo.spines[:].set_visible(False)
+        pose = prediction.pose
+        draw_skeleton(front, pose[:, :2], depth=pose[:, 2], width=3)
+        draw_skeleton(side, pose[:, [2, 1]], depth=pose[:, 0], width=3)
+        reach = max(120.0, 1.05 * pose.abs().max().item())
+        for ax, name in ((front, "x"), (side, "z (away)")):
+            ax.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal", xlabel=f"{name}, mm")
+        front.set(title="3D pose, front", ylabel="y, mm")
+        side.set(title="3D pose, side", yticklabels=[])
     return figure
 
 
@@ -151,4 +156,4 @@ def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
     """The drawing that `dvae predict` makes of a held-out photograph."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)["validation"][sample]))
-    return draw_prediction(predict.predict(model, [photograph], model.modalities["image"].shape[-1])[0])
+    return draw_predictions(predict.predict(model, predict.look(photograph, model.modalities["image"].shape[-1])))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dvae_lib.plots import photographs
-from dvae_lib.predict import Box, Prediction
+from dvae_lib.predict import Box, Prediction, Sight
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def close_figures():
 
 def example(left):
     pose, picture = torch.zeros(21, 3), np.zeros((256, 256, 3), np.uint8)
-    box = Box(left, 0.0, 90.0)
-    return Prediction(Path("x"), picture, box, pose, pose[:, 0], pose[:, :2], disagreement_mm=left)
+    sight = Sight(Path("x"), picture, (256, 256), Box(left, 0.0, 90.0), False, torch.zeros(3, 32, 32))
+    return Prediction(sight, "image", pose, pose[:, 0], pose[:, :2], disagreement_mm=left)
 
 
 def test_the_disagreement_is_drawn_as_shares(monkeypatch):
