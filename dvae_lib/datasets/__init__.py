@@ -133,6 +133,15 @@ def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
     return {"train": everything}
 
 
+def tag_candidates(dataset: Dataset, part: Part, indices: np.ndarray) -> np.ndarray:
+    """The samples that may be tag images of those (N,) of a part: these themselves. Of the digits, where a student may
+    have a single photograph in a part that is held out, also those for training.
+    """
+    if dataset.name != "digits" or part in ("train", "final"):
+        return indices
+    return np.union1d(indices, split(dataset)["train" if part == "validation" else "final"])
+
+
 def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
     """The indices of the samples in sequences whose names start so."""
     return np.flatnonzero(np.array([name.startswith(start) for name in dataset.sequences])[dataset["sequence"]])

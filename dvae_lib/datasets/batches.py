@@ -116,11 +116,14 @@ LABELS = ("pose", "cpose", "viewpoint")
 
 
 class Subset(NamedTuple):
-    """Samples of a data set, and which of their `LABELS` a model may see: all, or those of weak supervision."""
+    """Samples of a data set; which of their `LABELS` a model may see: all, or those of weak supervision; and which
+    samples may be their tags: themselves unless given.
+    """
 
     dataset: Dataset
     indices: np.ndarray
     known: Sequence[str] = LABELS
+    tags: np.ndarray | None = None
 
 
 class Batches:
@@ -159,7 +162,7 @@ class Batches:
         masked = self.hand or (augmentation and augmentation.background)
         if masked and all("mask" in subset.dataset.arrays for subset in self.subsets):
             self.fields.append("mask")
-        self.tags = [Tags(subset.dataset, subset.indices) for subset in self.subsets] if "tag" in names else []
+        self.tags = [Tags(s.dataset, s.indices, s.tags) for s in self.subsets] if "tag" in names else []
         self.shares = list(shares or [batch_size // len(self.subsets)] * len(self.subsets))
         if uneven := [share for share in self.shares if share % world]:
             raise UserError(
@@ -183,7 +186,7 @@ class Batches:
     def indices(self, step: int) -> list[np.ndarray]:
         """The samples of the global batch of this step, one array for each subset: epochs of shuffled passes."""
         chosen = []
-        for i, ((_, indices, _), share) in enumerate(zip(self.subsets, self.shares, strict=True)):
+        for i, ((_, indices, *_), share) in enumerate(zip(self.subsets, self.shares, strict=True)):
             positions = np.arange(step * share, (step + 1) * share)
             places = zip((positions // len(indices)).tolist(), positions % len(indices), strict=True)
             order = [_shuffled(len(indices), self.seed, i, epoch)[place] for epoch, place in places]
@@ -209,7 +212,7 @@ class Batches:
 
     def in_order(self) -> Iterator[dict[str, Tensor]]:
         """All samples once, in order, without augmentation."""
-        for i, (dataset, indices, _) in enumerate(self.subsets):
+        for i, (dataset, indices, *_) in enumerate(self.subsets):
             for start in range(0, len(indices), self.batch_size):
                 chosen = indices[start : start + self.batch_size]
                 batch = self._make(self._load(dataset, chosen))

@@ -9,18 +9,20 @@ from dvae_lib.files import UserError
 class Tags:
     """The possible tags of each sample: samples of the same content from other sequences, whose poses are unrelated.
 
-    indices: the samples (N,) that may be tags, such as those of training.
+    indices: the samples (N,) that need tags, such as those of training. candidates: those (M,) that may be tags; the
+    same unless given.
     Raises UserError if the data set has no content labels, or if a content occurs in one sequence only.
     """
 
-    def __init__(self, dataset: Dataset, indices: np.ndarray):
+    def __init__(self, dataset: Dataset, indices: np.ndarray, candidates: np.ndarray | None = None):
         if "content" not in dataset.arrays:
             raise UserError(f"{dataset.name} does not say which images share a background: it has no tag images.")
         content, self.sequence = np.array(dataset["content"]), np.array(dataset["sequence"])
+        pool = indices if candidates is None else candidates
         self.candidates = {}
         for sequence in np.unique(self.sequence[indices]):
             for background in np.unique(content[indices][self.sequence[indices] == sequence]):
-                same = indices[(content[indices] == background) & (self.sequence[indices] != sequence)]
+                same = pool[(content[pool] == background) & (self.sequence[pool] != sequence)]
                 if not len(same):
                     raise UserError(
                         f"In {dataset.name} only the sequence {dataset.sequences[sequence]} shows the background "

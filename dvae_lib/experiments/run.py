@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from dvae_lib import __version__, settings
-from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source, units
+from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source, tag_candidates, units
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
@@ -162,7 +162,8 @@ class Run:
     def batches(self, part: Part, batch_size: int = 256, device: torch.device | str = "cpu") -> Batches:
         """Batches of the samples of a part as they are, without augmentation."""
         e = self.experiment
-        return Batches(self.subsets(part), batch_size, e.images(), root_joint=e.root_joint, device=device)
+        subsets = [Subset(d, indices, tags=tag_candidates(d, part, indices)) for d, indices in self.subsets(part)]
+        return Batches(subsets, batch_size, e.images(), root_joint=e.root_joint, device=device)
 
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1

@@ -9,6 +9,8 @@ from dvae_lib.metrics.pose import (
     geodesic,
     joint_errors,
     pck,
+    procrustes_errors,
+    scaled_errors,
     score_pose,
     viewpoint_errors,
 )
@@ -22,6 +24,8 @@ __all__ = [
     "geodesic",
     "joint_errors",
     "pck",
+    "procrustes_errors",
+    "scaled_errors",
     "score_pose",
     "viewpoint_errors",
 ]

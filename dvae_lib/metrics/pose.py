@@ -44,6 +44,32 @@ def joint_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor
     return distance.masked_fill(distance.isnan(), torch.inf).masked_fill(~batch["visible"], torch.nan)
 
 
+def scaled_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
+    """`joint_errors` with the true overall size in place of the true bone: the prediction has the truth's norm.
+
+    One bone tells the size of a hand only as well as it was labelled, and a method that knows the size of all of it is
+    not judged by the length of that one.
+    """
+    truth = batch["pose"]
+    size = truth.flatten(1).norm(dim=1) / prediction.flatten(1).norm(dim=1)
+    return joint_errors(prediction * size[:, None, None], batch)
+
+
+def procrustes_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
+    """`joint_errors` (“PA-EPE” in later papers) after the rotation, scale and shift that bring all 21 joints of the
+    prediction nearest to the truth, in the sense of squared distances: what is left is the gesture's error.
+    """
+    truth = batch["pose"]
+    middle = truth.mean(1, keepdim=True)
+    a, b = prediction - prediction.mean(1, keepdim=True), truth - middle
+    U, S, Vh = torch.linalg.svd((a.mT @ b).double())
+    mirrored = torch.linalg.det(U @ Vh).sign()
+    signs = torch.stack([torch.ones_like(mirrored), torch.ones_like(mirrored), mirrored], dim=-1)
+    scale = (S * signs).sum(-1) / a.double().square().sum((-1, -2))
+    aligned = scale[:, None, None] * a.double() @ (U * signs[:, None]) @ Vh
+    return joint_errors(aligned.to(truth) + middle, batch)
+
+
 def epe(errors: Float[Tensor, "N 21"]) -> float:
     """End-point error in mm of `joint_errors` (N, 21): the mean over the joints of each joint's mean.
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from dvae_lib import settings
-from dvae_lib.datasets import digits, open_dataset, open_source, split, units
+from dvae_lib.datasets import digits, open_dataset, open_source, split, tag_candidates, units
 from dvae_lib.datasets.dataset import Dataset
+from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, project
 
@@ -138,6 +139,16 @@ def test_who_and_which_gesture_are_held_out_but_never_both_unseen_from_training(
         assert len(np.unique(student[asked])) == len(asked) == 177
         assert np.bincount(gesture[asked]).min() >= 15
     assert len(np.unique(units(dataset, parts["test"]))) == 197
+
+
+def test_a_tag_of_a_held_out_photograph_shows_the_same_student_and_is_not_held_out_for_more():
+    dataset = WholeSet()
+    student, gesture, parts = dataset["content"], dataset["sequence"], split(dataset)
+    for part, later in (("train", "validation"), ("validation", "test"), ("test", None)):
+        own = parts[part]
+        tags = Tags(dataset, own, tag_candidates(dataset, part, own)).draw(own, np.random.default_rng(0))
+        assert (student[tags] == student[own]).all() and (gesture[tags] != gesture[own]).all()
+        assert later is None or not set(tags.tolist()) & set(parts[later].tolist())
 
 
 @pytest.mark.parametrize("damage, message", [

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from dvae_lib.experiments.evaluation import mean_labels
@@ -24,6 +25,8 @@ from dvae_lib.metrics import (
     geodesic,
     joint_errors,
     pck,
+    procrustes_errors,
+    scaled_errors,
     score_pose,
     viewpoint_errors,
 )
@@ -55,6 +58,41 @@ def by_hand(errors):
     """For each joint that is ever visible, the list of its errors."""
     columns = [[row[joint] for row in errors.tolist() if not math.isnan(row[joint])] for joint in range(21)]
     return [column for column in columns if column]
+
+
+def moved(pose, seed=0):
+    """The pose turned, scaled and shifted anyhow."""
+    rotation = torch.from_numpy(Rotation.random(len(pose), rng=seed).as_matrix()).to(pose)
+    return 1.7 * pose @ rotation + torch.tensor([3.0, -2.0, 0.5])
+
+
+def test_a_hand_of_the_wrong_size_has_no_error_at_the_true_one():
+    truth = batch()
+    assert np.nanmax(scaled_errors(0.6 * truth["pose"], truth)) < 1e-3
+    assert np.nanmin(joint_errors(0.6 * truth["pose"], truth)) > 0.1
+
+
+def test_what_only_lies_elsewhere_has_no_error_after_procrustes():
+    truth = batch()
+    assert np.nanmax(procrustes_errors(moved(truth["pose"]), truth)) < 1e-3
+    assert np.nanmean(procrustes_errors(truth["pose"] * torch.tensor([-1.0, 1, 1]), truth)) > 5  # not a mirror image
+
+
+def test_procrustes_is_the_best_of_all_similarities():
+    """SciPy's search over rotation, scale and shift ends no better."""
+    truth = batch(n=3) | {"visible": torch.ones(3, 21, dtype=torch.bool)}
+    prediction = moved(truth["pose"] + 0.3 * batch(n=3, seed=5)["pose"])
+    found = procrustes_errors(prediction, truth).square().sum(1)
+    for i in range(3):
+        a, b, mm = (x[i].double().numpy() for x in (prediction, truth["pose"], truth["scale"]))
+
+        def cost(v, a=a, b=b, mm=mm):
+            turned = np.exp(v[3]) * a @ Rotation.from_rotvec(v[:3]).as_matrix() + v[4:]
+            return (((turned - b) * mm) ** 2).sum()
+
+        starts = Rotation.random(12, rng=1).as_rotvec()
+        best = min(minimize(cost, [*start, 0, 0, 0, 0]).fun for start in starts)
+        assert found[i].item() == pytest.approx(best, rel=1e-3)
 
 
 def pck_by_hand(errors, threshold):
