@@ -8,7 +8,7 @@ lost, and the page prints the share that is kept. Weights are rounded to 16 bits
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -125,6 +125,7 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
         "parts": [
             {
                 "label": LABELS.get(name, name),
+                "order": _by_interest(parts).index(name),
                 "directions": len(part.basis),
                 "kept": part.kept,
                 "samples": part.samples.tolist(),
@@ -154,6 +155,11 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
             "last": {"weights": weights.add(last.weight), "bias": last.bias.tolist()},
         }
     return data | {"weights": str(weights)}
+
+
+def _by_interest(parts: Iterable[str]) -> list[str]:
+    """The order in which parts are shown: the place is the last that one would look at."""
+    return sorted(parts, key=lambda part: part == "place")
 
 
 def _still(model: DVAE, parts: Mapping[str, Directions], name: str, rows: str, columns: str) -> bytes:
@@ -192,12 +198,12 @@ class Explorer:
 
 
 def explore(run: Run) -> Explorer:
-    """The explorer of a trained dVAE with two parts, or more; the place is the last that one would look at."""
+    """The explorer of a trained dVAE with two parts or more."""
     model = run.load()
     codes = torch.cat([encode(model, batch) for batch in run.batches("validation").in_order()])
     parts = {name: directions(model.select(codes, name)) for name in model.slices}
     name = "image" if "image" in model.observations else "pose"
-    shown = sorted(parts, key=lambda part: part == "place")[:2]
+    shown = _by_interest(parts)[:2]
     still = _still(model, parts, name, *shown)
     rows, columns = (LABELS[part].lower() for part in shown)
     alt = f"The {name}s drawn for {SAMPLES} held-out samples' {rows}, by row, and the {columns} of others, by column."

@@ -164,7 +164,8 @@
       from += part.directions;
       return chooser(part, first, { data, decoder, coordinates, redraw, still });
     });
-    root.append(stage, element("div", { className: "controls" }, ...controls));
+    const inOrder = data.parts.map(({ order }, i) => [order, controls[i]]).sort(([a], [b]) => a - b);
+    root.append(stage, element("div", { className: "controls" }, ...inOrder.map(([, control]) => control)));
     root.classList.add("live");
     Object.assign(root, { decoder, coordinates, draw });
     redraw();

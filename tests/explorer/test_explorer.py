@@ -117,3 +117,4 @@ def test_a_still_shows_two_parts_and_the_mean_of_a_third(monkeypatch):
     torch.testing.assert_close(drawn["pose"], samples["pose"][:, None].expand_as(drawn["pose"]))
     torch.testing.assert_close(drawn["tag"], samples["tag"][None].expand_as(drawn["tag"]))
     torch.testing.assert_close(drawn["place"], parts["place"].mean.expand_as(drawn["place"]))
+    assert {p["label"]: p["order"] for p in export(model, parts)["parts"]} == {"Pose": 0, "Content": 1, "Place": 2}
