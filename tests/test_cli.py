@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dvae_lib import cli
+from dvae_lib import cli, detect
 from dvae_lib.experiments import find, load_or_train
 from dvae_lib.experiments import run as runs
 from dvae_lib.plots import drawings
@@ -106,6 +106,7 @@ def test_what_cannot_be_set_is_said_before_any_data_are_prepared(monkeypatch, na
 
 def test_a_drawing_is_not_changed_by_what_the_user_has_configured(tmp_path, monkeypatch):
     load_or_train("dvae-pose")
+    monkeypatch.setattr(detect, "is_ready", lambda: False)  # it is no hand
     path = tmp_path / "hand.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     figures, draw = [], drawings.draw_predictions

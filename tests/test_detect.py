@@ -1,13 +1,18 @@
 """Hands found in photographs: squares against brute force, and the networks, where they are, on real hands."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from dvae_lib import detect, settings
+from dvae_lib.cli import app
 from dvae_lib.datasets.realhand import RealHandSource
 from dvae_lib.detect import Detector, _apart, _levels, _Square
+from dvae_lib.experiments.run import load_or_train
 from dvae_lib.files import UserError
 from dvae_lib.hand import project
 
@@ -141,3 +146,24 @@ def test_the_guessed_pose_is_that_of_the_keypoints(detector, photographs):
         assert np.abs(points - scale * flat).max() < 0.12 * np.ptp(points)
         assert 60 < np.linalg.norm(hand.world[9] - hand.world[0]) < 120
     assert settings.downloaded("detector").name == "mediapipe"
+
+
+@NETWORKS
+@pytest.mark.real_data("realhand")
+def test_predict_needs_no_crop(tmp_path):
+    """As a user calls it: the hand is found, and its keypoints are read; `--crop` and `--right` have the last word."""
+    load_or_train("dvae-pose")
+    photograph = RealHandSource().photograph(100)
+    answer = invoke("predict", photograph, "--out", tmp_path)
+    assert answer["side"] == "left" and answer["read from"] == "keypoints" and answer["presence of a hand"] > 0.9
+    middle = np.array(answer["crop"][:2]) + answer["crop"][2] / 2
+    np.testing.assert_allclose(answer["keypoints, pixels"][9], middle, atol=1e-3)
+    answer = invoke("predict", photograph, "--out", tmp_path, "--crop", 20, 20, 220, "--right", "--via", "image")
+    assert answer["side"] == "right" and answer["read from"] == "image" and answer["crop"] == [20, 20, 220]
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    (line,) = result.stdout.splitlines()
+    return json.loads(line)

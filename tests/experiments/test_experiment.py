@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dvae_lib import datasets, settings
-from dvae_lib.datasets import PICTURES, open_dataset, realhand, rhd, stb
+from dvae_lib.datasets import PICTURES, digits, open_dataset, realhand, rhd, stb
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.experiments import CrossModalExperiment, DisentangledExperiment, RegressionExperiment, experiments, find
@@ -306,7 +306,12 @@ def test_lambda_and_beta_in_effect_are_the_models():
 
 def test_every_modality_can_be_built_and_every_data_set_has_the_pictures_it_is_said_to():
     assert all(modality(name, 32).name == name for name in (*IMAGES, *VECTORS))
-    sources = {"realhand": [realhand.RealHandSource], "rhd": [rhd.RHDSource], "stb": [stb.STBSource, stb.STBSource]}
+    sources = {
+        "realhand": [realhand.RealHandSource],
+        "digits": [digits.DigitsSource],
+        "rhd": [rhd.RHDSource],
+        "stb": [stb.STBSource, stb.STBSource],
+    }
     has = {}
     for name, classes in sources.items():
         files = [object.__new__(source) for source in classes]  # their fields are known without the files
