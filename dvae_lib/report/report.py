@@ -125,7 +125,7 @@ def _row(item: Item, measured: Mapping[int, Claim]) -> Row:
         return Row(item, {}, "", "", "in the book")
     if not own:
         return Row(item, {}, "", "", "not with these data")
-    verdicts = "; ".join(f"claim {number} {measured[number].verdict}" for number in item.claims)
+    verdicts = "; ".join(f"claim {number}: {measured[number].verdict}" for number in item.claims)
     return Row(item, {name: provenance(name) for name in own}, *_numbers(item, own), verdicts or "shown")
 
 
