@@ -121,9 +121,10 @@ def look(
     height, width, _ = photograph.shape
     if box:
         _check(box, path, height, width)
-        hands = detector.find(_piece(photograph, box)[0]) if detector else []
-        hands = [_moved(hand, *_piece(photograph, box)[1:]) for hand in hands[:1]]
-        found: list[tuple[Box, Hand | None]] = [(box, hands[0] if hands else None)]
+        piece, left, top = _piece(photograph, box)
+        hands = detector.find(piece) if detector else []
+        hand = hands[0]._replace(keypoints=hands[0].keypoints + np.array([left, top])) if hands else None
+        found: list[tuple[Box, Hand | None]] = [(box, hand)]
     elif detector:
         found = [(_around(hand), hand) for hand in detector.find(photograph)]
         if not found:
@@ -172,8 +173,7 @@ def predict(
 
     Raises UserError if a bone cannot be so long.
     """
-    if not BONES[0] <= bone <= BONES[1]:
-        raise UserError(f"--bone is {bone:g}: the bone of a finger has {BONES[0]:g} to {BONES[1]:g} mm.")
+    check_bone(bone)
     model.eval()
     vias: list[Via] = ["keypoints" if via == "keypoints" and sight.hand else "image" for sight in sights]
     answers: dict[int, Prediction] = {}
@@ -184,6 +184,12 @@ def predict(
             predictions = _decoded(model, source, x, [sights[i] for i in chosen], bone, reference, root_joint)
             answers |= dict(zip(chosen, predictions, strict=True))
     return [answers[i] for i in range(len(sights))]
+
+
+def check_bone(bone: float) -> None:
+    """Raises UserError if the bone of a finger cannot have so many mm."""
+    if not BONES[0] <= bone <= BONES[1]:
+        raise UserError(f"--bone is {bone:g}: the bone of a finger has {BONES[0]:g} to {BONES[1]:g} mm.")
 
 
 def _given(sight: Sight, via: str) -> Tensor:
@@ -249,10 +255,6 @@ def _piece(photograph: np.ndarray, box: Box) -> tuple[np.ndarray, int, int]:
     left, top = (max(0, math.floor(start) - 1) for start in (box.left, box.top))
     right, bottom = (math.ceil(start + box.side) + 1 for start in (box.left, box.top))
     return photograph[top:bottom, left:right], left, top
-
-
-def _moved(hand: Hand, left: int, top: int) -> Hand:
-    return hand._replace(keypoints=hand.keypoints + np.array([left, top]))
 
 
 def _around(hand: Hand) -> Box:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from dvae_lib import detect, settings
+from dvae_lib import detect
 from dvae_lib.cli import app
 from dvae_lib.datasets.realhand import RealHandSource
 from dvae_lib.detect import Detector, _apart, _levels, _Square
@@ -145,7 +145,6 @@ def test_the_guessed_pose_is_that_of_the_keypoints(detector, photographs):
         scale = (flat * points).sum() / (flat**2).sum()
         assert np.abs(points - scale * flat).max() < 0.12 * np.ptp(points)
         assert 60 < np.linalg.norm(hand.world[9] - hand.world[0]) < 120
-    assert settings.downloaded("detector").name == "mediapipe"
 
 
 @NETWORKS

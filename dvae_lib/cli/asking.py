@@ -71,6 +71,7 @@ def predict(
         raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
     if via == "keypoints" and "keypoints" not in errors:
         raise UserError(f"“{run}” does not read keypoints: choose another, like dvae-pose, or --via image.")
+    photographs.check_bone(bone)
     paths = drawings.inputs(images)
     targets = drawings.targets(paths, out)
     detector = Detector() if is_ready() or via == "keypoints" else None

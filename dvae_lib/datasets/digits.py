@@ -1,4 +1,4 @@
-r"""2062 photographs of the digits 0 to 9 in sign language, by students of a school in Ankara (Mavi, 2020; chapter 11).
+r"""2062 photographs of the digits 0 to 9 in sign language, by students of a school in Ankara (Mavi, 2020).
 
 On disk, in `DVAE_DATA_ROOT`/digits: Dataset/0 … Dataset/9 with IMG_<number>.JPG, 100 × 100 pixels, right hands whose
 palm faces the camera, in front of a grey wall. The folder says which gesture a photograph shows, and the order of the
@@ -34,7 +34,7 @@ FOCAL_LENGTH = 10.0
 # Photographs that lie in a wrong folder, and the digit that their student lacks.
 MISFILED = {5108: 7, 5176: 3}
 _APART = 10  # a larger step in the numbers is another student
-# Of groups of five neighbouring students, who were photographed in the same hour: held out whole.
+# Of groups of five students who follow one another, as their photographs are alike: held out whole.
 _TEST_GROUPS, _VALIDATION_GROUPS, _GROUP = (5, 15, 25, 35), (10, 30), 5
 _ADVICE = f"Run `{settings.DOWNLOAD['digits']}` to fetch what is missing or damaged."
 LABELS = Path(__file__).with_name("digits.npz")
@@ -95,6 +95,12 @@ def photographs(labelled: list[tuple[int, int]]) -> list[Photograph]:
     return [Photograph(n, folders[n], digits[n], who[n]) for n in sorted(digits)]
 
 
+def listed() -> list[Photograph]:
+    """All photographs of the published data set, in the order of their numbers."""
+    with np.load(LABELS, allow_pickle=False) as labels:
+        return photographs(list(zip(labels["number"].tolist(), labels["folder"].tolist(), strict=True)))
+
+
 def doubts(known: list[Photograph]) -> list[str]:
     """The students whose photographs are not the ten digits, once each, and why (`dvae check digits`)."""
     found = []
@@ -129,8 +135,7 @@ class DigitsSource:
         self.folder = Path(folder or settings.downloaded("digits"))
         if not (self.folder / "Dataset").is_dir():
             raise UserError(f"{self.folder} is not the digits data set: it has no folder “Dataset”. {_ADVICE}")
-        labels = np.load(LABELS, allow_pickle=False)
-        known = photographs(list(zip(labels["number"].tolist(), labels["folder"].tolist(), strict=True)))
+        labels, known = np.load(LABELS, allow_pickle=False), listed()
         missing = absent([photograph.path(self.folder) for photograph in known])
         if missing:
             raise UserError(f"{missing[0]} is missing, one of {len(missing)} photographs. {_ADVICE}")

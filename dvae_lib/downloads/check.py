@@ -188,7 +188,7 @@ def check(
         files = stb.expected(folder, views) if views else EXPECTED[name](folder)
         print(inspect(name, folder, files, thorough))
     if name == "digits":
-        for doubt in digits.doubts(digits.DigitsSource(folder).photographs):
+        for doubt in digits.doubts(digits.listed()):
             print(f"Look at {doubt}.")
     if sheet:
         source = open_source(name, folder=folder, **({"views": views} if views else {}))
