@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dvae_lib import settings
-from dvae_lib.datasets import digits
+from dvae_lib.datasets import digits, pseudo_labels
 from dvae_lib.detect import Detector
 from dvae_lib.files import UserError, atomic_write
 
@@ -29,10 +29,8 @@ def main(folder: Path) -> None:
         hands = detector.find(photograph.read(folder), palm=0.1)
         for hand in hands[:1]:
             keypoints[i] = hand.keypoints
-            off, world = hand.keypoints - hand.keypoints.mean(0), hand.world - hand.world.mean(0)
-            # Pixels of a millimetre, by least squares: keypoints are a projection of the world's x and y.
-            scale[i] = (off * world[:, :2]).sum() / (world[:, :2] ** 2).sum()
-            depth[i] = world[:, 2]
+            scale[i] = pseudo_labels.scale(hand)
+            depth[i] = hand.world[:, 2]
             seen[i] = scale[i] > LEAST_SCALE
     with atomic_write(digits.LABELS) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(

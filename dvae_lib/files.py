@@ -161,6 +161,8 @@ def check_room(path: Path, needed: int) -> None:
         )
 
 
+# Ends of the names of photographs, where a folder of them is given.
+PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".heic"}
 _GREY = (128, 128, 128, 255)  # behind what is transparent, as outside of a crop
 _TURNS = {  # what undoes each orientation of EXIF
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -126,7 +126,7 @@ def look(
         hand = hands[0]._replace(keypoints=hands[0].keypoints + np.array([left, top])) if hands else None
         found: list[tuple[Box, Hand | None]] = [(box, hand)]
     elif detector:
-        found = [(_around(hand), hand) for hand in detector.find(photograph)]
+        found = [(around(hand), hand) for hand in detector.find(photograph)]
         if not found:
             raise UserError(
                 f"No hand was found in {path}. If there is one, say where: --crop LEFT TOP SIDE, a square around it in "
@@ -257,7 +257,7 @@ def _piece(photograph: np.ndarray, box: Box) -> tuple[np.ndarray, int, int]:
     return photograph[top:bottom, left:right], left, top
 
 
-def _around(hand: Hand) -> Box:
+def around(hand: Hand) -> Box:
     """The protocol's window of a hand, at any size: see `crop.crop_window`."""
     middle = hand.keypoints[MIDDLE_MCP]
     reach = max(float(np.abs(hand.keypoints - middle).max()), 4.0)

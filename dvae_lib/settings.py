@@ -3,7 +3,7 @@
 | variable | meaning | default |
 |---|---|---|
 | `DVAE_PROFILE` | size of runs: `smoke` (seconds), `laptop` (minutes), `study` (hours), `full` (GPU) | `laptop` |
-| `DVAE_DATA` | data of the experiments: `synthetic`, `stb` or `rhd`; for commands `realhand` too | `synthetic` |
+| `DVAE_DATA` | data: `synthetic`, `stb` or `rhd`; for commands `realhand`, `digits`, and your own too | `synthetic` |
 | `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
 | `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data` |
 | `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache` |
@@ -22,7 +22,7 @@ from typing import Literal, cast
 from dvae_lib.files import UserError
 
 PROFILES = ("smoke", "laptop", "study", "full")
-DATASETS = ("synthetic", "stb", "rhd", "realhand")
+DATASETS = ("synthetic", "stb", "rhd", "realhand", "digits")
 ROOT_JOINTS = ("palm", "wrist")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DOWNLOAD = {  # what fetches data that are not here, or not whole
@@ -32,6 +32,8 @@ DOWNLOAD = {  # what fetches data that are not here, or not whole
     "rhd": "dvae download rhd --accept-licence",
     "stb": "dvae download stb",
 }
+
+LABELS = "hands.npz"  # what makes a folder a data set of `dvae label`
 
 _checkout = Path(__file__).resolve().parents[1]
 ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
@@ -49,7 +51,13 @@ def profile() -> str:
 
 
 def data() -> str:
-    return _choice("DVAE_DATA", "synthetic", DATASETS)
+    return _choice("DVAE_DATA", "synthetic", known_data())
+
+
+def known_data() -> tuple[str, ...]:
+    """All data that experiments can have: the book's, and what `dvae label` has made here."""
+    own = sorted(path.parent.name for path in data_root().glob(f"*/{LABELS}")) if data_root().is_dir() else []
+    return (*DATASETS, *own)
 
 
 def root_joint() -> Literal["palm", "wrist"]:

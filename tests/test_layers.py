@@ -17,6 +17,7 @@ LAYERS = (
     "experiments",
     "report",
     "predict",
+    "label",
     "plots",
     "explorer",
     "downloads",

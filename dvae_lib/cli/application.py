@@ -12,12 +12,12 @@ import typer
 from dvae_lib import __version__, settings
 from dvae_lib.files import UserError, printable
 
-HELP = "The command `dvae`: download, check, list, show, train, study, predict, report."
+HELP = "The command `dvae`: download, check, label, list, show, train, study, predict, report."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
 Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
-Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}; DVAE_DATA if not given.")]
+Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}, or your own; DVAE_DATA if not given.")]
 DataSet = Annotated[str, typer.Argument(help=f"What: {', '.join(settings.DOWNLOAD)}.")]
 RootJoint = Annotated[
     str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
@@ -71,7 +71,7 @@ def known_runs(profile: str | None, data: str | None, root_joint: str | None) ->
     from dvae_lib.experiments.run import every_run  # torch takes seconds to import; --help should not
 
     check_choice(profile, settings.PROFILES, "profile")
-    check_choice(data, settings.DATASETS, "data")
+    check_choice(data, settings.known_data(), "data")
     check_choice(root_joint, settings.ROOT_JOINTS, "root joint")
     return every_run(profile, data, root_joint)
 
@@ -85,7 +85,7 @@ def pick(runs: dict, name: str):
 @contextmanager
 def data_chosen(data: str | None) -> Iterator[None]:
     """Within, DVAE_DATA is this, if it is given."""
-    check_choice(data, settings.DATASETS, "data")
+    check_choice(data, settings.known_data(), "data")
     before = os.environ.get("DVAE_DATA")
     if data:
         os.environ["DVAE_DATA"] = data

@@ -31,6 +31,33 @@ def download(
     download(name, folder, accept_licence, archive or [], base, revision)
 
 
+@app.command()
+@report_user_errors
+def label(
+    folder: Annotated[Path, typer.Argument(help="A video, or a folder of photographs or videos, of one hand each.")],
+    name: Annotated[str, typer.Option(help="Of the data set that is made: DVAE_DATA=NAME then trains on it.")],
+    rate: Annotated[float, typer.Option(min=0.01, help="Frames a second to take of a video.")] = 5.0,
+    doubt: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out hands whose two readings differ by more, in hand sizes.")
+    ] = 0.1,
+) -> None:
+    """Makes a data set of your own hands: finds the hand in each photograph and labels its joints."""
+    from dvae_lib.datasets.own import split
+    from dvae_lib.label import label, said
+    from dvae_lib.plots.samples import save_contact_sheet
+
+    made = label(folder, name, rate, doubt)
+    parts = ", ".join(f"{len(indices)} {part}" for part, indices in split(made.source).items() if part != "final")
+    typer.echo(f"{made.source.folder}: {len(made.source)} hands of {made.looked} pictures ({parts}).")
+    if left_out := said(made.left_out):
+        typer.echo(f"Left out: {left_out}.")
+    if len(made.doubtful):
+        sheet = made.source.folder / "doubtful.png"
+        save_contact_sheet(made.source.read(made.doubtful[:48], 128), sheet, 128)
+        typer.echo(f"{len(made.doubtful)} are worth a look, the most doubtful first: {sheet}.")
+    typer.echo(f"Train on them: DVAE_DATA={name} dvae train dvae-zu")
+
+
 @app.command("fetch-runs")
 @report_user_errors
 def fetch_runs(

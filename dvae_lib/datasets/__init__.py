@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dvae_lib import synthetic
-from dvae_lib.datasets import digits, realhand, rhd, stb
+from dvae_lib import settings, synthetic
+from dvae_lib.datasets import digits, own, realhand, rhd, stb
 from dvae_lib.datasets.dataset import Dataset, prepare
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError
@@ -28,6 +28,7 @@ PICTURES = {
     "realhand": ("image",),
     "digits": ("image",),
 }
+_OWN_PICTURES = ("image",)
 # Where parts of the rendered data sets lie, by set and purpose of the model: in data sets of their own.
 _Elsewhere = dict[tuple[str, str], dict[str, tuple[str, dict[str, int]]]]
 _RHD_LIKE = {"validation": ("synth-rhd-validation", {"count": 1200}), "test": ("synth-rhd-test", {"count": 2560})}
@@ -44,6 +45,16 @@ _STB_BLOCKS = {"synth-stb": {"validation": (300, 450)}, "stb": {"validation": (3
 _RHD_VALIDATION = 2728 / 41258  # of the images for training; as many as RHD keeps for its test
 
 
+def pictures(name: str) -> tuple[str, ...]:
+    """Which pictures a sample of a data set may have; of one that is not the book's, what `dvae label` makes."""
+    return PICTURES.get(name, _OWN_PICTURES)
+
+
+def recipe(name: str) -> int | str:
+    """What a sample depends on beside files and options: prepared data and runs of another recipe are left aside."""
+    return RECIPES.get(name, own.RECIPE)
+
+
 def open_source(name: str, **options):
     """Where the samples of a data set come from; `options` are its class's: see `open_dataset`."""
     sources = {
@@ -58,14 +69,17 @@ def open_source(name: str, **options):
         from dvae_lib.datasets.rendered import SyntheticSource  # compiles the renderer, so only when needed
 
         return SyntheticSource(name, **options)
-    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}.")
+    if name in settings.known_data():
+        return own.OwnSource(name, **options)
+    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}, or make it by `dvae label`.")
 
 
 def open_dataset(name: str, size: int, **options) -> Dataset:
     """The data set `name` in crops of `size` pixels, prepared now if it is not yet.
 
     options: of `rendered.SyntheticSource` for the rendered presets (seed, how many samples), of `stb.STBSource`,
-    `rhd.RHDSource`, `realhand.RealHandSource` and `digits.DigitsSource` for the others (their folder, which samples).
+    `rhd.RHDSource`, `realhand.RealHandSource`, `digits.DigitsSource` and `own.OwnSource` for the others (their folder,
+    which samples).
     """
     return prepare(open_source(name, **options), size)
 
@@ -96,8 +110,8 @@ def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **opt
     learnt to draw. There blocks of frames of every STB sequence are held out: new poses, known backgrounds; the test
     of synth-stb is the same backgrounds with new motion. On RHD and synth-rhd nothing changes: an image's background is
     nobody's label there, so that no tag image is asked for; it is left to z_u.
-    realhand is a single video; for either purpose blocks of its frames are held out. Of the digits, likewise, whole
-    students are, and single gestures of the others: see `digits.split`.
+    realhand and data sets of one's own are videos; for either purpose blocks of their frames are held out. Of the
+    digits, likewise, whole students are, and single gestures of the others: see `digits.split`.
 
     options: see `open_dataset`. Of a part that is a data set of its own at most half as much is taken as of `name`.
     """
@@ -115,6 +129,8 @@ def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
         return realhand.split(dataset)
     if dataset.name == "digits":
         return digits.split(dataset)
+    if dataset.name not in RECIPES:
+        return own.split(dataset)
     if dataset.name in _STB_BLOCKS and purpose == "synthesis":
         return hold_out_blocks(dataset["frame"], _STB_PERIOD, _STB_GAP, **_STB_BLOCKS[dataset.name])
     if dataset.name == "rhd":
@@ -149,6 +165,7 @@ def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
 
 # Frames of a video that follow one another are all good or all bad: so many of them are taken as one.
 BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
+_OWN_BLOCK = 15
 
 
 def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
@@ -160,10 +177,10 @@ def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
         key = np.asarray(dataset["person"])[indices]
     elif dataset.name in ("synth-stb-rooms", "digits"):
         key = np.asarray(dataset["content"])[indices]
-    elif dataset.name in BLOCKS:
+    elif dataset.name in BLOCKS or dataset.name not in RECIPES:
         sequence = np.asarray(dataset["sequence"])[indices]
         place = np.arange(len(indices)) - np.searchsorted(sequence, sequence)
-        key = sequence * len(indices) + place // BLOCKS[dataset.name]
+        key = sequence * len(indices) + place // BLOCKS.get(dataset.name, _OWN_BLOCK)
     else:
         key = np.arange(len(indices))
     return np.unique(key, return_inverse=True)[1]

@@ -46,20 +46,23 @@ def make_batch(
     rng: BatchRng | None = None,
     root_joint: Root = "palm",
     hand: bool = True,
+    data: str = "synth-stb",
 ) -> dict[str, Tensor]:
     """Turns a block of B stored samples (the schema of `dataset`), crops of `size` pixels, into a batch.
 
     raw: "pose" (B, 21, 3) mm with the wrist as joint 0, "K" (B, 3, 3), "visible" (B, 21) and "right" (B,); and, where
-        the data set has them, "palm" (B, 3) mm, "image" (B, 3, S, S), "depth" (B, S, S) mm and "mask" (B, S, S).
+        the data set has them, "palm" (B, 3) mm, "image" (B, 3, S, S), "depth" (B, S, S) mm, "mask" (B, S, S) and
+        "content" (B,).
         "right" is best left on the CPU: what is done depends on it, and on a GPU it would have to be waited for.
     root_joint: the joint that "pose" is relative to in the batch.
     hand: whether to make "hand" from "mask".
+    data: the data set's name, see `crop.place`.
 
     Returns a dictionary of
     image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop;
     hand (B, 1, S, S), true where the mask shows a hand;
     pose (B, 21, 3) relative to the root joint, in bone scales, and its factors, cpose (B, 21, 3) and viewpoint
-    (B, 3, 3); keypoints (B, 21, 2), where the crop spans [−1, 1]; place (B, 3), see `crop.place`;
+    (B, 3, 3); keypoints (B, 21, 2), where the crop spans [−1, 1]; place (B, 3), see `crop.place`; content (B,);
     and for evaluation root (B, 3) mm, scale (B,) mm, K (B, 3, 3) and visible (B, 21). The palm counts as visible if the
     wrist or the middle MCP is, as in the protocol of Zimmermann & Brox.
     """
@@ -84,12 +87,14 @@ def make_batch(
         "cpose": cpose,
         "viewpoint": viewpoint,
         "keypoints": 2 * project(pose, K) / size - 1,
-        "place": place(K, size),
+        "place": place(K, size, data),
         "root": origin,
         "scale": scale,
         "K": K,
         "visible": visible,
     }
+    if "content" in raw:
+        batch["content"] = raw["content"].long()
     if "image" in raw:
         image = (raw["image"] / 127.5).sub_(1)
         if augmentation.background and "mask" in raw:
@@ -133,8 +138,8 @@ class Batches:
     shares: how many samples of a batch each subset gives; equally many by default.
         Where a label is known in some subsets only, training batches have a mask (B,) for it, such as "pose known".
     names: which of "image", "depth", "hand" (from the data sets' masks, or from `hand.silhouette` where one has none)
-        and "tag" (another image of the same content, not augmented: see `tags`) to load. Poses and cameras are always
-        loaded.
+        and "tag" (another image of the same content, not augmented: see `tags`), and "content", its label, to load.
+        Poses and cameras are always loaded.
     root_joint: the joint that poses are relative to.
     rank, world: this process's share of the global batch when several train together.
     resident: whether all samples lie on the device, where batches are then indexed; by default on a GPU on which
@@ -157,11 +162,15 @@ class Batches:
     ):
         self.subsets = [Subset(*subset) for subset in subsets]
         self.batch_size, self.augmentation = batch_size, augmentation
-        self.fields = [*(name for name in ("image", "depth") if name in names), "pose", "K", "visible", "right"]
+        loaded = [name for name in ("image", "depth", "content") if name in names]
+        self.fields = [*loaded, "pose", "K", "visible", "right"]
         self.hand = "hand" in names
         masked = self.hand or (augmentation and augmentation.background)
         if masked and all("mask" in subset.dataset.arrays for subset in self.subsets):
             self.fields.append("mask")
+        for dataset in {subset.dataset.folder: subset.dataset for subset in self.subsets}.values():
+            if "content" in names and "content" not in dataset.arrays:
+                raise UserError(f"{dataset.name} does not say whose hand or which background an image shows.")
         self.tags = [Tags(s.dataset, s.indices, s.tags) for s in self.subsets] if "tag" in names else []
         self.shares = list(shares or [batch_size // len(self.subsets)] * len(self.subsets))
         if uneven := [share for share in self.shares if share % world]:
@@ -227,8 +236,8 @@ class Batches:
     def _make(
         self, raw: Mapping[str, Tensor], augmentation: Augmentation | None = None, rng: BatchRng | None = None
     ) -> dict[str, Tensor]:
-        size = self.subsets[0].dataset.size
-        batch = make_batch(raw, size, augmentation, rng, self.root_joint, self.hand)
+        size, name = self.subsets[0].dataset.size, self.subsets[0].dataset.name
+        batch = make_batch(raw, size, augmentation, rng, self.root_joint, self.hand, name)
         if self.hand and "hand" not in batch:
             joints = batch["pose"] * batch["scale"][:, None, None] + batch["root"][:, None]
             batch["hand"] = silhouette(joints, batch["K"], size)

@@ -22,15 +22,13 @@ from PIL import Image
 from dvae_lib import settings
 from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
 from dvae_lib.datasets.dataset import Dataset, Fields, schema
+from dvae_lib.datasets.pseudo_labels import lift
 from dvae_lib.files import UserError, absent, read_image, sha256
 from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 PHOTO = 100  # pixels of a photograph's side
 GESTURES = 10
-# The camera is unknown. The landmark network's depths go with its keypoints as in a projection without perspective, so
-# the camera is far away: its focal length in sides of a photograph.
-FOCAL_LENGTH = 10.0
 # Photographs that lie in a wrong folder, and the digit that their student lacks.
 MISFILED = {5108: 7, 5176: 3}
 _APART = 10  # a larger step in the numbers is another student
@@ -158,20 +156,9 @@ class DigitsSource:
     def fields(self, size: int) -> Fields:
         return schema(size, "image", "pose", "K", "visible", "right", "sequence", "frame", "content")
 
-    def pose(self, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The joints (n, 21, 3) mm in the camera's frame, and the camera (n, 3, 3) of the photographs.
-
-        Its depth is the network's, and its projection are the network's keypoints.
-        """
-        f = FOCAL_LENGTH * PHOTO
-        z = torch.from_numpy(f / self.scale[indices, None] + self.depth[indices])
-        flat = (torch.from_numpy(self.keypoints[indices]) - PHOTO / 2) / f * z[..., None]
-        K = torch.tensor([[f, 0, PHOTO / 2], [0, f, PHOTO / 2], [0, 0, 1.0]], dtype=torch.float64)
-        return torch.cat([flat, z[..., None]], dim=-1), K.repeat(len(indices), 1, 1)
-
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         chosen = [self.photographs[i] for i in indices.tolist()]
-        pose, K = self.pose(indices)
+        pose, K = lift(self.keypoints[indices], self.depth[indices], self.scale[indices], PHOTO)
         visible = torch.ones(len(indices), 21, dtype=torch.bool)
         centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
         images = torch.from_numpy(np.stack([photograph.read(self.folder) for photograph in chosen])).permute(0, 3, 1, 2)

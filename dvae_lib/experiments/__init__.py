@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from dvae_lib import settings
-from dvae_lib.experiments.catalogue import BETAS, DIMENSIONS, EXPERIMENTS, LABELLED
+from dvae_lib.experiments.catalogue import BETAS, DIMENSIONS, LABELLED, experiments_on
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.experiments.kinds import CrossModalExperiment, DisentangledExperiment, RegressionExperiment
 from dvae_lib.experiments.profiles import for_profile
@@ -42,7 +42,7 @@ def experiments(
     """All experiments of a profile on some data, by name; what is not given is as `settings` says."""
     profile, data = profile or settings.profile(), data or settings.data()
     root_joint = root_joint or settings.root_joint()
-    return {e.name: for_profile(e, profile, root_joint) for e in EXPERIMENTS[data]}
+    return {e.name: for_profile(e, profile, root_joint) for e in experiments_on(data)}
 
 
 def find(name: str, profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> Experiment:

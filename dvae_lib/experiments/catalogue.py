@@ -188,6 +188,21 @@ _ESTIMATOR = replace(
     split="synthesis",
     reasons={"options": "other poses than those of the drawn images"},
 )
+# Photographs whose person and gesture are known: the tag is another photograph of the same person (Sec. 3.3). What
+# judges drawn ones says whose hand it is, too.
+PHOTOGRAPHED_GESTURES = [
+    _CROSS_MODAL,
+    *_LABELLED_CONTENT[:2],
+    _DVAE_ZU,
+    replace(
+        _TWO_STREAM,
+        name="estimator",
+        about="3DPose and person regressed from images, to judge drawn ones",
+        lambdas={"pose": 1.0, "content": 1.0},
+        rotation=None,
+        split="synthesis",
+    ),
+]
 _DEPTH = replace(_DVAE_POSE, name="dvae-pose-depth", about="the same, read from depth images", embeddings=("depth",))
 # Sec. 4.4, Fig. 9
 LABELLED = (5, 10, 25, 50)  # per cent
@@ -260,4 +275,12 @@ EXPERIMENTS: dict[str, list[Experiment]] = {
     "stb": _on("stb", [*_CHAPTERS, *STEADY, *_LABELLED_CONTENT, *_UNLABELLED_CONTENT, *ABLATION, *_POSE, _DEPTH]),
     "rhd": _on("rhd", [*_CHAPTERS, *STEADY, *_UNLABELLED_CONTENT, *_POSE, _DEPTH, *SUPERVISION]),
     "realhand": _on("realhand", PHOTOGRAPHS),
+    "digits": _on("digits", PHOTOGRAPHED_GESTURES),
 }
+
+
+def experiments_on(data: str) -> list[Experiment]:
+    """All experiments on some data. On data of one's own they are those of chapter 12, in place of its photographs."""
+    if data in EXPERIMENTS:
+        return EXPERIMENTS[data]
+    return [replace(e, data=tuple(data if d == "realhand" else d for d in e.data)) for e in EXPERIMENTS["realhand"]]

@@ -1,7 +1,8 @@
-"""Pose transfer measured on rendered hands, whose true counterfactual images are known (chapters 04, 05).
+"""Pose transfer measured where the true counterfactual image is known (chapters 04, 05, 12).
 
-A model takes the pose of one image and the content of another. The renderer draws the right answer: the scene of the
-second image with the pose and viewpoint of the first.
+A model takes the pose of one image and the content of another. Of rendered hands the renderer draws the right answer:
+the scene of the second image with the pose and viewpoint of the first. Of the digits it is a photograph: the student
+of the second image made the gesture of the first one, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from dvae_lib.datasets import Part
+from dvae_lib.datasets import Part, tag_candidates
 from dvae_lib.datasets.batches import PERSON, Batches, make_batch
 from dvae_lib.datasets.rendered import SyntheticSource, protocol_window
+from dvae_lib.datasets.tags import Tags
 from dvae_lib.experiments.run import Run
 from dvae_lib.metrics import joint_errors
 from dvae_lib.models import DVAE, CrossModalVAE, Regressor
@@ -30,15 +32,19 @@ _MARGIN = 3  # pixels around a hand, at 64 pixels, that are left out where conte
 
 @dataclass(frozen=True)
 class Pairs:
-    """N pairs of held-out samples: i gives the pose, j the content. Each pose has one pair for every other content.
+    """N pairs of held-out samples: i gives the pose, j the content. Of rendered hands each pose has one pair for every
+    other content; of photographs i is the target itself, another photograph of the student of j.
 
-    index: (N, 2), i and j in the data set. content: (N,), the background of j.
+    index: (N, 2), i and j in the data set. content: (N,), the background of j, or its student.
     inputs: what a model is given: "pose" (N, 21, 3) of i; "image" and "tag" (N, 3, S, S), both the image of j; "place"
         (N, 3), where the target's crop lies.
-    targets: a batch with the true counterfactual images; its "hand" (N, 1, S, S) marks the whole person, with the arm.
+    targets: a batch with the true counterfactual images; its "hand" (N, 1, S, S) marks the whole person, with the arm,
+        or what `hand.silhouette` makes of a photograph's joints.
     partner: (N,), for each pair the pair at which its walks end.
-    pose_swapped_targets: like targets, with the pose of the partner in the content of j.
+    pose_swapped_targets: like targets, with the pose of the partner, or its gesture, in the content of j.
     contents_per_pose: how many contents each pose has; the pairs of a pose follow one another.
+    unit: (N,), which pairs are not independent: those of a pose, or of a student.
+    learnt: (N,), whether the content is one of training.
     """
 
     index: np.ndarray
@@ -48,6 +54,8 @@ class Pairs:
     partner: Tensor
     pose_swapped_targets: Batch
     contents_per_pose: int
+    unit: Tensor
+    learnt: Tensor
 
 
 def samples_at(run: Run, indices: np.ndarray, names: Sequence[str] = ("image",), part: Part = "validation") -> Batches:
@@ -101,7 +109,54 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0, part: Part = "validatio
         torch.from_numpy(partner),
         pose_swapped_targets,
         len(contents) - 1,
+        torch.arange(n) // (len(contents) - 1),
+        torch.ones(n, dtype=torch.bool),
     )
+
+
+def of_photographs(run: Run) -> bool:
+    """Whether the true counterfactuals are photographs, and not drawn by the renderer."""
+    return run.experiment.data[0] == "digits"
+
+
+def photographed_pairs(run: Run, seed: int = 0, part: Part = "validation") -> Pairs:
+    """Every photograph of a part of the digits, asked for by its pose and another photograph of its student.
+
+    A walk ends at a photograph of another student and another gesture, such that the student of the first one made
+    that gesture too.
+    """
+    dataset, held_out = run.subsets(part)[0]
+    student, gesture = np.asarray(dataset["content"]), np.asarray(dataset["sequence"])
+    tags = Tags(dataset, held_out, tag_candidates(dataset, part, held_out))
+    index = np.stack([held_out, tags.draw(held_out, np.random.default_rng(seed))], axis=1)
+    photograph_of = {key: i for i, key in enumerate(zip(student.tolist(), gesture.tolist(), strict=True))}
+    partner, swapped, n = [], [], len(held_out)
+    for place, i in enumerate(held_out):
+        others = (place + n // 2 + np.arange(n)) % n  # half the list away, or after
+        ends = ((o, photograph_of.get((student[i], gesture[held_out[o]]))) for o in others.tolist())
+        end, photograph = next(
+            (o, p)
+            for o, p in ends
+            if p is not None and student[held_out[o]] != student[i] and gesture[held_out[o]] != gesture[i]
+        )
+        partner.append(end)
+        swapped.append(photograph)
+    asked, shown, swapped_samples = (
+        _one_batch(samples_at(run, samples, ("image", "hand"), part))
+        for samples in (index[:, 0], index[:, 1], np.array(swapped))
+    )
+    ends = torch.tensor(partner)
+    inputs = {"pose": asked["pose"], "place": asked["place"], "image": shown["image"], "tag": shown["image"]}
+    # The walk ends in the partner's own pose, which the student of the pair made only nearly.
+    reached = swapped_samples | {"pose": asked["pose"][ends]}
+    content, unit = torch.from_numpy(student[held_out]), torch.from_numpy(run.units(part))
+    learnt = torch.from_numpy(np.isin(student[held_out], student[run.subsets(run.learnt_from)[0][1]]))
+    return Pairs(index, content, inputs, asked, ends, reached, 1, unit, learnt)
+
+
+def _one_batch(batches: Batches) -> dict[str, Tensor]:
+    blocks = list(batches.in_order())
+    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
 
 @torch.inference_mode()
@@ -117,33 +172,41 @@ def transfer(model: DVAE, inputs: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def baselines(run: Run, pairs: Pairs, cross_modal: CrossModalVAE | None) -> dict[str, Tensor]:
+def baselines(
+    run: Run, pairs: Pairs, cross_modal: CrossModalVAE | None, part: Part = "validation"
+) -> dict[str, Tensor]:
     """The images (N, 3, S, S) of methods without disentanglement:
 
     the cross-modal VAE's image of a pose, if it is given; the training image with the nearest pose, of any content and
-    of the right one; the mean of all training images, and of those with the right content.
+    of the right one; the mean of all training images, and of those with the right content. For the right student of
+    the digits the held-out photographs count too, but for the one that is asked for: of some there are no others.
     """
-    dataset, train = run.subsets("train")[0]
-    content = torch.from_numpy(np.asarray(dataset["content"])[train])
-    poses = torch.cat([batch["pose"] for batch in samples_at(run, train, (), "train").in_order()])
+    dataset, train = run.subsets(run.learnt_from)[0]
+    pool = np.union1d(train, tag_candidates(dataset, part, run.subsets(part)[0][1])) if of_photographs(run) else train
+    content, learnt = torch.from_numpy(np.asarray(dataset["content"])[pool]), torch.from_numpy(np.isin(pool, train))
+    poses = torch.cat([batch["pose"] for batch in samples_at(run, pool, (), "train").in_order()])
     distance = torch.stack([(poses - pose).norm(dim=-1).mean(-1) for pose in pairs.inputs["pose"]])
-    right = content == pairs.content[:, None]
-    distances = {"nearest pose": distance, "nearest pose, right content": distance.where(right, torch.inf)}
+    asked = torch.from_numpy(pool == pairs.index[:, :1])
+    right = (content == pairs.content[:, None]) & ~asked
+    distances = {
+        "nearest pose": distance.where(learnt, torch.inf),
+        "nearest pose, right content": distance.where(right, torch.inf),
+    }
 
-    contents = pairs.content.unique()
-    totals = torch.zeros(len(contents), *pairs.inputs["image"].shape[1:])
-    for batch, batch_content in zip(samples_at(run, train, part="train").in_order(), content.split(256), strict=True):
+    contents, of_pair = pairs.content.unique(return_inverse=True)
+    total, totals = (torch.zeros(n, *pairs.inputs["image"].shape[1:]) for n in (1, len(contents)))
+    batches = samples_at(run, pool, part="train").in_order()
+    for batch, batch_content, counted in zip(batches, content.split(256), learnt.split(256), strict=True):
+        total += batch["image"][counted].sum(0)
         for k, c in enumerate(contents):
             totals[k] += batch["image"][batch_content == c].sum(0)
-    counts = (content == contents[:, None]).sum(1)
-    mean = totals.sum(0) / counts.sum()
-    means = totals / counts[:, None, None, None]
+    others = totals[of_pair] - pairs.targets["image"] * asked.any(1)[:, None, None, None]
     drawn = {"cross-modal VAE": cross_modal.translate("pose", pairs.inputs["pose"], "image")} if cross_modal else {}
     return {
         **drawn,
-        **{name: images(run, train[d.argmin(1).numpy()], "train") for name, d in distances.items()},
-        "mean image": mean.expand_as(pairs.inputs["image"]),
-        "mean image, right content": means[torch.searchsorted(contents, pairs.content)],
+        **{name: images(run, pool[d.argmin(1).numpy()], "train") for name, d in distances.items()},
+        "mean image": (total / learnt.sum()).expand_as(pairs.inputs["image"]),
+        "mean image, right content": others / right.sum(1)[:, None, None, None],
     }
 
 
@@ -173,12 +236,16 @@ def score(images: Tensor, targets: Batch, estimator: Estimator) -> dict[str, Ten
 
 
 @torch.inference_mode()
-def is_correct_content(images: Tensor, pairs: Pairs) -> Tensor:
+def is_correct_content(images: Tensor, pairs: Pairs, estimator: Estimator) -> Tensor:
     """1 for each of images (N, 3, S, S) whose content is that of its pair, else 0: (N,).
 
-    An image is compared, outside the person, with the true images of its pose in all contents; the nearest one must be
-    that of its pair.
+    Where the estimator says whose hand a photograph shows, that is asked; NaN for students whom it has not learnt.
+    Elsewhere an image is compared, outside the person, with the true images of its pose in all contents; the nearest
+    one must be that of its pair.
     """
+    if "content" in estimator.modalities:
+        told = estimator.translate("image", images, "content").argmax(1)
+        return torch.where(pairs.learnt, (told == pairs.content).float(), torch.nan)
     k = pairs.contents_per_pose
     targets, person, images = (x.unflatten(0, (-1, k)) for x in (pairs.targets["image"], pairs.targets["hand"], images))
     distance = torch.stack([_rmse(images, targets[:, [i]], ~person[:, [i]]) for i in range(k)], -1)

@@ -61,7 +61,8 @@ def evaluate(
     angle in degrees; where both are decoded the EPE of the pose `composed` of them, which is also `epe` if no pose is
     decoded, and its distance from the decoded pose, as `disagreement_mm` over the visible joints and as
     `decoder_disagreement`; for keypoints the mean distance, where the crop spans 2; for images the root mean square
-    error on [−1, 1]; of a VAE the KL in nats, and the bound that training maximises, with one z a sample.
+    error on [−1, 1]; for the content the share that is wrong; of a VAE the KL in nats, and the bound that training
+    maximises, with one z a sample.
     """
     model.eval()
     torch.manual_seed(0)
@@ -132,6 +133,8 @@ def _error(name: str, mean: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return joint_errors(mean, {**batch, "pose": truth})
     if name == "viewpoint":
         return viewpoint_errors(mean.float(), truth)
+    if name == "content":
+        return (mean.argmax(-1) != truth).float()
     if name == "keypoints":
         return (mean - truth).norm(dim=-1).mean(-1)
     return (mean - truth).square().flatten(1).mean(1).sqrt()

@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_type_hints
 
 import numpy as np
 
-from dvae_lib.datasets import PICTURES, Purpose
+from dvae_lib.datasets import Purpose
+from dvae_lib.datasets import pictures as pictures_of
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.datasets.batches import LABELS
 from dvae_lib.experiments.values import Allowed, Count, NonEmpty, Positive, convert, one_of, whole_from, words
@@ -23,14 +24,14 @@ from dvae_lib.training import Stage
 from dvae_lib.training.distributed import Precision
 
 IMAGES = ("image", "depth", "tag")
-VECTORS = ("keypoints", "pose", "cpose", "viewpoint", "place")
+VECTORS = ("keypoints", "pose", "cpose", "viewpoint", "place", "content")
 _SMALLEST = 32  # pixels of the crops from which poses are read without images
 _TEXTS = ("about", "reasons")  # say something of an experiment, and change nothing of it
 _FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # what no override changes
 _AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1}  # the most of each
 
 Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
-DataSet = Annotated[str, one_of(*PICTURES)]
+DataSet = Name
 ModalityName = Annotated[str, one_of(*IMAGES, *VECTORS)]
 Vector = Annotated[str, one_of(*VECTORS)]
 Pixels = Annotated[int, whole_from(16)]
@@ -100,7 +101,7 @@ class Experiment(ABC):
         """Raises UserError where values do not go together."""
         pictures = {"image" if name == "tag" else name for name in self._seen if name in IMAGES}
         for data in self.data:
-            if lacking := pictures - set(PICTURES[data]):
+            if lacking := pictures - set(pictures_of(data)):
                 self._refuse(f"the data set {data} has no “{lacking.pop()}”.")
         if unknown := set(self.options) - set(self.data):
             self._refuse(
@@ -114,7 +115,7 @@ class Experiment(ABC):
         for name, most in _AUGMENTED.items():
             if not 0 <= getattr(self.augmentation, name) <= most:
                 self._refuse(f"“{name}” of the augmentation is no number from 0 to {most}.")
-        unmasked = [data for data in self.data if "mask" not in PICTURES[data]]
+        unmasked = [data for data in self.data if "mask" not in pictures_of(data)]
         obstacles = {
             "zoom": not {"image", "depth", "keypoints"} & self._seen and "no image and no keypoints are seen",
             "colour": "image" not in self._seen and "no image in colour is seen",
@@ -158,7 +159,7 @@ class Experiment(ABC):
 
     def images(self, stage: str | None = None) -> list[str]:
         """What batches have to load in a stage; of none, in any."""
-        return [name for name in dict.fromkeys((*self.outputs, *self.inputs)) if name in IMAGES]
+        return [name for name in dict.fromkeys((*self.outputs, *self.inputs)) if name in (*IMAGES, "content")]
 
     @abstractmethod
     def build(self) -> CrossModalVAE | DVAE | Regressor:

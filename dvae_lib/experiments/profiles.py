@@ -9,6 +9,7 @@ same, but for fewer steps of what the book trains on its reader's machine.
 from dataclasses import replace
 from typing import Any
 
+from dvae_lib.datasets import PICTURES
 from dvae_lib.datasets.augmentation import Augmentation
 from dvae_lib.experiments.catalogue import ABLATION, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
@@ -155,6 +156,13 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
         for name in ("dvae-pose", "dvae-pose-weak", "dvae-pose-images", "dvae-pose-rendered")
     },
 }
+ON_GESTURES: dict[str, Changes] = {
+    "cross-modal": _CROSS_MODAL | _HAND | _steps(1600),
+    "dvae-image": _LABELLED_CONTENT | _two_steps(2400, 300),
+    "dvae-image-place": _LABELLED_PLACE | _two_steps(2400, 300),
+    "dvae-zu": _UNLABELLED_CONTENT | _two_steps(1600, 300),
+    "estimator": _SMALL_IMAGES | _RATE | _steps(1600),
+}
 # By the first data set, for experiments that augment at all. The few photographs are moved and zoomed as well; rendered
 # hands are not, since a pose cannot tell where its hand is, and the images drawn from poses would blur.
 _AUGMENTATION = {
@@ -163,6 +171,7 @@ _AUGMENTATION = {
     "rhd": Augmentation(rotation=45.0, colour=0.25, background=0.3),
     "synth-rhd": Augmentation(rotation=180.0, colour=0.25, background=0.3),
     "realhand": Augmentation(rotation=30.0, zoom=0.12, shift=0.05, colour=0.3),
+    "digits": Augmentation(rotation=15.0),
 }
 _AUGMENTED = "each pose is seen too few times for all its turns; other backgrounds keep rooms from being memorised"
 _SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8, watched=1)
@@ -197,7 +206,7 @@ def _samples(experiment: Experiment, profile: str) -> Changes:
 def _augmentation(experiment: Experiment) -> Changes:
     if experiment.augmentation == Augmentation():
         return {}
-    augmentation = _AUGMENTATION[experiment.data[0]]
+    augmentation = _AUGMENTATION.get(experiment.data[0], _AUGMENTATION["realhand"])
     if "image" not in experiment.images():
         augmentation = replace(augmentation, colour=0.0, background=0.0)
     return _because(_AUGMENTED, augmentation=augmentation)
@@ -210,7 +219,10 @@ def for_profile(experiment: Experiment, profile: str, root_joint: Root) -> Exper
         changes |= {name: change for name, change in _SMOKE.items() if getattr(experiment, name, None) is not None}
     if profile in ("laptop", "study"):
         rows = LAPTOP if profile == "laptop" else STUDY
-        rows = ON_PHOTOGRAPHS if experiment.data[0] == "realhand" else rows
+        if experiment.data[0] not in PICTURES or experiment.data[0] == "realhand":
+            rows = ON_PHOTOGRAPHS
+        elif experiment.data[0] == "digits":
+            rows = ON_GESTURES
         changes |= _augmentation(experiment) | rows[experiment.name]
     values = {name: value for name, (value, _) in changes.items()}
     reasons = {name: why for name, (value, why) in changes.items() if value != getattr(experiment, name)}

@@ -140,7 +140,9 @@ def _on_training_samples(run: Run, model: Any, count: int = 1024) -> Numbers:
 
 def _pairs(run: Run, part: Part) -> counterfactuals.Pairs:
     """Those of dvae-image, for whatever draws them."""
-    return counterfactuals.draw_pairs(Run(find("dvae-image", run.profile), run.profile), part=part)
+    drawing = Run(find("dvae-image", run.profile), run.profile)
+    take = counterfactuals.photographed_pairs if counterfactuals.of_photographs(run) else counterfactuals.draw_pairs
+    return take(drawing, part=part)
 
 
 def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
@@ -178,11 +180,12 @@ def _bytes(images: Tensor) -> Tensor:
 def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -> tuple[Numbers, Arrays]:
     """What drawn images (N, 3, S, S) of pairs are worth."""
     scores = counterfactuals.score(drawn, pairs.targets, estimator)
-    scores["room"] = counterfactuals.is_correct_content(drawn, pairs)
+    content = "student" if "content" in estimator.modalities else "room"
+    scores[content] = counterfactuals.is_correct_content(drawn, pairs, estimator)
     with torch.inference_mode():
         features = [estimator.encoder(images).mean for images in (drawn, pairs.targets["image"])]
     arrays = {f"pairs/{name}": values.half() for name, values in scores.items()}
-    arrays["pairs/unit"] = (torch.arange(len(drawn)) // pairs.contents_per_pose).short()
+    arrays["pairs/unit"] = pairs.unit.short()
     arrays["sheet/images"] = _bytes(drawn[_evenly(len(drawn), _SHEET)])
     return {"fréchet": frechet_distance(*features)}, arrays
 
@@ -238,7 +241,7 @@ def _untrained(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[N
     pairs = _pairs(run, part)
     drawing = Run(find("dvae-image", run.profile), run.profile)
     images = {"true image": pairs.targets["image"], "tag": pairs.inputs["image"]}
-    images |= counterfactuals.baselines(drawing, pairs, None)
+    images |= counterfactuals.baselines(drawing, pairs, None, part)
     distances: Numbers = {}
     arrays: Arrays = {}
     for name, drawn in images.items():

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from dvae_lib import __version__, settings
-from dvae_lib.datasets import RECIPES, Part, locate, open_part, open_source, tag_candidates, units
+from dvae_lib.datasets import Part, locate, open_part, open_source, recipe, tag_candidates, units
 from dvae_lib.datasets.batches import Batches, Subset
 from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.experiments import Experiment, experiments, find
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def config(self) -> dict:
-        recipes = {name: RECIPES[name] for name in self.experiment.data}
+        recipes = {name: recipe(name) for name in self.experiment.data}
         return {"version": VERSION, "profile": self.profile} | self.experiment.config() | {"recipes": recipes}
 
     @property
@@ -95,7 +95,7 @@ class Run:
     def _evaluated(self) -> dict:
         """What says of an evaluation that it is today's: another is made anew, without training."""
         name, _ = locate(self.experiment.data[0], "validation", self.experiment.purpose)
-        return {"format": FORMAT, "recipe": RECIPES[name]}
+        return {"format": FORMAT, "recipe": recipe(name)}
 
     @property
     def evaluation(self) -> dict:

@@ -15,6 +15,8 @@ from dvae_lib.models.objectives import Bound, PerSample, Terms, categorical_log_
 _RESERVED = {"u", "kl", "factors", "mean pose"} | set(dir(nn.ModuleDict()))
 _MASK = " known"
 
+MOST_CONTENTS = 256  # persons, or rooms, that a data set can have; what a set has less of them is never true
+
 # For modalities by name: what makes their encoder and their decoder from the dimensions of the latent.
 Factory = Callable[[int], nn.Module] | None
 OwnNetworks = Mapping[str, tuple[Factory, Factory]]
@@ -84,8 +86,10 @@ class Modality:
 
 def modality(name: str, size: int, weight: float = 1.0, foreground_precision: float = 1.0) -> Modality:
     """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose",
-    "viewpoint" or "place", where in the camera's view the crop lies.
+    "viewpoint", "place", where in the camera's view the crop lies, or "content", the number of its person or room.
     """
+    if name == "content":
+        return Modality(name, weight=weight, categories=MOST_CONTENTS)
     images = {"image": (3, size, size), "tag": (3, size, size), "depth": (1, size, size)}
     shapes = images | {"keypoints": (21, 2), "pose": (21, 3), "cpose": (21, 3), "viewpoint": (3, 3), "place": (3,)}
     return Modality(name, shapes[name], weight, foreground_precision)

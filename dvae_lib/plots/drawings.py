@@ -8,14 +8,13 @@ import matplotlib.pyplot as plt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dvae_lib.files import UserError, atomic_write
+from dvae_lib.files import PHOTOGRAPHS, UserError, atomic_write
 from dvae_lib.plots.hands import use_book_style
 from dvae_lib.plots.photographs import draw_predictions
 from dvae_lib.predict import Prediction
 
 SHEET = "sheet.png"  # of all drawings
 _MARK = "dvae predict"  # in a drawing's PNG, as the software that made it
-_PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".heic"}
 _WIDTH, _COLUMNS, _MOST = 600, 3, 60  # of the sheet: pixels and number of drawings across, and drawings in all
 
 
@@ -39,7 +38,7 @@ def inputs(given: Sequence[Path]) -> list[Path]:
     for path in given:
         inside = [path]
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in _PHOTOGRAPHS)
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTOGRAPHS)
             inside = [file for file in files if not is_drawing(file)]
             if not inside:
                 raise UserError(f"{path} holds no photographs: name a folder that does, or files.")

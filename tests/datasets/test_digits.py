@@ -11,41 +11,15 @@ from dvae_lib.datasets.dataset import Dataset
 from dvae_lib.datasets.tags import Tags
 from dvae_lib.files import UserError
 from dvae_lib.hand import MIDDLE_MCP, project
+from tests.helpers import digits_tree
 
 STUDENTS = 4
 
 
-def hand():
-    """A hand (21, 2) in pixels, fingers up."""
-    fingers = [[25 + 12 * finger, 60 - 12 * joint] for finger in range(5) for joint in range(4)]
-    return np.array([[50, 85], *fingers], dtype=float)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Four students with ten digits each, of whom the last made one later; every photograph shows a dot at each joint,
-    and one is as large as the camera made it.
-    """
-    numbers = np.arange(10 * STUDENTS) + 100
-    numbers[-1] += 5
-    gestures = np.tile(np.arange(10), STUDENTS)
-    keypoints = hand() + np.random.default_rng(0).uniform(-5, 5, (len(numbers), 1, 2))
-    v, u = np.mgrid[:100, :100] + 0.5
-    for number, gesture, joints in zip(numbers, gestures, keypoints, strict=True):
-        dots = sum(255 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / 4) for x, y in joints)
-        photograph = Image.fromarray(np.repeat(dots.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
-        path = digits.Photograph(number, gesture, gesture, 0).path(tmp_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (photograph.resize((300, 300)) if number == 103 else photograph).save(path, quality=95)
-    np.savez(
-        tmp_path / "labels.npz",
-        number=numbers,
-        folder=gestures,
-        seen=numbers != 107,
-        keypoints=np.round(100 * keypoints).astype(np.int16),
-        depth=np.tile(100 * np.arange(21), (len(numbers), 1)).astype(np.int16),
-        scale=np.full(len(numbers), 0.5, np.float32),
-    )
+    """Four students with ten digits each; one photograph is as large as the camera made it."""
+    digits_tree.make(tmp_path, STUDENTS, large=103, unseen=107)
     monkeypatch.setattr(digits, "LABELS", tmp_path / "labels.npz")
     return tmp_path
 

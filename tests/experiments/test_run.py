@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dvae_lib import settings
+from dvae_lib.datasets import RECIPES
 from dvae_lib.experiments import experiments, find
 from dvae_lib.experiments import run as module
 from dvae_lib.experiments.run import CONFIG, EVALUATION, Run, load_or_train
@@ -49,9 +50,9 @@ def test_another_configuration_is_another_folder(runs_root):
 def test_another_recipe_of_the_data_is_another_folder(runs_root, monkeypatch):
     run = Run(find("vae-pose", "smoke", "synthetic"), "smoke")
     before = run.folder
-    monkeypatch.setitem(module.RECIPES, "realhand", 99)
+    monkeypatch.setitem(RECIPES, "realhand", 99)
     assert run.folder == before
-    monkeypatch.setitem(module.RECIPES, "synth-stb", 99)
+    monkeypatch.setitem(RECIPES, "synth-stb", 99)
     assert run.folder != before
 
 

@@ -1,0 +1,109 @@
+"""Data sets of one's own: what `dvae label` made of a video or of a folder of photographs (chapter 12).
+
+On disk, in `DVAE_DATA_ROOT`/<name>: photographs/000000.jpg, …, each the square around one hand, 256 × 256 pixels, and
+hands.npz with *pseudo-labels*, which a landmark network read off them. They are no measurement: `doubt` says how far
+the joints read off a photograph and off its mirror image are apart, as a share of the hand's size.
+
+| array of hands.npz | shape | |
+|---|---|---|
+| `keypoints` | (N, 21, 2) | pixels of the square |
+| `depth` | (N, 21) | mm, of the joints from one another |
+| `scale` | (N,) | pixels of the square that a millimetre of the hand takes |
+| `right`, `doubt` | (N,) | side, and share of the hand's size |
+| `sequence`, `frame` | (N,) | which of `sequences`, a video or a folder; its number in there |
+| `sequences` | names | |
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dvae_lib import settings
+from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.dataset import Fields, schema
+from dvae_lib.datasets.pseudo_labels import lift
+from dvae_lib.datasets.splits import hold_out_blocks
+from dvae_lib.files import UserError, absent, read_image, sha256
+from dvae_lib.hand import project
+
+RECIPE = 1  # of this module; raised when the same files give other samples
+PHOTO = 256  # pixels of a square's side
+LEAST = 10  # photographs that a data set needs, to be divided
+# Blocks of a video are held out, as of realhand: of about so many frames two fifths, with gaps beside them.
+_PERIOD, _VALIDATION, _TEST, _GAP = 150, (0.4, 0.6), (0.63, 0.83), 1 / 30
+_ADVICE = "Label your photographs again with `dvae label`."
+
+
+def photograph(folder: Path, number: int) -> Path:
+    return folder / "photographs" / f"{number:06d}.jpg"
+
+
+class OwnSource:
+    """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the protocol around the keypoints.
+
+    Raises UserError, naming the file, if one is missing or damaged.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None):
+        self.name, self.folder = name, Path(folder or settings.data_root() / name)
+        path = self.folder / settings.LABELS
+        try:
+            with np.load(path, allow_pickle=False) as labels:
+                self.labels = {key: labels[key] for key in labels.files}
+            self.sequences: list[str] = self.labels.pop("sequences").tolist()
+            count = len(self.labels["keypoints"])
+            shapes = {key: (count, 21, 2) if key == "keypoints" else (count,) for key in ("keypoints", *_NUMBERS)}
+            shapes["depth"] = (count, 21)
+            if wrong := [key for key, shape in shapes.items() if self.labels[key].shape != shape]:
+                raise ValueError(f"“{wrong[0]}” has the shape {self.labels[wrong[0]].shape}")
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise UserError(f"{path} is missing or damaged ({error}). {_ADVICE}") from error
+        missing = absent([photograph(self.folder, i) for i in range(len(self))])
+        if missing:
+            raise UserError(f"{missing[0]} is missing, one of {len(missing)} photographs. {_ADVICE}")
+
+    def __len__(self) -> int:
+        return len(self.labels["keypoints"])
+
+    @cached_property
+    def fingerprint(self) -> dict:
+        files = [self.folder / settings.LABELS, *(photograph(self.folder, i) for i in range(len(self)))]
+        return {"recipe": RECIPE, "files": hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()}
+
+    def fields(self, size: int) -> Fields:
+        return schema(size, "image", "pose", "K", "visible", "right", "sequence", "frame")
+
+    def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        pose, K = lift(*(self.labels[name][indices] for name in ("keypoints", "depth", "scale")), PHOTO)
+        visible = torch.ones(len(indices), 21, dtype=torch.bool)
+        centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
+        read = [read_image(photograph(self.folder, i), (PHOTO, PHOTO), _ADVICE) for i in indices.tolist()]
+        images = torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2)
+        return {
+            "image": crop(images, centre, side, size).numpy(),
+            "pose": pose.numpy().astype(np.float32),
+            "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
+            "visible": visible.numpy(),
+            "right": self.labels["right"][indices].astype(np.bool_),
+            "sequence": self.labels["sequence"][indices].astype(np.int32),
+            "frame": self.labels["frame"][indices].astype(np.int32),
+        }
+
+
+_NUMBERS = ("scale", "right", "doubt", "sequence", "frame")
+
+
+def split(photographs) -> dict[str, np.ndarray]:
+    """The indices of the photographs of each part, of a source or of the data set prepared from it: blocks of their
+    order, so that no part has neighbours of another's.
+    """
+    count = len(photographs)
+    period = -(-count // max(1, round(count / _PERIOD)))
+    blocks = {
+        name: (round(first * period), round(end * period))
+        for name, (first, end) in {"validation": _VALIDATION, "test": _TEST}.items()
+    }
+    return hold_out_blocks(np.arange(count), period, round(_GAP * period), **blocks)
