@@ -29,6 +29,7 @@ DOWNLOAD = {  # what fetches data that are not here, or not whole
     "realhand": "dvae download realhand --accept-licence",
     "digits": "dvae download digits",
     "detector": "dvae download detector",
+    "camera": "dvae download camera",
     "rhd": "dvae download rhd --accept-licence",
     "stb": "dvae download stb",
 }

@@ -33,7 +33,7 @@ def fingerprint() -> str:
     of_library = _digest(
         (package, "**/*.py"),
         (package, "report/*.json"),
-        (package, "explorer/explorer.*"),
+        (package, "explorer/*.*s"),
         (settings.ROOT / "results", "*.json"),
         (settings.study_root(), "**/*.json"),
     )

@@ -18,14 +18,14 @@ def download(
         typer.Option(
             "--archive",
             "--from",
-            help="A zip file of rhd or stb, or the detector's wheel, that you have; or a folder of such.",
+            help="A zip file of rhd or stb, or the package of detector or camera, that you have; or a folder of such.",
         ),
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to; DVAE_DATA_ROOT/NAME unless given.")] = None,
     base: Annotated[str | None, typer.Option(help="Server of the files: a mirror in place of the authors'.")] = None,
     revision: Annotated[str | None, typer.Option(help="Another commit or branch of the repository.")] = None,
 ) -> None:
-    """Downloads data or the detector of hands, resuming where it stopped, or unpacks archives; checks every file."""
+    """Downloads data, or what finds hands, resuming where it stopped, or unpacks archives; checks every file."""
     from dvae_lib.downloads.download import download
 
     download(name, folder, accept_licence, archive or [], base, revision)

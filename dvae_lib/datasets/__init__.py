@@ -23,6 +23,7 @@ RECIPES = synthetic.RECIPES | {
 PICTURES = {
     "synth-stb": ("image", "depth", "mask"),
     "synth-rhd": ("image", "depth", "mask"),
+    "synth-poses": (),
     "stb": ("image", "depth"),
     "rhd": ("image", "depth", "mask"),
     "realhand": ("image",),

@@ -27,6 +27,7 @@ class Augmentation:
     shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
     background: float = 0.0  # share of the samples whose background is replaced; needs the data set's masks
+    noise: float = 0.0  # standard deviation of the keypoints, as those of a detector, as a fraction of the crop's side
 
     @property
     def moves(self) -> bool:
@@ -55,6 +56,11 @@ class BatchRng:
         """Uniform in [−1, 1], of shape (B, …) where B is the number of this process's samples."""
         numbers = torch.rand((self.world * shape[0], *shape[1:]), generator=self.generator)
         return to_device(2 * numbers[self.rank :: self.world] - 1, device)
+
+    def normal(self, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
+        """Of unit variance, of shape (B, …) as `uniform`."""
+        numbers = torch.randn((self.world * shape[0], *shape[1:]), generator=self.generator)
+        return to_device(numbers[self.rank :: self.world], device)
 
     def permutation(self, n: int) -> Tensor:
         """A permutation (n,), the same in every process."""

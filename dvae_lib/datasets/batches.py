@@ -93,6 +93,8 @@ def make_batch(
         "K": K,
         "visible": visible,
     }
+    if augmentation.noise:
+        batch["keypoints"] += 2 * augmentation.noise * rng.normal(batch["keypoints"].shape, K.device)
     if "content" in raw:
         batch["content"] = raw["content"].long()
     if "image" in raw:

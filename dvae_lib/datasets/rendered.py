@@ -18,6 +18,7 @@ from dvae_lib.synthetic import RECIPES, presets, scenes
 from dvae_lib.synthetic.presets import PRESETS
 from dvae_lib.synthetic.scenes import Scene
 
+UNDRAWN = ("synth-poses",)  # presets of poses alone
 LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions": (6,), "light": (12,)}
 
 
@@ -67,27 +68,36 @@ class SyntheticSource:
         return self._scene[np.asarray(indices)]
 
     def render(self, scene: Scene, size: int) -> dict[str, np.ndarray]:
-        """Draws scenes: image, depth, mask, pose, K, visible and right, as in the schema, and the factors' labels."""
-        joints = scenes.pose(scene)
+        """Draws scenes: image, depth, mask, and what `locate` says, as in the schema, and the factors' labels."""
         return {
             **scenes.draw(scene, size),
-            "pose": joints.astype(np.float32),
-            "K": scenes.crop_camera(scene, size).astype(np.float32),
-            "visible": _visible(scene, joints),
-            "right": scene.right.copy(),
+            **self.locate(scene, size),
             "content": scene.content.astype(np.int32),
             "person": scene.person.astype(np.int32),
             **{name: getattr(scene, name).astype(np.float32) for name in LABELS},
         }
 
+    def locate(self, scene: Scene, size: int) -> dict[str, np.ndarray]:
+        """Where the joints of scenes are: pose, K, visible and right, as in the schema."""
+        joints = scenes.pose(scene)
+        return {
+            "pose": joints.astype(np.float32),
+            "K": scenes.crop_camera(scene, size).astype(np.float32),
+            "visible": _visible(scene, joints),
+            "right": scene.right.copy(),
+        }
+
     def fields(self, size: int) -> Fields:
+        if self.name in UNDRAWN:
+            return schema(size, "pose", "K", "visible", "right", "sequence", "frame")
         names = ("image", "depth", "mask", "pose", "K", "visible", "right", "sequence", "frame", "content")
         labels = {name: (shape, np.dtype(np.float32)) for name, shape in LABELS.items()}
         return schema(size, *names) | {"person": ((), np.dtype(np.int32))} | labels
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        scene = self.scene(indices)
         return {
-            **self.render(self.scene(indices), size),
+            **(self.locate(scene, size) if self.name in UNDRAWN else self.render(scene, size)),
             "sequence": self._sequence[indices].astype(np.int32),
             "frame": self._frame[indices].astype(np.int32),
         }

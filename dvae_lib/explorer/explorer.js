@@ -1,23 +1,10 @@
 // Runs a dVAE's decoders in the page, and lets the reader move through its latent. The Python beside it exports what
 // they are made of; nothing is fetched.
-"use strict";
-
 (() => {
   const STRIDE = 2, KERNEL = 5, PADDING = 2; // of every transposed convolution (supplement, Table 1)
   const SHOWN = 4; // sliders a part
   const REACH = 2.5; // standard deviations a slider goes either way
   const GLIDE = 450; // milliseconds from one sample to another
-
-  // Weights: rows of 16-bit integers, each row with its own unit.
-  const unpack = (base64) => {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    const integers = new Int16Array(bytes.buffer);
-    return ({ at, row, units }) => {
-      const values = new Float32Array(units.length * row);
-      for (let i = 0; i < values.length; i++) values[i] = integers[at + i] * units[Math.floor(i / row)];
-      return values;
-    };
-  };
 
   // origin + coordinates · rows
   const affine = (weights, row, coordinates) => {
@@ -53,15 +40,15 @@
     return out;
   };
 
-  const relu = (values) => values.map((v) => (v > 0 ? v : 0));
-
   class Decoder {
     constructor(data) {
       this.data = data;
       const weights = unpack(data.weights);
       for (const part of [data.image, data.pose]) if (part) part.values = weights(part.start);
       if (data.image) for (const layer of data.image.layers) layer.values = weights(layer.weights);
-      if (data.pose) data.pose.last.values = weights(data.pose.last.weights);
+      for (const layer of [data.pose?.last, data.encoder?.first, data.encoder?.last]) {
+        if (layer) layer.values = weights(layer.weights);
+      }
     }
 
     // (size, size, 3) in [−1, 1]
@@ -78,20 +65,14 @@
     // (21, 3) in bone scales
     pose(coordinates) {
       const { start, values, last } = this.data.pose;
-      const hidden = relu(affine(values, start.row, coordinates));
-      return last.bias.map((b, i) => {
-        let sum = b;
-        for (let j = 0; j < hidden.length; j++) sum += hidden[j] * last.values[i * hidden.length + j];
-        return sum;
-      });
+      return dense(last, relu(affine(values, start.row, coordinates)));
+    }
+
+    // The coordinates of its part that a pose (21, 3) is encoded to
+    encode(pose) {
+      return dense(this.data.encoder.last, relu(dense(this.data.encoder.first, pose)));
     }
   }
-
-  const element = (tag, properties = {}, ...children) => {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
-  };
 
   const drawImage = (canvas, values, size) => {
     canvas.width = canvas.height = size;
@@ -103,85 +84,81 @@
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   };
 
-  // Near bones over far ones, and thicker. Turned about the vertical, then the horizontal axis.
-  const drawSkeleton = (canvas, pose, { bones, colours }, [yaw, pitch] = [0, 0], thickness = 1) => {
-    const size = 320, unit = size / 4.6, context = canvas.getContext("2d");
-    canvas.width = canvas.height = size;
-    const middle = [0, 1, 2].map((axis) => {
-      const along = pose.filter((_, i) => i % 3 === axis);
-      return (Math.min(...along) + Math.max(...along)) / 2;
-    });
-    const joints = Array.from({ length: pose.length / 3 }, (_, j) => {
-      const [x, y, z] = [0, 1, 2].map((axis) => pose[3 * j + axis] - middle[axis]);
-      const across = x * Math.cos(yaw) + z * Math.sin(yaw), away = z * Math.cos(yaw) - x * Math.sin(yaw);
-      return [across, y * Math.cos(pitch) - away * Math.sin(pitch), away * Math.cos(pitch) + y * Math.sin(pitch)];
-    });
-    const depth = ([a, b]) => (joints[a][2] + joints[b][2]) / 2;
-    const order = bones.map((_, i) => i).sort((i, j) => depth(bones[j]) - depth(bones[i]));
-    const nearest = depth(bones[order[order.length - 1]]), spread = depth(bones[order[0]]) - nearest || 1;
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, size, size);
-    context.lineCap = "round";
-    for (const i of order) {
-      const width = thickness * (4 + 5 * (1 - (depth(bones[i]) - nearest) / spread));
-      for (const [stroke, thick] of [["#fff", 1.6 * width], [colours[i], width]]) {
-        context.beginPath();
-        for (const joint of bones[i]) context.lineTo(size / 2 + unit * joints[joint][0], size / 2 + unit * joints[joint][1]);
-        Object.assign(context, { strokeStyle: stroke, lineWidth: thick }).stroke();
-      }
-    }
-  };
-
   const build = (root) => {
     const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     const decoder = new Decoder(data), still = matchMedia("(prefers-reduced-motion: reduce)");
     const coordinates = data.parts.flatMap((part) => part.samples[0]);
-    const view = [0, 0], outputs = {};
-    let frame = 0;
+    const outputs = {};
+    let frame = 0, hand = null, mine = null; // the skeleton, and what the reader made of it
 
     const draw = () => {
       frame = 0;
       const start = performance.now();
       if (outputs.image) drawImage(outputs.image, decoder.image(coordinates), data.image.size);
-      if (outputs.pose) drawSkeleton(outputs.pose, decoder.pose(coordinates), data, view);
+      if (outputs.pose) {
+        const pose = decoder.pose(coordinates), held = mine ?? pose, middle = hand.middle ?? middleOf(held);
+        const handles = data.encoder && { pose: held, chosen: hand.chosen };
+        drawSkeleton(outputs.pose, pose, data, hand.view, { middle, handles });
+      }
       root.dataset.milliseconds = (performance.now() - start).toFixed(1);
     };
     const redraw = () => (frame ||= requestAnimationFrame(draw));
 
     const stage = element("div", { className: "stage" });
-    for (const [name, label] of [["image", "the image that the decoder draws"], ["pose", "the 3D pose: drag or use the arrow keys to turn it"]]) {
-      if (!data[name]) continue;
+    const show = (name, label, caption) => {
       const canvas = (outputs[name] = element("canvas"));
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", label);
-      stage.append(element("figure", {}, canvas, element("figcaption", { textContent: name === "image" ? "image" : "3D pose (drag to turn)" })));
+      stage.append(element("figure", {}, canvas, element("figcaption", {}, ...caption)));
+    };
+    if (data.image) show("image", "the image that the decoder draws", ["image"]);
+    if (data.pose) {
+      const pull = (pose) => {
+        mine = pose;
+        const { from } = data.encoder;
+        decoder.encode(pose).forEach((c, i) => (coordinates[from + i] = c));
+        root.dispatchEvent(new Event("encoded"));
+        redraw();
+      };
+      const turning = "the 3D pose: drag or use the arrow keys to turn it";
+      show("pose", turning + (data.encoder ? ", drag a joint or use Shift and the arrow keys to pull at it" : ""), []);
+      hand = handled(outputs.pose, {
+        pose: () => mine ?? decoder.pose(coordinates),
+        pull: data.encoder && pull,
+        redraw,
+      });
+      const caption = data.encoder ? ["drag a joint: ", hand.chooser] : ["3D pose (drag to turn)"];
+      outputs.pose.nextElementSibling.append(...caption);
+      const watching = data.encoder && camera(data.palm, pull);
+      if (watching) outputs.pose.parentElement.append(watching);
     }
-    if (outputs.pose) turnable(outputs.pose, view, redraw);
 
     let from = 0;
     const controls = data.parts.map((part) => {
       const first = from;
       from += part.directions;
-      return chooser(part, first, { data, decoder, coordinates, redraw, still });
+      return chooser(part, first, { root, data, decoder, coordinates, redraw, still, forget: () => (mine = null) });
     });
     const inOrder = data.parts.map(({ order }, i) => [order, controls[i]]).sort(([a], [b]) => a - b);
     root.append(stage, element("div", { className: "controls" }, ...inOrder.map(([, control]) => control)));
     root.classList.add("live");
-    Object.assign(root, { decoder, coordinates, draw });
+    Object.assign(root, { decoder, coordinates, draw, pose: () => mine ?? decoder.pose(coordinates) });
     redraw();
   };
 
   // A part of the latent: samples to choose from, and sliders along its first principal directions.
-  const chooser = (part, first, { data, decoder, coordinates, redraw, still }) => {
+  const chooser = (part, first, { root, data, decoder, coordinates, redraw, still, forget }) => {
     const last = first + part.directions, sliders = [], buttons = [];
     let glide = 0; // counts what has moved this part; a glide ends when something else has
     const show = () => sliders.forEach((slider, i) => (slider.value = coordinates[first + i]));
     const mark = (chosen) => buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
+    const own = data.encoder && data.encoder.from === first; // what the reader pulls at is this part
     const go = (goal, button) => {
       mark(button);
-      const start = coordinates.slice(first, last), begun = performance.now(), own = ++glide;
+      if (own) forget();
+      const start = coordinates.slice(first, last), begun = performance.now(), turn = ++glide;
       const step = (now) => {
-        if (own !== glide) return;
+        if (turn !== glide) return;
         const t = still.matches ? 1 : Math.min(1, Math.max(0, (now - begun) / GLIDE));
         for (let i = first; i < last; i++) coordinates[i] = (1 - t) * start[i - first] + t * goal[i - first];
         show();
@@ -201,7 +178,7 @@
       const there = coordinates.map((c, i) => (i >= first && i < last ? sample[i - first] : c));
       setTimeout(() => {
         if (data.image) drawImage(canvas, decoder.image(there), data.image.size);
-        else drawSkeleton(canvas, decoder.pose(there), data, [0, 0], 2.5);
+        else drawSkeleton(canvas, decoder.pose(there), data, [0, 0], { thickness: 2.5 });
       });
     });
 
@@ -211,6 +188,7 @@
       slider.oninput = () => {
         mark(null);
         glide++;
+        if (own) forget();
         coordinates[first + i] = Number(slider.value);
         redraw();
       };
@@ -219,35 +197,16 @@
     }
     mark(buttons[0]);
     show();
+    if (own) {
+      root.addEventListener("encoded", () => {
+        glide++;
+        mark(null);
+        show();
+      });
+    }
     const share = `${part.directions} directions, ${(100 * part.kept).toFixed(1)} % of the variance`;
     return element("fieldset", {}, element("legend", { textContent: part.label }), samples, list, element("small", {}, share));
   };
 
-  const turnable = (canvas, view, redraw) => {
-    const turn = (yaw, pitch) => {
-      view[0] += yaw;
-      view[1] = Math.max(-1.5, Math.min(1.5, view[1] + pitch));
-      redraw();
-    };
-    canvas.tabIndex = 0;
-    canvas.classList.add("turnable");
-    let at = null;
-    canvas.onpointerdown = (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      at = event;
-    };
-    canvas.onpointermove = (event) => {
-      if (at) turn((event.clientX - at.clientX) / 80, (event.clientY - at.clientY) / 80);
-      at &&= event;
-    };
-    canvas.onpointerup = canvas.onpointercancel = () => (at = null);
-    canvas.onkeydown = (event) => {
-      const by = { ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, -0.15], ArrowDown: [0, 0.15] }[event.key];
-      if (!by) return;
-      event.preventDefault();
-      turn(...by);
-    };
-  };
-
-  document.querySelectorAll(".dvae-explorer:not(.live)").forEach(build);
+  document.querySelectorAll('.dvae-explorer[data-kind="explorer"]:not(.live)').forEach(build);
 })();

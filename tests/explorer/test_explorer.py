@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
-from dvae_lib.explorer import SAMPLES, Directions, Explorer, _still, directions, export, join
+from dvae_lib.explorer import SAMPLES, Directions, _still, directions, export, join
+from dvae_lib.explorer.page import Page
 from dvae_lib.models import DVAE
 from dvae_lib.models.modalities import Modality, modality
 
@@ -84,6 +85,28 @@ def test_what_is_exported_decodes_as_the_model(make, outputs):
         torch.testing.assert_close(found.float().unflatten(1, (21, 3)), expected["pose"], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("make", [labelled, with_place])
+def test_what_encodes_a_pose_in_the_page_is_the_encoder(make):
+    model = make()
+    parts, pose = somewhere(model), torch.randn(4, 21, 3)
+    with torch.no_grad():
+        mean = model.encoders["pose"](pose).mean
+    data = export(model, parts)
+    first, last = (data["encoder"][name] for name in ("first", "last"))
+    hidden = (pose.flatten(1).double() @ unpacked(data, first["weights"]).T + torch.tensor(first["bias"])).relu()
+    found = hidden @ unpacked(data, last["weights"]).T + torch.tensor(last["bias"])
+    # All directions are kept here, so that the coordinates say exactly where the mean is.
+    torch.testing.assert_close(found.float() @ parts["pose"].basis + parts["pose"].mean, mean, atol=2e-3, rtol=0)
+    before = list(parts)[: list(parts).index("pose")]
+    assert data["encoder"]["from"] == sum(len(parts[name].basis) for name in before)
+
+
+@pytest.mark.parametrize("make", [with_u, estimator])
+def test_without_a_decoded_factor_pose_no_encoder_is_in_the_page(make):
+    model = make()
+    assert "encoder" not in export(model, somewhere(model))
+
+
 def test_directions_are_principal_and_samples_are_codes():
     torch.manual_seed(0)
     spread = torch.tensor([3.0, 1.0, 0.3, 0.0])
@@ -101,7 +124,7 @@ def test_directions_are_principal_and_samples_are_codes():
 
 def test_the_page_holds_all_that_it_needs():
     data = export(labelled(), somewhere(labelled()))
-    html = Explorer(data, b"picture", "Hands.")._repr_html_()
+    html = Page("explorer.js", data, b"picture", "Hands.")._repr_html_()
     assert 'alt="Hands."' in html and base64.b64encode(b"picture").decode() in html and data["weights"] in html
     assert "src=" not in html.replace('src="data:image/png;base64', "") and "fetch(" not in html
 

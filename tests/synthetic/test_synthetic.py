@@ -372,6 +372,20 @@ def test_what_models_are_tested_on_is_as_many_people_and_rooms_as_it_says():
     assert sum(map(len, contents)) == len(set.union(*contents))
 
 
+def test_poses_are_five_times_the_samples_of_rhd_and_nothing_is_drawn():
+    scene, sequence, _, names = presets.poses(0)
+    first, *_ = presets.rhd(0)
+    assert len(scene) == 5 * len(first) == 206_290 and set(scene.person) == set(range(80))
+    assert len(names) == sequence.max() + 1 == 5 * 16 * 31 and len(np.unique(scene.proportions, axis=0)) == 80
+    assert np.array_equal(scene.angles[: len(first)], first.angles)
+    source, drawn = SyntheticSource("synth-poses", count=5 * 41258), SyntheticSource("synth-rhd")
+    assert {"image", "depth", "mask"}.isdisjoint(source.fields(32))
+    few, all_of_it = (s.read(np.arange(0, 400, 40), 32) for s in (source, drawn))
+    assert few.keys() == source.fields(32).keys()
+    for name in ("pose", "K", "visible", "right"):
+        assert np.array_equal(few[name], all_of_it[name])
+
+
 def test_rooms_are_their_number_s(stb):
     assert np.array_equal(paint_room(2, 64, 48), paint_room.__wrapped__(2, 64, 48))
     assert paint_room(2, 64, 48).shape == (48, 64, 3)
