@@ -132,7 +132,7 @@ def export(model: DVAE, parts: Mapping[str, Directions], root_joint: Root = "pal
         }
     if "pose" in data and "pose" in model.factors:  # which a reader can then pull at
         data["encoder"] = _encoder(model.encoders["pose"], list(parts), parts, weights)
-        data["palm"] = palm(model.decode(z[None], ["pose"])["pose"], root_joint)
+        data["palm"] = palm(model.decoders["pose"](z[None, model.decoder_slice("pose")]), root_joint)
     return data | {"weights": str(weights)}
 
 
