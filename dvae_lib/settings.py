@@ -16,6 +16,8 @@ checkout, it lies in the working folder of the process that imports it first, wh
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
@@ -53,6 +55,21 @@ def profile() -> str:
 
 def data() -> str:
     return _choice("DVAE_DATA", "synthetic", known_data())
+
+
+@contextmanager
+def chosen(data: str | None) -> Iterator[None]:
+    """Within, DVAE_DATA is this, if it is given."""
+    before = os.environ.get("DVAE_DATA")
+    if data:
+        os.environ["DVAE_DATA"] = data
+    try:
+        yield
+    finally:
+        if data and before is None:
+            del os.environ["DVAE_DATA"]
+        elif data and before is not None:
+            os.environ["DVAE_DATA"] = before
 
 
 def known_data() -> tuple[str, ...]:

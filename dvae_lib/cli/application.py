@@ -1,7 +1,6 @@
 """What the commands share: the application, options, and how a user's error is said."""
 
 import functools
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,15 +83,7 @@ def pick(runs: dict, name: str):
 
 @contextmanager
 def data_chosen(data: str | None) -> Iterator[None]:
-    """Within, DVAE_DATA is this, if it is given."""
+    """`settings.chosen`, of data that there are."""
     check_choice(data, settings.known_data(), "data")
-    before = os.environ.get("DVAE_DATA")
-    if data:
-        os.environ["DVAE_DATA"] = data
-    try:
+    with settings.chosen(data):
         yield
-    finally:
-        if data and before is None:
-            del os.environ["DVAE_DATA"]
-        elif data and before is not None:
-            os.environ["DVAE_DATA"] = before

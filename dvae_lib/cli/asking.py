@@ -146,8 +146,8 @@ def report(
 
     with data_chosen(data):
         result = make()
-    for claim in result.claims:
-        typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}", bold=True)
+    for claim in (*result.claims, *result.on_photographs):
+        typer.secho(f"{claim.number}. {claim.text} {claim.verdict.upper()}, on {claim.where}", bold=True)
         for measure in claim.measures:
             typer.echo(f"   {measure.answer():5}{measure.what}: {measure}")
     for row in result.rows:

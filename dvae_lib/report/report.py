@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from dvae_lib.experiments import find, study
 from dvae_lib.report import published
-from dvae_lib.report.claims import claims
+from dvae_lib.report.claims import claims, on_photographs
 from dvae_lib.report.quantities import mean_and_deviation
 from dvae_lib.report.verdicts import Claim
 
@@ -78,8 +78,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
+    """claims: the ten. on_photographs: two of them again, on photographs of known people and gestures."""
+
     rows: Sequence[Row]
     claims: Sequence[Claim]
+    on_photographs: Sequence[Claim]
 
     @property
     def failed(self) -> list[int]:
@@ -97,13 +100,16 @@ class Report:
         return [claim.number for claim in self.claims if claim.verdict == verdict]
 
     def as_dict(self) -> dict:
-        return {"claims": [claim.as_dict() for claim in self.claims], "items": [asdict(row) for row in self.rows]}
+        claims = {"claims": self.claims, "claims on photographs": self.on_photographs}
+        said = {name: [claim.as_dict() for claim in some] for name, some in claims.items()}
+        return said | {"items": [asdict(row) for row in self.rows]}
 
 
 def report() -> Report:
     """All of it, from the study's records of today's data."""
     measured = list(claims())
-    return Report([_row(item, {claim.number: claim for claim in measured}) for item in ITEMS], measured)
+    rows = [_row(item, {claim.number: claim for claim in measured}) for item in ITEMS]
+    return Report(rows, measured, on_photographs())
 
 
 def provenance(name: str) -> dict[str, str]:

@@ -56,7 +56,8 @@ class Measure:
 class Claim:
     """A claim with what was measured for it; nothing, where the chosen data cannot tell, or while seeds are missing.
 
-    seeds: of the experiment that has fewest of what it needs, how many are done, and how many it needs.
+    seeds: of the experiment that has fewest of what it needs, how many are done, and how many it needs. where: on what
+    it was measured.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Claim:
     printed: str  # what the papers print for it
     measures: tuple[Measure, ...]
     seeds: tuple[int, int] | None = None
+    where: str = "rendered hands"
 
     @property
     def verdict(self) -> str:
@@ -85,12 +87,11 @@ class Claim:
         return "fails" if any(m.answer(corrected) == "no" for m in self.measures) else "open"
 
     def as_dict(self) -> dict:
-        return {"number": self.number, "text": self.text, "printed": self.printed, "verdict": self.verdict} | {
-            "measures": [m.as_dict() for m in self.measures]
-        }
+        said = {name: getattr(self, name) for name in ("number", "text", "printed", "verdict", "where")}
+        return said | {"measures": [m.as_dict() for m in self.measures]}
 
     def __str__(self) -> str:
         """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
-        scope = ", on rendered hands" if self.measures else ""
+        scope = f", on {self.where}" if self.measures else ""
         lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict.capitalize()}{scope}.**"]
         return "\n".join(lines + [f"  - {m.what}: {m}. {m.answer().capitalize()}." for m in self.measures])

@@ -7,6 +7,7 @@ import torch
 
 from dvae_lib import settings
 from dvae_lib.experiments import experiments, study
+from dvae_lib.experiments.limits import LIMITS
 from dvae_lib.experiments.records import Record
 from dvae_lib.files import UserError, read_json, write_json
 
@@ -63,8 +64,8 @@ def test_the_test_stays_shut_until_settings_and_limits_are_committed(small, monk
     git(small, "add", ".")
     git(small, "commit", "-m", "Before the test")
     assert len(study.registered_in()) >= 7
-    limit = next(iter(study.LIMITS))
-    monkeypatch.setitem(study.LIMITS, limit, study.LIMITS[limit] + 1)
+    limit = next(iter(LIMITS))
+    monkeypatch.setitem(LIMITS, limit, LIMITS[limit] + 1)
     with pytest.raises(UserError, match=f"the limits of {limit} differ"):
         next(study.open_test())
 

@@ -148,6 +148,31 @@ def test_claim_6_wants_the_best_of_all_baselines_beaten():
     assert "(mean image, right content)" in found.measures[0].what and found.verdict == "holds"
 
 
+def test_claim_6_on_photographs_asks_whose_hand_it_is_of_students_who_were_learnt(monkeypatch):
+    monkeypatch.setenv("DVAE_DATA", "digits")
+    student = torch.arange(UNITS).repeat_interleave(EACH)
+    unknown = torch.where(student < 5, torch.nan, 1.0)  # five of them were not learnt
+
+    def of(told, *scores, prefix=""):
+        numbers, arrays = drawn(*scores, 0.0, 3.0, prefix)
+        arrays = {name: values for name, values in arrays.items() if not name.endswith("room")}
+        return Record(numbers, arrays | {f"pairs/{prefix}student": told * unknown, "unit": student})
+
+    judge = of(0.8, 30.0, 1.0, 5.0, prefix="true image, ")
+    for name in ("nearest pose", "nearest pose, right content", "mean image", "mean image, right content"):
+        judge.arrays.update(of(0.5, 15.0, 0.3, 12.0, prefix=f"{name}, ").arrays)
+    records = {"estimator": [judge], "cross-modal": [of(0.01, 16.0, 0.4, 14.0)] * 3}
+    for told, answer in ((0.6, "Yes"), (0.3, "No")):
+        records["dvae-image"] = [of(told, 18.0, 0.5, 10.0)] * 3
+        found = claim(6, records)
+        assert [m.estimate[0] for m in found.measures[:4]] == pytest.approx(
+            [2.0, 0.1, 10 / 12, 100 * (told - 0.4)], rel=1e-4
+        )
+        assert found.measures[3].units == UNITS - 5 and "students recognised, above half" in str(found)
+        assert f"at least 0.0 %. {answer}." in str(found)
+    assert "on photographs" in str(found) and found.as_dict()["where"] == "photographs"
+
+
 def test_claim_7_takes_what_true_images_differ_by_from_the_drift_and_asks_for_movement():
     def walk(pose_drift, pose_moved, content_drift, content_moved):
         values = {
@@ -292,15 +317,16 @@ def test_every_claim_has_a_limit():
 def test_the_command_fails_with_a_claim(monkeypatch, tmp_path, holds):
     measure = Measure("an error", lambda level: (0.5, 0.4, 0.6), 1.0 if holds else 0.1)
     waiting = Claim(2, "It will.", "", (), (1, 3))
-    found = report.Report(
-        [report.Row(report.ITEMS[0], {}, "", "", "in the book")], [Claim(1, "It works.", "", (measure,)), waiting]
-    )
+    rows = [report.Row(report.ITEMS[0], {}, "", "", "in the book")]
+    again = Claim(6, "It works there, too.", "", (measure,), where="photographs")
+    found = report.Report(rows, [Claim(1, "It works.", "", (measure,)), waiting], [again])
     monkeypatch.setattr(report, "report", lambda: found)
     result = CliRunner().invoke(cli.app, ["report", "--json", str(tmp_path / "report.json")])
     assert result.exit_code == (0 if holds else 1) and "Without a verdict yet: 2." in result.output
     saved = json.loads((tmp_path / "report.json").read_text())
     assert saved["claims"][0]["measures"][0]["estimate"] == [0.5, 0.4, 0.6]
     assert saved["claims"][0]["verdict"] == ("holds" if holds else "fails")
+    assert "on photographs" in result.output and saved["claims on photographs"][0]["number"] == 6
 
 
 def test_a_number_of_rhd_does_not_stand_beside_stb(monkeypatch):
