@@ -170,9 +170,9 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
 }
 ON_GESTURES: dict[str, Changes] = {
     "cross-modal": _CROSS_MODAL | _HAND | _steps(1600),
-    "dvae-image": _LABELLED_CONTENT | _two_steps(2400, 300),
-    "dvae-image-place": _LABELLED_PLACE | _two_steps(2400, 300),
-    "dvae-zu": _UNLABELLED_CONTENT | _two_steps(1600, 300),
+    "dvae-image": _LABELLED_CONTENT | _two_steps(3000, 300),
+    "dvae-image-place": _LABELLED_PLACE | _two_steps(3000, 300),
+    "dvae-zu": _UNLABELLED_CONTENT | _two_steps(2000, 300),
     "estimator": _SMALL_IMAGES | _RATE | _steps(1600),
 }
 # By the first data set, for experiments that augment at all. The few photographs are moved and zoomed as well; rendered
@@ -183,7 +183,7 @@ _AUGMENTATION = {
     "rhd": Augmentation(rotation=45.0, colour=0.25, background=0.3),
     "synth-rhd": Augmentation(rotation=180.0, colour=0.25, background=0.3),
     "realhand": Augmentation(rotation=30.0, zoom=0.12, shift=0.05, colour=0.3),
-    "digits": Augmentation(rotation=15.0),
+    "digits": Augmentation(rotation=5.0),
 }
 _AUGMENTED = "each pose is seen too few times for all its turns; other backgrounds keep rooms from being memorised"
 _SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8, watched=1)

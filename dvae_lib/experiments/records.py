@@ -3,16 +3,18 @@
 A record is two files, `<name>-seed-<k>.json` and `.safetensors`. Names of arrays have a slash between what was asked
 and what was measured, as “image/pose”: from images the error of the pose. “unit” beside them says which samples are not
 independent: see `datasets.units`. Errors are halves: they are rounded by a two-thousandth. Under “sheet” are drawn
-images, uint8, of the first seed alone.
+images, uint8, of the first seed alone; in the file they are pictures in WebP, and the JSON has their shapes.
 """
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
@@ -20,6 +22,7 @@ from scipy.stats import special_ortho_group
 from torch import Tensor
 
 from dvae_lib.datasets import Part
+from dvae_lib.datasets.digits import GESTURES
 from dvae_lib.experiments import counterfactuals, find, probes
 from dvae_lib.experiments.evaluation import MEAN_POSE, decoder_disagreement
 from dvae_lib.experiments.run import Run
@@ -32,8 +35,26 @@ Arrays = dict[str, Tensor]
 Numbers = dict[str, Any]
 _CURVE = 120  # points of a loss curve
 _POSES = 320  # samples whose poses are kept themselves
+_SHEETS, _QUALITY = "sheet/", 90
 _SHEET, _WALKS = 12, 3  # pairs whose drawn images and walks are kept, of one seed
+_WORST = 10  # of photographs those, too, that are drawn worst
+_PEOPLE, _TAG = 8, 5  # students of the table, and the gesture of theirs that it takes as the tag: an open hand
 _ROTATIONS, _DRAWS = 20, 16
+
+
+def _packed(images: Tensor) -> Tensor:
+    """Images (…, 3, S, S) uint8 below one another, as the bytes (n,) of a picture."""
+    column = images.flatten(0, -4).permute(0, 2, 3, 1).flatten(0, 1).numpy()
+    file = io.BytesIO()
+    Image.fromarray(column).save(file, "WEBP", quality=_QUALITY)
+    return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+
+
+def _unpacked(picture: Tensor, shape: Sequence[int]) -> Tensor:
+    with Image.open(io.BytesIO(picture.numpy().tobytes())) as image:
+        column = torch.from_numpy(np.array(image.convert("RGB")))
+    size = shape[-1]
+    return column.unflatten(0, (-1, size)).permute(0, 3, 1, 2).reshape(*shape).contiguous()
 
 
 @dataclass(frozen=True)
@@ -45,17 +66,21 @@ class Record:
 
     def save(self, path: Path) -> None:
         """Writes both files, the JSON last: a record without it is none."""
+        sheets = {name: list(values.shape) for name, values in self.arrays.items() if name.startswith(_SHEETS)}
+        arrays = {name: _packed(x) if name in sheets else x.contiguous() for name, x in self.arrays.items()}
         with atomic_write(path.with_suffix(".safetensors")) as temporary:
-            temporary.write_bytes(as_bytes({name: values.contiguous() for name, values in self.arrays.items()}))
-        write_json(path.with_suffix(".json"), self.numbers)
+            temporary.write_bytes(as_bytes(arrays))
+        write_json(path.with_suffix(".json"), self.numbers | ({"sheets": sheets} if sheets else {}))
 
     @classmethod
     def load(cls, path: Path) -> "Record":
         """Raises UserError if a file is missing or damaged."""
         numbers, arrays = (path.with_suffix(end) for end in (".json", ".safetensors"))
         try:
-            return cls(read_json(numbers), load_file(arrays))
-        except (OSError, SafetensorError) as error:
+            known, found = read_json(numbers), load_file(arrays)
+            sheets = {name: _unpacked(found[name], shape) for name, shape in known.pop("sheets", {}).items()}
+            return cls(known, found | sheets)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise UserError(
                 f"{arrays} is missing or damaged ({error}): fetch it again, or delete {numbers}, and "
                 "`dvae study --test` makes both anew."
@@ -92,7 +117,7 @@ def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -
         numbers |= own_numbers
         arrays |= own_arrays
     pictured = run.experiment.seed == 1
-    return Record(numbers, {name: x for name, x in arrays.items() if pictured or not name.startswith("sheet/")})
+    return Record(numbers, {name: x for name, x in arrays.items() if pictured or not name.startswith(_SHEETS)})
 
 
 def _kept(run: Run, source: str) -> tuple[str, ...]:
@@ -158,6 +183,8 @@ def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) ->
     numbers, arrays = _judged(counterfactuals.transfer(model, pairs.inputs), pairs, estimator)
     walks = counterfactuals.drifts(model, pairs, estimator)
     arrays |= {f"pairs/walk, {name}": values.half() for name, values in walks.items()}
+    if counterfactuals.of_photographs(run):
+        arrays |= _people_and_gestures(run, model, part)
     z, some = counterfactuals.encode(model, pairs.inputs), _evenly(len(pairs.partner), _WALKS)
     content = [name for name in model.slices if name not in ("pose", "place")]
     for name, slices in (("content", content), ("pose", ["pose"])):
@@ -166,6 +193,23 @@ def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) ->
             images = torch.stack([model.decode(step, ["image"])["image"] for step in way], 1)
         arrays[f"sheet/{name} walks"] = _bytes(images)
     return numbers, arrays
+
+
+def _people_and_gestures(run: Run, model: DVAE, part: Part) -> Arrays:
+    """Some of the students who are held out whole, each in all ten gestures, drawn from one photograph of theirs and
+    the pose of the photograph that is asked for; with the numbers (students, 10) of these among the samples.
+    """
+    dataset, held_out = run.subsets(part)[0]
+    student, gesture = (np.asarray(dataset[name])[held_out] for name in ("content", "sequence"))
+    whole = [k for k in np.unique(student) if len(set(gesture[student == k].tolist())) == GESTURES]
+    chosen = [whole[i] for i in _evenly(len(whole), _PEOPLE).tolist()]
+    first = {(s, g): i for s, g, i in reversed([*zip(student.tolist(), gesture.tolist(), held_out, strict=True)])}
+    table = np.array([[first[k, g] for g in range(GESTURES)] for k in chosen])
+    asked = next(counterfactuals.samples_at(run, table.ravel(), ("image",), part).in_order())
+    tags = asked["image"].unflatten(0, table.shape)[:, _TAG].repeat_interleave(GESTURES, 0)
+    inputs = {"pose": asked["pose"], "place": asked["place"], "image": tags, "tag": tags}
+    drawn = counterfactuals.transfer(model, inputs).unflatten(0, table.shape)
+    return {"sheet/people and gestures": _bytes(drawn), "table": torch.from_numpy(table)}
 
 
 def _evenly(count: int, most: int) -> Tensor:
@@ -187,6 +231,9 @@ def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -
     arrays = {f"pairs/{name}": values.half() for name, values in scores.items()}
     arrays["pairs/unit"] = pairs.unit.short()
     arrays["sheet/images"] = _bytes(drawn[_evenly(len(drawn), _SHEET)])
+    if "content" in estimator.modalities:
+        arrays["worst"] = scores["psnr"].argsort()[:_WORST]
+        arrays["sheet/worst"] = _bytes(drawn[arrays["worst"]])
     return {"fréchet": frechet_distance(*features)}, arrays
 
 
@@ -249,6 +296,8 @@ def _untrained(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[N
         distances[name] = own_numbers["fréchet"]
         arrays |= {key.replace("/", f"/{name}, "): values for key, values in own.items() if "unit" not in key}
         arrays["pairs/unit"] = own["pairs/unit"]
+    if counterfactuals.of_photographs(run):  # whose true images are on everybody's own disk, and not published again
+        arrays = {name: x for name, x in arrays.items() if not name.startswith(_SHEETS)}
     return {"fréchet": distances}, arrays
 
 

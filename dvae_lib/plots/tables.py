@@ -68,12 +68,13 @@ def over_seeds(records: Sequence[Record], name: str, digits: int = 1, scale: flo
     if not records:
         return "no seed yet"
     values = scale * matrix(records, name)
+    values = values[:, ~values.isnan().any(0)]  # units that have none, as students whom nothing has learnt
     if len(values) == 1:
         return f"{values.nanmean():.{digits}f}".replace("-", "−")
     return in_words(contrast_ci([(1.0, values)], log=False), digits)
 
 
-_SCALE = {"room": 100.0}
+_SCALE = {"room": 100.0, "student": 100.0}
 _SCORES = {
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
@@ -101,14 +102,15 @@ def scores(
 
 def study_transfers(name: str, caption: str, methods: Mapping[str, str]) -> Markdown:
     """As `scores`, of the study: a row for each method that transfers poses, by its experiment, and for the baselines,
-    with the share of rooms that are recognised and the Fréchet distance, the mean over seeds.
+    with the share of rooms, or of students, that are recognised and the Fréchet distance, the mean over seeds.
     """
-    shown = {**_SCORES, "room": ("rooms recognised, %", 0)}
+    content = "student" if settings.data() == "digits" else "room"
+    shown = {**_SCORES, content: (f"{content}s recognised, %", 0)}
     judged = study.load("estimator")
     rows: list[list[object]] = []
     for method in ("true image", *UNTRAINED) if judged else ():
-        one = [judged[0].by_unit(f"pairs/{method}, {score}").mean() * _SCALE.get(score, 1) for score in shown]
-        cells = ["" if value.isinf() else f"{value:.{d}f}" for value, (_, d) in zip(one, shown.values(), strict=True)]
+        one = [judged[0].by_unit(f"pairs/{method}, {score}").nanmean() * _SCALE.get(score, 1) for score in shown]
+        cells = ["" if value > 1e6 else f"{value:.{d}f}" for value, (_, d) in zip(one, shown.values(), strict=True)]
         rows.append([method, *cells, f"{max(0.0, judged[0].numbers['fréchet'][method]):.2f}"])
     for method, experiment in methods.items():
         records = study.load(experiment)

@@ -1,5 +1,7 @@
 """Pose transfer measured against photographs: the same student made the other's gesture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,24 @@ def test_who_it_is_is_asked_of_students_who_were_learnt(run, pairs, labels):
     assert right.nanmean() > 0.9 and wrong.nanmean() == 0
 
 
+def test_a_table_shows_students_who_are_held_out_whole_in_all_gestures(run, part, labels):
+    student, gesture = labels
+    seeded = Run(replace(run.experiment, seed=1), "smoke")
+    seeded.train(quiet=True)
+    estimator = run_of("estimator")
+    estimator.train(quiet=True)
+    record, model = measure(seeded, estimator.load(), part), seeded.load()
+    table, images = record.arrays["table"], record.arrays["sheet/people and gestures"]
+    assert table.shape == images.shape[:2] and images.shape[1:] == (10, 3, 32, 32)
+    learnt = student[run.subsets("train")[0][1]]
+    assert not np.isin(student[table], learnt).any() and (gesture[table] == np.arange(10)).all()
+    assert all(len(set(row)) == 1 for row in student[table].tolist())
+    inputs = next(counterfactuals.samples_at(run, table[0].numpy(), ("image",), part).in_order())
+    tag = counterfactuals.images(run, table[0, 5:6].numpy(), part).expand(10, -1, -1, -1)
+    drawn = counterfactuals.transfer(model, inputs | {"tag": tag})
+    assert (images[0] - (drawn + 1) * 127.5).abs().max() <= 0.51
+
+
 def test_a_record_holds_what_the_claims_ask_of_photographs(run, part):
     estimator = run_of("estimator")
     estimator.train(quiet=True)
@@ -125,7 +145,11 @@ def test_a_record_holds_what_the_claims_ask_of_photographs(run, part):
         assert {"pairs/psnr", "pairs/ssim", "pairs/epe", "pairs/student"} <= set(record.arrays)
         assert ("pairs/walk, estimated pose" in record.arrays) == (name != "cross-modal")
         assert len(record.by_unit("pairs/psnr")) == len(np.unique(run.units(part)))
+        assert ("sheet/people and gestures" in record.arrays) == (
+            name != "cross-modal" and trained.experiment.seed == 1
+        )
     judged = measure(estimator, judge, part)
+    assert not [name for name in judged.arrays if name.startswith("sheet/")]  # true photographs are not published again
     assert {f"pairs/{who}, student" for who in ("true image", "tag", "nearest pose, right content")} <= set(
         judged.arrays
     )

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dvae_lib import settings
 from dvae_lib.experiments import experiments, study
@@ -129,3 +130,21 @@ def test_a_record_is_as_it_was_saved_and_a_part_of_one_is_none(tmp_path):
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(UserError, match="a.safetensors"):
         Record.load(tmp_path / "a")
+
+
+def test_a_record_s_pictures_are_small_and_nearly_as_they_were(tmp_path):
+    column = torch.linspace(20, 200, 32)
+    images = (column[:, None] + 0.5 * column).expand(2, 3, 3, 32, 32).round().byte()
+    images[0, 1, 0] = 240
+    errors = torch.tensor([1.0, torch.nan]).half()
+    Record({"a": 1}, {"unit": torch.arange(2), "image/pose": errors, "sheet/walks": images}).save(tmp_path / "record")
+    found = Record.load(tmp_path / "record")
+    assert found.numbers == {"a": 1} and found.arrays["sheet/walks"].shape == images.shape
+    assert (found.arrays["sheet/walks"].float() - images.float()).abs().mean() < 4
+    assert torch.equal(found.arrays["image/pose"].isnan(), errors.isnan())
+    assert (tmp_path / "record.safetensors").stat().st_size < images.numel() / 4
+    arrays = load_file(tmp_path / "record.safetensors")
+    arrays["sheet/walks"] = arrays["sheet/walks"][:20]
+    save_file(arrays, tmp_path / "record.safetensors")
+    with pytest.raises(UserError, match="is missing or damaged"):
+        Record.load(tmp_path / "record")
