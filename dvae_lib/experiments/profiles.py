@@ -172,8 +172,12 @@ ON_GESTURES: dict[str, Changes] = {
     "cross-modal": _CROSS_MODAL | _HAND | _steps(1600),
     "dvae-image": _LABELLED_CONTENT | _two_steps(3000, 300),
     "dvae-image-place": _LABELLED_PLACE | _two_steps(3000, 300),
-    "dvae-zu": _UNLABELLED_CONTENT | _two_steps(2000, 300),
-    "estimator": _SMALL_IMAGES | _RATE | _steps(1600),
+    "dvae-zu": _UNLABELLED_CONTENT | _two_steps(1900, 300),
+    "estimator": _SMALL_IMAGES
+    | _RATE
+    | _because("few photographs of many people", augmentation=Augmentation(15.0, zoom=0.1, shift=0.05, colour=0.1))
+    | _because("who it is, is hard to learn beside the pose", lambdas={"pose": 1.0, "content": 20.0})
+    | _steps(3000),
 }
 # By the first data set, for experiments that augment at all. The few photographs are moved and zoomed as well; rendered
 # hands are not, since a pose cannot tell where its hand is, and the images drawn from poses would blur.

@@ -1,0 +1,123 @@
+"""What is read off the photographs with 3D poses once the hands are found by themselves: by the landmark network that
+finds them, and by models that are shown what it found (chapter 12).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dvae_lib.datasets import Part
+from dvae_lib.datasets.realhand import RealHandSource
+from dvae_lib.detect import Detector, Hand
+from dvae_lib.experiments.run import Run
+from dvae_lib.files import UserError, read_image
+from dvae_lib.hand import Root, bone_scale, with_root
+from dvae_lib.metrics import joint_errors, procrustes_errors, scaled_errors
+from dvae_lib.metrics.intervals import Interval, bootstrap_block_size, bootstrap_ci
+from dvae_lib.predict import Sight, Via, look, predict
+
+LANDMARK_NETWORK = "MediaPipe"
+_SIZE = 64  # pixels that a model of keypoints alone is shown, which it does not look at
+_BONE = 40.0  # mm, that `predict` is told, and that is taken out again
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Of N photographs in order what one method reads: each one's error (N,) in mm, NaN where it found no hand, by what
+    is done to the size before: “protocol”, the true length of one bone; “size”, the true overall size; “Procrustes”,
+    the true size and turn; of the network itself also “metres”, its own idea of them. seconds: for a photograph.
+    """
+
+    errors: Mapping[str, Tensor]
+    seconds: float
+
+    @property
+    def found(self) -> int:
+        return int((~self.errors["protocol"].isnan()).sum())
+
+    def interval(self, kind: str) -> Interval:
+        """The mean over the photographs, with its interval over stretches of the video."""
+        values = self.errors[kind].nan_to_num(nan=self.errors[kind].nanmean().item())
+        block = bootstrap_block_size("realhand", len(values))
+        return bootstrap_ci(values[: len(values) // block * block], block)
+
+
+def _compared(poses: Sequence[Tensor | None], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Poses (21, 3) in bone scales, or None, against a batch in the same order."""
+    seen = torch.tensor([pose is not None for pose in poses])
+    given = torch.stack([torch.zeros(21, 3) if pose is None else pose.float() for pose in poses])
+    kinds = {"protocol": joint_errors, "size": scaled_errors, "Procrustes": procrustes_errors}
+    return {
+        name: torch.where(seen, measure(given + 1e-6, truth).nanmean(1), torch.nan) for name, measure in kinds.items()
+    }
+
+
+def _metres(hand: Hand, root_joint: Root) -> Tensor:
+    """The network's own joints (21, 3) in mm, relative to the root."""
+    pose = with_root(torch.from_numpy(hand.world)[None], root_joint)[0]
+    return pose - pose[0]
+
+
+def readings(runs: Mapping[str, tuple[Run, Via]], detector: Detector, part: Part = "validation") -> dict[str, Reading]:
+    """Of the landmark network and of runs, each asked through what it is said to be asked through, on a part of
+    realhand.
+    """
+    source = RealHandSource()
+    run = next(iter(runs.values()))[0]
+    (dataset, indices), root_joint = run.subsets(part)[0], run.experiment.root_joint
+    truth = next(run.batches(part, len(indices)).in_order())
+    paths = [source.photograph(int(frame)) for frame in np.asarray(dataset["frame"])[indices]]
+
+    begun = time.perf_counter()
+    hands = [detector.find(read_image(path)) for path in tqdm(paths, desc="Finding hands", unit="photograph")]
+    seconds = (time.perf_counter() - begun) / len(paths)
+    world = [_metres(found[0], root_joint) if found else None for found in hands]
+    scaled = [None if pose is None else pose / bone_scale(pose[None])[0] for pose in world]
+    own = torch.stack([torch.full((21, 3), torch.nan) if pose is None else pose.float() for pose in world])
+    metres = (own - truth["pose"] * truth["scale"][:, None, None]).norm(dim=-1).mean(1)
+    made = {LANDMARK_NETWORK: Reading(_compared(scaled, truth) | {"metres": metres}, seconds)}
+
+    for name, (run, via) in runs.items():
+        model, begun = run.load(), time.perf_counter()
+        sights = [_surest(path, run.experiment.size or _SIZE, detector) for path in paths]
+        here = [sight for sight in sights if sight]
+        answers = iter(predict(model, here, via, _BONE, root_joint=root_joint))
+        poses = [next(answers).pose / _BONE if sight else None for sight in sights]
+        made[name] = Reading(_compared(poses, truth), (time.perf_counter() - begun) / len(paths))
+    return made
+
+
+def _surest(path: Path, size: int, detector: Detector) -> Sight | None:
+    try:
+        return look(path, size, detector)[0]
+    except UserError:
+        return None
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of some pictures: how many, the hands on them, those that are found, and those found where there is none."""
+
+    pictures: int
+    hands: int
+    found: int
+    invented: int
+
+
+def count_hands(pictures: Sequence[tuple[np.ndarray, int]], detector: Detector) -> Count:
+    """pictures: (H, W, 3) uint8, each with the number of hands on it. Where more are found than there are, the rest is
+    invented.
+    """
+    seen = [(len(detector.find(image)), hands) for image, hands in pictures]
+    return Count(
+        len(seen),
+        sum(hands for _, hands in seen),
+        sum(min(number, hands) for number, hands in seen),
+        sum(max(0, number - hands) for number, hands in seen),
+    )
