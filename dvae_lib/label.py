@@ -56,16 +56,18 @@ class Labelled:
         return order[doubt[order] >= DOUBTFUL]
 
 
-def label(given: Path, name: str, rate: float = 5.0, most_doubt: float = MOST_DOUBT) -> Labelled:
+def label(
+    given: Path, name: str, rate: float = 5.0, most_doubt: float = MOST_DOUBT, root: Path | None = None
+) -> Labelled:
     """Writes the data set DVAE_DATA_ROOT/name of what is given, a video or a folder of photographs and videos, with a
     progress bar. Of each picture the surest hand is taken.
 
     rate: frames a second that are taken of a video. most_doubt: hands whose two readings are farther apart, as a share
-    of the hand's size, are left out.
+    of the hand's size, are left out. root: a folder in place of DVAE_DATA_ROOT.
 
     Raises UserError if the name cannot be, or is taken, if there are no pictures, or too few hands in them.
     """
-    folder = _free_folder(name)
+    folder = _free_folder(name, root or settings.data_root())
     files = _files(given)
     detector = Detector()
     partial = folder.with_name(f"{folder.name}.partial")
@@ -108,18 +110,18 @@ def label(given: Path, name: str, rate: float = 5.0, most_doubt: float = MOST_DO
         with atomic_write(partial / settings.LABELS) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, sequences=np.array(sequences), **{k: np.array(v) for k, v in kept.items()})
         partial.rename(folder)
-    return Labelled(OwnSource(name), looked, left_out)
+    return Labelled(OwnSource(name, folder), looked, left_out)
 
 
 def said(left_out: dict[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
 
 
-def _free_folder(name: str) -> Path:
+def _free_folder(name: str, root: Path) -> Path:
     taken = {*RECIPES, *settings.DATASETS, *settings.DOWNLOAD, settings.downloaded("detector").name}
     if not re.fullmatch(r"[A-Za-z][\w-]{0,40}", name) or name in taken:
         raise UserError(f"A data set cannot be called “{name}”: choose a word that is not one of {', '.join(taken)}.")
-    folder = settings.data_root() / name
+    folder = root / name
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another name, or delete that folder.")
     return folder

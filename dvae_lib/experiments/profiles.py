@@ -71,7 +71,12 @@ _KEYPOINTS = (
         augmentation=Augmentation(180.0, zoom=0.12, shift=0.05, noise=0.05),
     )
     | _because("a small network on 42 numbers takes larger batches", batch=256)
-    | {name: change for name, change in _POSE_ON_RHD.items() if name != "size"}
+    | _because("keypoints say less than poses, and one decoder for either is worse", embedding_decoders=("pose",))
+    | _because(
+        "so few steps at 0.01 leave the factors unlearnt", lambdas=dict.fromkeys(("pose", "cpose", "viewpoint"), 1.0)
+    )
+    | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
+    | _TWICE_THE_RATE
 )
 _POSE = _POSE_ON_RHD | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
 _SUPERVISION = (
@@ -164,7 +169,7 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
         for name in ("dvae-pose", "dvae-pose-weak", "dvae-pose-images", "dvae-pose-rendered")
     },
     **{
-        name: _KEYPOINTS | _two_steps(6000, 4000)
+        name: _KEYPOINTS | _two_steps(2500, 2500)
         for name in ("dvae-keypoints", "dvae-keypoints-weak", "dvae-keypoints-drawn")
     },
 }

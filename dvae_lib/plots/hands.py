@@ -136,9 +136,6 @@ def grid(
     return figure, axes
 
 
-PHOTOGRAPHS_MISSING = f"The photographs are not here. Run\n{settings.DOWNLOAD['realhand']}\nand build the book again."
-
-
 def sentence(text: str) -> Figure:
     """A sentence in place of a figure that cannot be drawn here."""
     figure, ax = plt.subplots(figsize=(7.5, 1.6))
