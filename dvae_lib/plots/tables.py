@@ -79,7 +79,7 @@ _SCORES = {
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
     "epe": ("EPE read off, mm", 1),
-    "background": ("RMSE of room", 3),
+    "background": ("RMSE of background", 3),
 }
 
 
