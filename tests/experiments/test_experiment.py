@@ -61,7 +61,7 @@ LEGAL = {
     "split": ["pose", "synthesis"],
     "rotation": ["axis-angle", "matrix", None],
 }
-MOST = {"rotation": 90.0, "flip": True, "zoom": 0.5, "shift": 0.3, "colour": 0.6, "background": 1.0}
+MOST = {"rotation": 90.0, "flip": True, "zoom": 0.5, "shift": 0.3, "colour": 0.6, "background": 1.0, "noise": 0.2}
 
 
 def others(e):
@@ -195,7 +195,7 @@ IMAGE["foreground_precision"] = 1.0
         ({"seed": -1}, "“seed” is -1"),
         ({"precision": "7-bit"}, "“precision” is \"7-bit\": it must be one of 32-true, 64-true, "),
         ({"root_joint": "thumb"}, "“root_joint” is \"thumb\": it must be one of palm, wrist."),
-        ({"data": ("moon",)}, "“data” is [\"moon\"]: it must be a list without repetitions, each one of synth-stb"),
+        ({"data": ("a moon",)}, "“data” is [\"a moon\"]: it must be a list without repetitions, each a word of"),
         ({"data": ()}, "at least one"),
         ({"data": ("stb", "stb")}, "a list without repetitions"),
         ({"data": "stb"}, "“data” is \"stb\": it must be a list"),
@@ -318,6 +318,10 @@ def test_every_modality_can_be_built_and_every_data_set_has_the_pictures_it_is_s
         for source, views in zip(files, (["SK_depth"], ["BB_left"]), strict=False):
             source.views = views
         has[name] = set(itertools.chain.from_iterable(source.fields(32) for source in files))
-    for name, count in (("synth-stb", {"frames_per_sequence": 1}), ("synth-rhd", {"count": 1})):
+    for name, count in (
+        ("synth-stb", {"frames_per_sequence": 1}),
+        ("synth-rhd", {"count": 1}),
+        ("synth-poses", {"count": 1}),
+    ):
         has[name] = set(SyntheticSource(name, **count).fields(32))
     assert {name: has[name] & {"image", "depth", "mask"} for name in has} == {n: set(p) for n, p in PICTURES.items()}

@@ -27,7 +27,7 @@ class FakeDataset(Dataset):
     """A data set in memory."""
 
     def __init__(self, n=40, seed=0):
-        self.size, self.manifest, self.folder = SIZE, {"count": n}, object()
+        self.name, self.size, self.manifest, self.folder = "fake", SIZE, {"count": n}, object()
         self.arrays = {name: tensor.numpy() for name, tensor in raw_block(n, seed).items()}
 
     def gather(self, field, indices):
