@@ -55,8 +55,8 @@ class OwnSource:
                 self.labels = {key: labels[key] for key in labels.files}
             self.sequences: list[str] = self.labels.pop("sequences").tolist()
             count = len(self.labels["keypoints"])
-            shapes = {key: (count, 21, 2) if key == "keypoints" else (count,) for key in ("keypoints", *_NUMBERS)}
-            shapes["depth"] = (count, 21)
+            shapes: dict[str, tuple[int, ...]] = {"keypoints": (count, 21, 2), "depth": (count, 21)}
+            shapes |= dict.fromkeys(_NUMBERS, (count,))
             if wrong := [key for key, shape in shapes.items() if self.labels[key].shape != shape]:
                 raise ValueError(f"“{wrong[0]}” has the shape {self.labels[wrong[0]].shape}")
         except (OSError, ValueError, KeyError, EOFError) as error:
@@ -77,7 +77,8 @@ class OwnSource:
         return schema(size, "image", "pose", "K", "visible", "right", "sequence", "frame")
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
-        pose, K = lift(*(self.labels[name][indices] for name in ("keypoints", "depth", "scale")), PHOTO)
+        keypoints, depth, scale = (self.labels[name][indices] for name in ("keypoints", "depth", "scale"))
+        pose, K = lift(keypoints, depth, scale, PHOTO)
         visible = torch.ones(len(indices), 21, dtype=torch.bool)
         centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
         read = [read_image(photograph(self.folder, i), (PHOTO, PHOTO), _ADVICE) for i in indices.tolist()]

@@ -133,10 +133,10 @@ def photographed_pairs(run: Run, seed: int = 0, part: Part = "validation") -> Pa
     partner, swapped, n = [], [], len(held_out)
     for place, i in enumerate(held_out):
         others = (place + n // 2 + np.arange(n)) % n  # half the list away, or after
-        ends = ((o, photograph_of.get((student[i], gesture[held_out[o]]))) for o in others.tolist())
+        known = ((o, photograph_of.get((student[i], gesture[held_out[o]]))) for o in others.tolist())
         end, photograph = next(
             (o, p)
-            for o, p in ends
+            for o, p in known
             if p is not None and student[held_out[o]] != student[i] and gesture[held_out[o]] != gesture[i]
         )
         partner.append(end)
