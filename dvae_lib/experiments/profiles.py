@@ -201,6 +201,7 @@ _SAMPLES: dict[str, dict[str, dict]] = {
     "smoke": {
         "synth-stb": {"frames_per_sequence": 16},
         "synth-rhd": {"count": 128},
+        "synth-poses": {"count": 512},
         "stb": {"frames_per_sequence": 4, "views": ["BB_left"]},
         "rhd": {"count": 64},
     },
