@@ -122,4 +122,4 @@ def environment() -> dict[str, str]:
 
 def is_here(data: str) -> bool:
     """Whether the data of this name need no download any more; the rendered ones never do."""
-    return data == "synthetic" or (data_root() / data).is_dir()
+    return data.startswith("synth") or (data_root() / data).is_dir()

@@ -33,6 +33,7 @@ FOUND_BY_THEMSELVES = {
     "cross-modal": "image",
     "dvae-pose": "image",
     "dvae-keypoints-drawn": "keypoints",
+    "dvae-keypoints-unlabelled": "keypoints",
     "dvae-keypoints-weak": "keypoints",
     "dvae-keypoints": "keypoints",
 }

@@ -18,7 +18,7 @@ def list_(profile: Profile = None, data: Data = None, root_joint: RootJoint = No
         e = run.experiment
         state = "trained" if run.trained else "not trained"
         pixels = f"{e.size} px" if e.size else "no image"
-        typer.echo(f"{name:28}{' + '.join(e.data):22}{pixels:>8} {e.steps:7} steps   {state:12}{e.about}")
+        typer.echo(f"{name:28}{' + '.join(e.data):32}{pixels:>8} {e.steps:7} steps   {state:12}{e.about}")
 
 
 def text_of(value: Any) -> str:
@@ -113,7 +113,7 @@ def train(
         run
         for kind in dict.fromkeys(kinds)
         for run_name, run in known_runs(profile, kind, root_joint).items()
-        if run_name in BOOK or kind == "realhand"
+        if run_name in BOOK or (kind == "realhand" and all(map(settings.is_here, run.experiment.data)))
     ]
     for run in train_all(chosen, device, jobs, launcher):
         typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")

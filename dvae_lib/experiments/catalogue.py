@@ -264,11 +264,11 @@ PHOTOGRAPHS = [
             _DVAE_POSE,
             name=name,
             about=about,
-            data=("realhand", "synth-poses"),
+            lambdas=_DVAE_POSE.lambdas | {"keypoints": 1.0},
             embeddings=("keypoints",),
             size=None,
             pretrained=None,
-            **others,
+            **({"data": ("realhand", "synth-poses")} | others),
         )
         for name, about, others in (
             ("dvae-keypoints", "poses that nobody drew, and those of photographs", {}),
@@ -278,6 +278,17 @@ PHOTOGRAPHS = [
                 {"labelled": 0.0, "weak": ("viewpoint",)},
             ),
             ("dvae-keypoints-drawn", "poses that nobody drew alone", {"labelled": 0.0}),
+            (
+                "dvae-keypoints-unlabelled",
+                "poses that nobody drew, and keypoints of the digits without their poses",
+                {
+                    "labelled": 0.0,
+                    "data": ("realhand", "synth-poses", "digits"),
+                    "without_labels": ("digits",),
+                    "batch": 33,
+                    "reasons": _DVAE_POSE.reasons | {"batch": "can be shared equally by three sets"},
+                },
+            ),
         )
     ),
 ]

@@ -184,6 +184,10 @@ class Experiment(ABC):
         """Of the first data set's training samples those that a stage sees, by the labels that it may use."""
         return [(indices, LABELS)]
 
+    def known(self, stage: str, data: str) -> Sequence[str] | None:
+        """Which labels a stage sees of another data set than the first; None if it sees nothing of it."""
+        return LABELS
+
     def values(self) -> dict[str, Any]:
         """All that applies to this experiment, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", *_TEXTS)}
@@ -192,8 +196,11 @@ class Experiment(ABC):
     def config(self) -> dict[str, Any]:
         """All that says what is trained, as JSON has it: `from_config` reads it."""
         values = {name: value for name, value in asdict(self).items() if name not in _TEXTS}
-        if not self.augmentation.noise:  # came when the study was registered: what has none keeps its hash
+        # These came when the study was registered: what has none of them keeps its hash.
+        if not self.augmentation.noise:
             del values["augmentation"]["noise"]
+        if not values.get("without_labels", True):
+            del values["without_labels"]
         return {"kind": self.kind} | values
 
     def with_overrides(self, **values: Any) -> "Experiment":

@@ -10,7 +10,7 @@ import torch
 
 from dvae_lib.datasets import Purpose
 from dvae_lib.datasets.batches import LABELS
-from dvae_lib.experiments.experiment import IMAGES, Experiment, ModalityName, Paper, Vector
+from dvae_lib.experiments.experiment import IMAGES, DataSet, Experiment, ModalityName, Paper, Vector
 from dvae_lib.experiments.values import Count, NonEmpty, NotNegative, Positive, Share, whole_from
 from dvae_lib.models import DVAE, CrossModalVAE, Modality, Regressor, modality
 from dvae_lib.models.objectives import rescale_to_resolution
@@ -127,6 +127,7 @@ class DisentangledExperiment(VAEExperiment):
     mixture: Literal["halves", "natural"] | None = None  # of a batch's images with all labels and with some: as many of
     # either, or as they occur
     embedding_decoders: tuple[Vector, ...] = ()  # that the embedding step trains as well; in Algorithm 1 none
+    without_labels: tuple[DataSet, ...] = ()  # data sets, not the first, whose labels the embedding step does not see
 
     kind: ClassVar[str] = "disentangled VAE"
 
@@ -174,9 +175,18 @@ class DisentangledExperiment(VAEExperiment):
             self._refuse(f"“embedding_decoders” names “{unknown.pop()}”, which is not decoded.")
         if unknown := set(self.weak or ()) - (set(LABELS) & set(self.lambdas)):
             self._refuse(f"“weak” names “{unknown.pop()}”, which is no label that is decoded.")
+        if foreign := set(self.without_labels) - set(self.data[1:]):
+            self._refuse(f"“without_labels” names {foreign.pop()}, which is not among the data after the first.")
+        if self.without_labels and self.embedding_steps is None:
+            self._refuse("“without_labels” is for the embedding step: there is none.")
         alone = len(self.data) == 1 and self.labelled == 0
         if alone and not (self.unlabelled_poses and self.weak is not None):
             self._refuse("“labelled” is 0 and there is no other data set: no sample has labels.")
+
+    def known(self, stage: str, data: str) -> Sequence[str] | None:
+        if data not in self.without_labels:
+            return super().known(stage, data)
+        return None if stage == "disentangling" else ()
 
     @property
     def shares(self) -> int:

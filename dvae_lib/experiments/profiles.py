@@ -73,7 +73,8 @@ _KEYPOINTS = (
     | _because("a small network on 42 numbers takes larger batches", batch=256)
     | _because("keypoints say less than poses, and one decoder for either is worse", embedding_decoders=("pose",))
     | _because(
-        "so few steps at 0.01 leave the factors unlearnt", lambdas=dict.fromkeys(("pose", "cpose", "viewpoint"), 1.0)
+        "so few steps at 0.01 leave the factors unlearnt",
+        lambdas=dict.fromkeys(("pose", "cpose", "viewpoint", "keypoints"), 1.0),
     )
     | _because("so few steps at the paper's β leave the latent close to the prior", beta=0.002)
     | _TWICE_THE_RATE
@@ -172,6 +173,9 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
         name: _KEYPOINTS | _two_steps(2500, 2500)
         for name in ("dvae-keypoints", "dvae-keypoints-weak", "dvae-keypoints-drawn")
     },
+    "dvae-keypoints-unlabelled": _KEYPOINTS
+    | _because("as theirs, but shared among three", batch=255)
+    | _two_steps(2500, 2500),
 }
 ON_GESTURES: dict[str, Changes] = {
     "cross-modal": _CROSS_MODAL | _HAND | _steps(1600),
@@ -239,6 +243,7 @@ def for_profile(experiment: Experiment, profile: str, root_joint: Root) -> Exper
     changes = _samples(experiment, profile)
     if profile == "smoke":
         changes |= {name: change for name, change in _SMOKE.items() if getattr(experiment, name, None) is not None}
+        changes |= _because("seconds, for tests", batch=8 + -8 % experiment.shares)
     if profile in ("laptop", "study"):
         rows = LAPTOP if profile == "laptop" else STUDY
         if experiment.data[0] not in PICTURES or experiment.data[0] == "realhand":

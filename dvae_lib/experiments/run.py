@@ -177,7 +177,9 @@ class Run:
         e = self.experiment
         (dataset, indices), *others = self.subsets(self.learnt_from)
         own = (Subset(dataset, *labels) for labels in e.supervision(stage, indices))
-        subsets = [subset for subset in (*own, *(Subset(*other) for other in others)) if len(subset.indices)]
+        known = (e.known(stage, name) for name in e.data[1:])
+        more = (Subset(*other, labels) for other, labels in zip(others, known, strict=True) if labels is not None)
+        subsets = [subset for subset in (*own, *more) if len(subset.indices)]
         if not subsets:
             raise UserError(f"{e.name}: of {len(indices)} training samples none has labels: set a larger “labelled”.")
         shares = e.divide([len(subset.indices) for subset in subsets])

@@ -57,6 +57,7 @@ LEGAL = {
     "weak": [None, (), ("viewpoint",), ("pose",)],
     "mixture": ["halves", "natural", None],
     "embedding_decoders": [(), ("viewpoint",), ("pose",)],
+    "without_labels": [(), ("synth-stb",)],
     "watched": [None, 3],
     "split": ["pose", "synthesis"],
     "rotation": ["axis-angle", "matrix", None],
@@ -138,7 +139,9 @@ def kept(e):
 
 
 RENDERED = [
-    replace(find(e.name, "smoke", "realhand"), data=("synth-rhd", "synth-stb"), options={}) for e in PHOTOGRAPHS
+    replace(find(e.name, "smoke", "realhand"), data=("synth-rhd", "synth-stb"), options={})
+    for e in PHOTOGRAPHS
+    if len(e.data) < 3
 ]
 RENDERED = [
     replace(e, options={"synth-rhd": {"count": 128}, "synth-stb": {"frames_per_sequence": 16}}) for e in RENDERED
