@@ -34,6 +34,7 @@ PHOTO = 256  # pixels of a square's side
 LEAST = 10  # photographs that a data set needs, to be divided
 # Blocks of a video are held out, as of realhand: of about so many frames two fifths, with gaps beside them.
 _PERIOD, _VALIDATION, _TEST, _GAP = 150, (0.4, 0.6), (0.63, 0.83), 1 / 30
+_NUMBERS = ("scale", "right", "doubt", "sequence", "frame")
 _ADVICE = "Label your photographs again with `dvae label`."
 
 
@@ -92,9 +93,6 @@ class OwnSource:
             "sequence": self.labels["sequence"][indices].astype(np.int32),
             "frame": self.labels["frame"][indices].astype(np.int32),
         }
-
-
-_NUMBERS = ("scale", "right", "doubt", "sequence", "frame")
 
 
 def split(photographs) -> dict[str, np.ndarray]:

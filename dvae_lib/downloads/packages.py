@@ -99,7 +99,8 @@ def _fetched(package: Package, folder: Path) -> Path:
     found = [*folder.glob("*.whl"), *folder.glob("*.tgz")]
     if said or not found:
         raise UserError(
-            f"{tool} could not fetch {package.name} ({said or 'nothing came'}). Fetch it by hand, and pass it with --archive FILE."
+            f"{tool} could not fetch {package.name} ({said or 'nothing came'}). Fetch it by hand, and pass it with "
+            "--archive FILE."
         )
     return found[0]
 
