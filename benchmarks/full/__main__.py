@@ -117,7 +117,7 @@ class Full:
         others = counterfactuals.baselines(run, pairs, None)
         scores = {}
         for name, images in {"the true image": pairs.targets["image"], **drawn, **others}.items():
-            values = {"right content": counterfactuals.is_correct_content(images, pairs)}
+            values = {"right content": counterfactuals.is_correct_room(images, pairs)}
             for reader, model in models.items():
                 if reader != name:
                     scored = counterfactuals.score(images, pairs.targets, model)

@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks.loop import prepared, trained
 from dvae_lib.datasets import open_source
-from dvae_lib.experiments import Experiment, find
+from dvae_lib.experiments import find
+from dvae_lib.experiments.kinds import DisentangledExperiment
 
 # Shares of the minutes; what drawing and timing leave over goes to the training.
 DRAWING, TIMING, EVALUATION = 0.25, 0.1, 0.15
@@ -76,14 +77,15 @@ def options(counts: dict[str, int]) -> dict[str, dict[str, int]]:
     return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": max(rhd - VALIDATION, 2 * rhd // 3)}}
 
 
-def experiment(name: str, size: int, counts: dict[str, int]) -> Experiment:
+def experiment(name: str, size: int, counts: dict[str, int]) -> DisentangledExperiment:
     """An experiment in the paper's sizes if `size` is 256, with the λ, β and rates of `laptop`, for short trainings."""
     e = find(name, "laptop", "synthetic")
+    assert isinstance(e, DisentangledExperiment)
     width = 1 if e.width and size >= 256 else e.width
     return replace(e, size=size, width=width, options={data: options(counts)[data] for data in e.data})
 
 
-def with_steps(e: Experiment, seconds: float, share: float, device: str) -> Experiment:
+def with_steps(e: DisentangledExperiment, seconds: float, share: float, device: str) -> DisentangledExperiment:
     """The experiment with as many steps as take so many seconds, of which the disentangling step has its share."""
     steps = []
     for number, part in enumerate((share, 1 - share)):

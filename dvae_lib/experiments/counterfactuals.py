@@ -236,16 +236,22 @@ def score(images: Tensor, targets: Batch, estimator: Estimator) -> dict[str, Ten
 
 
 @torch.inference_mode()
-def is_correct_content(images: Tensor, pairs: Pairs, estimator: Estimator) -> Tensor:
-    """1 for each of images (N, 3, S, S) whose content is that of its pair, else 0: (N,).
+def is_correct_student(images: Tensor, pairs: Pairs, estimator: Estimator) -> Tensor:
+    """1 for each of images (N, 3, S, S) in which the estimator sees the student of its pair, else 0: (N,).
 
-    Where the estimator says whose hand a photograph shows, that is asked; NaN for students whom it has not learnt.
-    Elsewhere an image is compared, outside the person, with the true images of its pose in all contents; the nearest
-    one must be that of its pair.
+    The estimator says whose hand a photograph shows; NaN for students whom it has not learnt.
     """
-    if "content" in estimator.modalities:
-        told = estimator.translate("image", images, "content").argmax(1)
-        return torch.where(pairs.learnt, (told == pairs.content).float(), torch.nan)
+    told = estimator.translate("image", images, "content").argmax(1)
+    return torch.where(pairs.learnt, (told == pairs.content).float(), torch.nan)
+
+
+@torch.inference_mode()
+def is_correct_room(images: Tensor, pairs: Pairs) -> Tensor:
+    """1 for each of images (N, 3, S, S) whose room is that of its pair, else 0: (N,).
+
+    An image is compared, outside the person, with the true images of its pose in all rooms; the nearest one must be
+    that of its pair.
+    """
     k = pairs.contents_per_pose
     targets, person, images = (x.unflatten(0, (-1, k)) for x in (pairs.targets["image"], pairs.targets["hand"], images))
     distance = torch.stack([_rmse(images, targets[:, [i]], ~person[:, [i]]) for i in range(k)], -1)

@@ -224,8 +224,10 @@ def _bytes(images: Tensor) -> Tensor:
 def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -> tuple[Numbers, Arrays]:
     """What drawn images (N, 3, S, S) of pairs are worth."""
     scores = counterfactuals.score(drawn, pairs.targets, estimator)
-    content = "student" if "content" in estimator.modalities else "room"
-    scores[content] = counterfactuals.is_correct_content(drawn, pairs, estimator)
+    if "content" in estimator.modalities:
+        scores["student"] = counterfactuals.is_correct_student(drawn, pairs, estimator)
+    else:
+        scores["room"] = counterfactuals.is_correct_room(drawn, pairs)
     with torch.inference_mode():
         features = [estimator.encoder(images).mean for images in (drawn, pairs.targets["image"])]
     arrays = {f"pairs/{name}": values.half() for name, values in scores.items()}

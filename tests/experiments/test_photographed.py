@@ -110,8 +110,8 @@ def test_who_it_is_is_asked_of_students_who_were_learnt(run, pairs, labels):
     student, _ = labels
     whole = ~np.isin(student[pairs.index[:, 0]], student[run.subsets("train")[0][1]])
     assert 0 < whole.sum() < len(whole)
-    right = counterfactuals.is_correct_content(pairs.targets["image"], pairs, Judge())
-    wrong = counterfactuals.is_correct_content(pairs.targets["image"][pairs.partner], pairs, Judge())
+    right = counterfactuals.is_correct_student(pairs.targets["image"], pairs, Judge())
+    wrong = counterfactuals.is_correct_student(pairs.targets["image"][pairs.partner], pairs, Judge())
     assert right.isnan().numpy().tolist() == whole.tolist()
     assert right.nanmean() > 0.9 and wrong.nanmean() == 0
 
