@@ -1,8 +1,8 @@
 """Makes a data set of a video or a folder of photographs: finds the hand in each, and labels it (chapter 12).
 
 The labels are pseudo-labels, what a landmark network reads off. Each hand is read twice, as it is and in a mirror: the
-mean of both is a little better than either (on a quarter of realhand by 3 %), and how far they are apart says how far
-they may be off (there with a rank correlation of 0.73 with the true error; what the network itself says, with none).
+mean of both is a little better than either, and how far they are apart says how far they may be off, which the network
+itself does not (`dvae_lib.report.photographs.doubts` measures both; chapter 12 quotes it).
 """
 
 import re
@@ -24,10 +24,8 @@ from dvae_lib.detect import Detector, Hand
 from dvae_lib.files import PHOTOGRAPHS, UserError, atomic_write, explain_os_errors, read_image
 from dvae_lib.predict import Box, around, cut
 
-DOUBTFUL, MOST_DOUBT = (
-    0.03,
-    0.1,
-)  # shares of the hand's size: from the one on a label is worth a look, the other no label
+# Shares of the hand's size: from the first on a label is worth a look, from the second on it is none.
+DOUBTFUL, MOST_DOUBT = 0.03, 0.1
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
 _MARGIN = 1.25  # of the kept square, times the protocol's
 
@@ -87,7 +85,7 @@ def label(
             if not hands:
                 left_out["without a hand"] += 1
                 continue
-            square, hand, doubt = _read_twice(detector, picture.image, hands[0])
+            square, hand, doubt = read_twice(detector, picture.image, hands[0])
             if doubt > most_doubt:
                 left_out["too doubtful"] += 1
                 continue
@@ -177,13 +175,19 @@ def _frames(path: Path, rate: float) -> Iterator[tuple[int, np.ndarray]]:
         raise UserError(f"{path} cannot be read as a video: it is damaged, or of a kind that is not known.") from error
 
 
-def _read_twice(detector: Detector, image: np.ndarray, hand: Hand) -> tuple[np.ndarray, Hand, float]:
+def kept_square(hand: Hand) -> Box:
+    """The square of the photograph that is kept around a hand."""
+    near = around(hand)
+    side = _MARGIN * near.side
+    return Box(near.left - (side - near.side) / 2, near.top - (side - near.side) / 2, side)
+
+
+def read_twice(detector: Detector, image: np.ndarray, hand: Hand) -> tuple[np.ndarray, Hand, float]:
     """The square (PHOTO, PHOTO, 3) around a hand, the hand in its pixels, as the mean of two readings, and how far
     these are apart, as a share of the hand's size: 1 if the second sees none, or one of the other side.
     """
-    near = around(hand)
-    side = _MARGIN * near.side
-    box = Box(near.left - (side - near.side) / 2, near.top - (side - near.side) / 2, side)
+    box = kept_square(hand)
+    side = box.side
     square = ((cut(image, box, PHOTO) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     first = hand._replace(keypoints=(hand.keypoints - np.array([box.left, box.top])) * PHOTO / side)
     seen = detector.find(np.ascontiguousarray(square[:, ::-1]))

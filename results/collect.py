@@ -19,12 +19,12 @@ import numpy as np
 from dvae_lib import settings
 from dvae_lib.datasets import open_source
 from dvae_lib.datasets.digits import listed
-from dvae_lib.datasets.realhand import COUNT, RealHandSource
+from dvae_lib.datasets.realhand import COUNT, RealHandSource, split
 from dvae_lib.detect import Detector
 from dvae_lib.experiments import experiments
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import read_image, write_json
-from dvae_lib.report.photographs import count_hands, readings
+from dvae_lib.report.photographs import count_hands, doubts, readings
 from dvae_lib.synthetic import scenes
 from dvae_lib.synthetic.rooms import paint_room
 
@@ -85,6 +85,8 @@ def main(hardware: str) -> None:
     runs = {name: run.evaluation for name, run in known.items()}
     scores = {name: next(iter(run["from"].values())) for name, run in runs.items()}
     detector = Detector()
+    source = RealHandSource()
+    ours_to_see = np.concatenate([split(source)[part] for part in ("train", "validation")])
     read = readings({name: (known[name], via) for name, via in FOUND_BY_THEMSELVES.items()}, detector)
     pictures = {
         "photographs with 3D poses": _photographs(),
@@ -105,6 +107,7 @@ def main(hardware: str) -> None:
             | {kind: list(reading.interval(kind)) for kind in reading.errors}
             for name, reading in read.items()
         },
+        "doubts": vars(doubts(detector, source, ours_to_see)),
         "hands": {name: vars(count_hands(list(some), detector)) for name, some in pictures.items()},
     }
     write_json(Path(__file__).with_name("realhand.json"), reference)

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
 
 from dvae_lib.datasets import Part
+from dvae_lib.datasets.own import PHOTO
 from dvae_lib.datasets.realhand import RealHandSource
 from dvae_lib.detect import Detector, Hand
 from dvae_lib.experiments.run import Run
 from dvae_lib.files import UserError, read_image
-from dvae_lib.hand import Root, bone_scale, with_root
+from dvae_lib.hand import Root, bone_scale, project, with_root
+from dvae_lib.label import kept_square, read_twice
 from dvae_lib.metrics import joint_errors, procrustes_errors, scaled_errors
 from dvae_lib.metrics.intervals import Interval, bootstrap_block_size, bootstrap_ci
 from dvae_lib.predict import Sight, Via, look, predict
@@ -91,6 +94,44 @@ def readings(runs: Mapping[str, tuple[Run, Via]], detector: Detector, part: Part
         poses = [next(answers).pose / _BONE if sight else None for sight in sights]
         made[name] = Reading(_compared(poses, truth), (time.perf_counter() - begun) / len(paths))
     return made
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Of the labels that `dvae label` gives to photographs with true keypoints. once, twice: the mean 2D error, as a
+    share of the hand's size, of one reading and of the mean of two. correlation: the rank correlation of how far the
+    two are apart with the error of their mean; presence: that of how sure the network says it is of a hand.
+    """
+
+    once: float
+    twice: float
+    correlation: float
+    presence: float
+
+
+def doubts(detector: Detector, source: RealHandSource, frames: np.ndarray) -> Doubts:
+    """On photographs of realhand, those in which a hand is found both times."""
+    rows = []
+    truth = project(torch.from_numpy(source.pose[frames]), torch.from_numpy(source.K[frames])).numpy()
+    for frame, true in zip(frames.tolist(), truth, strict=True):
+        image = read_image(source.photograph(frame))
+        if not (found := detector.find(image)):
+            continue
+        first = found[0]
+        _, both, apart = read_twice(detector, image, first)
+        box = kept_square(first)
+        mean = both.keypoints * box.side / PHOTO + [box.left, box.top]
+        size = np.ptp(true, axis=0).max()
+        errors = [np.linalg.norm(read - true, axis=1).mean() / size for read in (first.keypoints, mean)]
+        if apart < 1:
+            rows.append((*errors, apart, first.presence))
+    once, twice, apart_all, presence = np.array(rows).T
+    return Doubts(
+        float(once.mean()),
+        float(twice.mean()),
+        float(spearmanr(apart_all, twice).statistic),
+        float(spearmanr(presence, twice).statistic),
+    )
 
 
 def _surest(path: Path, size: int, detector: Detector) -> Sight | None:

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from dvae_lib.datasets.realhand import RealHandSource
 from dvae_lib.detect import Detector, Hand
 from dvae_lib.experiments import find
 from dvae_lib.experiments.run import Run
 from dvae_lib.hand import bone_scale
-from dvae_lib.report.photographs import LANDMARK_NETWORK, Reading, _compared, _metres, count_hands, readings
+from dvae_lib.label import kept_square
+from dvae_lib.report.photographs import LANDMARK_NETWORK, Reading, _compared, _metres, count_hands, doubts, readings
 
 
 def truth(count=30):
@@ -58,6 +61,47 @@ def test_hands_are_found_missed_and_invented():
     pictures = [(np.full((4, 4, 3), seen, np.uint8), there) for seen, there in ((1, 1), (2, 1), (0, 2), (1, 2), (1, 0))]
     count = count_hands(pictures, Counts())
     assert (count.pictures, count.hands, count.found, count.invented) == (5, 6, 3, 2)
+
+
+class Twice(Detector):
+    """Finds one hand in each photograph, the given ones in turn."""
+
+    def __init__(self, *readings):
+        self.readings = iter(readings)
+
+    def find(self, photograph, palm=0.5):
+        keypoints, presence, right = next(self.readings)
+        return [Hand(keypoints, np.zeros((21, 3)), presence, right)]
+
+
+class Photographs(RealHandSource):
+    """Black photographs, whose true keypoints are known."""
+
+    def __init__(self, folder, keypoints):
+        self.folder = folder
+        self.pose = np.concatenate([keypoints, np.ones((*keypoints.shape[:2], 1))], -1)
+        self.K = np.tile(np.eye(3), (len(keypoints), 1, 1))
+        for frame in range(len(keypoints)):
+            Image.new("RGB", (256, 256)).save(self.photograph(frame))
+
+    def photograph(self, frame):
+        return self.folder / f"{frame}.png"
+
+
+def test_the_doubt_of_a_label_is_held_against_its_error(tmp_path):
+    """Two readings that err to opposite sides: each is off by what it is off, their mean by nothing."""
+    keypoints = np.random.default_rng(0).uniform(80, 176, (4, 21, 2))
+    photographs = Photographs(tmp_path, keypoints)
+    readings, sizes = [], np.ptp(keypoints, axis=1).max(-1)
+    for true, off in zip(keypoints, (1.0, 2.0, 3.0, 4.0), strict=True):
+        first = true + [off, 0]
+        box = kept_square(Hand(first, np.zeros((21, 3)), 1.0, True))
+        again = (true - [off / 2, 0] - [box.left, box.top]) * 256 / box.side
+        readings += [(first, 1 - off / 10, True), (np.array([256, 0]) - again * [1, -1], 0.8, False)]
+    found = doubts(Twice(*readings), photographs, np.arange(4))
+    assert found.once == pytest.approx((np.array([1, 2, 3, 4]) / sizes).mean())
+    assert found.twice == pytest.approx((np.array([1, 2, 3, 4]) / 4 / sizes).mean())
+    assert found.correlation == pytest.approx(1) and found.presence == pytest.approx(-1)
 
 
 @pytest.mark.slow
