@@ -9,12 +9,13 @@ Pixels: column j of an image covers [j, j + 1], so an image of S pixels spans [0
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
-from dvae_lib.hand import MIDDLE_MCP
+from dvae_lib.hand import MIDDLE_MCP, project
 
 PROTOCOL_SIZE = 256  # the crop size that the protocol's zoom of 1 … 10 refers to; ours may differ
 GREY = 128.0  # the value outside the image
@@ -128,3 +129,20 @@ def crop_nearest(
     cut = images[image, row.clamp(0, H - 1)[:, :, None], column.clamp(0, W - 1)[:, None, :]]
     inside = ((row >= 0) & (row < H))[:, :, None] & ((column >= 0) & (column < W))[:, None, :]
     return torch.where(inside, cut, torch.tensor(fill, dtype=cut.dtype, device=cut.device))
+
+
+def crop_photographs(
+    photographs: list[np.ndarray], pose: Float[Tensor, "B 21 3"], K: Float[Tensor, "B 3 3"], size: int
+) -> dict[str, np.ndarray]:
+    """The fields image, pose, K and visible of square photographs (P, P, 3) uint8 on which all joints are seen, cut out
+    by the protocol. pose: mm, before the cameras K of the photographs.
+    """
+    visible = torch.ones(len(photographs), 21, dtype=torch.bool)
+    images = torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)
+    centre, side = crop_window(project(pose, K), visible, (images.shape[-1], images.shape[-2]))
+    return {
+        "image": crop(images, centre, side, size).numpy(),
+        "pose": pose.numpy().astype(np.float32),
+        "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
+        "visible": visible.numpy(),
+    }

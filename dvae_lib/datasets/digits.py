@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from dvae_lib import settings
-from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.crop import crop_photographs
 from dvae_lib.datasets.dataset import Dataset, Fields, schema
 from dvae_lib.datasets.pseudo_labels import lift
 from dvae_lib.files import UserError, absent, read_image, sha256
-from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 PHOTO = 100  # pixels of a photograph's side
@@ -159,14 +157,7 @@ class DigitsSource:
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         chosen = [self.photographs[i] for i in indices.tolist()]
         pose, K = lift(self.keypoints[indices], self.depth[indices], self.scale[indices], PHOTO)
-        visible = torch.ones(len(indices), 21, dtype=torch.bool)
-        centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        images = torch.from_numpy(np.stack([photograph.read(self.folder) for photograph in chosen])).permute(0, 3, 1, 2)
-        return {
-            "image": crop(images, centre, side, size).numpy(),
-            "pose": pose.numpy().astype(np.float32),
-            "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
-            "visible": visible.numpy(),
+        return crop_photographs([photograph.read(self.folder) for photograph in chosen], pose, K, size) | {
             "right": np.ones(len(indices), dtype=np.bool_),
             "sequence": np.array([photograph.gesture for photograph in chosen], np.int32),
             "frame": np.array([photograph.number for photograph in chosen], np.int32),

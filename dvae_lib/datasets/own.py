@@ -19,15 +19,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dvae_lib import settings
-from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.crop import crop_photographs
 from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.pseudo_labels import lift
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, absent, read_image, sha256
-from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 PHOTO = 256  # pixels of a square's side
@@ -80,15 +78,8 @@ class OwnSource:
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         keypoints, depth, scale = (self.labels[name][indices] for name in ("keypoints", "depth", "scale"))
         pose, K = lift(keypoints, depth, scale, PHOTO)
-        visible = torch.ones(len(indices), 21, dtype=torch.bool)
-        centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        read = [read_image(photograph(self.folder, i), (PHOTO, PHOTO), _ADVICE) for i in indices.tolist()]
-        images = torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2)
-        return {
-            "image": crop(images, centre, side, size).numpy(),
-            "pose": pose.numpy().astype(np.float32),
-            "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
-            "visible": visible.numpy(),
+        photographs = [read_image(photograph(self.folder, i), (PHOTO, PHOTO), _ADVICE) for i in indices.tolist()]
+        return crop_photographs(photographs, pose, K, size) | {
             "right": self.labels["right"][indices].astype(np.bool_),
             "sequence": self.labels["sequence"][indices].astype(np.int32),
             "frame": self.labels["frame"][indices].astype(np.int32),

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 from dvae_lib import settings
-from dvae_lib.datasets.crop import crop, crop_matrix, crop_window
+from dvae_lib.datasets.crop import crop_photographs
 from dvae_lib.datasets.dataset import Fields, schema
 from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, absent, explain_os_errors, read_image
-from dvae_lib.hand import project
 
 RECIPE = 1  # of this module; raised when the same files give other samples
 COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
@@ -77,15 +76,8 @@ class RealHandSource:
 
     def read(self, indices: np.ndarray, size: int) -> dict[str, np.ndarray]:
         pose, K = torch.from_numpy(self.pose[indices]), torch.from_numpy(self.K[indices])
-        visible = torch.ones(len(indices), 21, dtype=torch.bool)  # the data set marks no joint as hidden
-        centre, side = crop_window(project(pose, K), visible, (PHOTO, PHOTO))
-        read = [read_image(self.photograph(frame), (PHOTO, PHOTO), _ADVICE) for frame in indices.tolist()]
-        photographs = torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2)
-        return {
-            "image": crop(photographs, centre, side, size).numpy(),
-            "pose": self.pose[indices].astype(np.float32),
-            "K": (crop_matrix(centre, side, size) @ K).float().numpy(),
-            "visible": visible.numpy(),
+        photographs = [read_image(self.photograph(frame), (PHOTO, PHOTO), _ADVICE) for frame in indices.tolist()]
+        return crop_photographs(photographs, pose, K, size) | {
             "right": is_right(self.pose[indices]),
             "sequence": np.zeros(len(indices), np.int32),
             "frame": indices.astype(np.int32),
