@@ -117,7 +117,7 @@ def test_table_of_contents_names_files_that_exist():
         path = ROOT / "book" / name
         assert (path if path.suffix else path.with_suffix(".md")).exists(), name
     notebooks = {path.name for path in (ROOT / "book").glob("*.ipynb")}
-    assert notebooks == {name for name in chapters if name.endswith(".ipynb")}
+    assert notebooks == {name for name in [toc["root"], *chapters] if name.endswith(".ipynb")}
 
 
 def test_every_module_is_printed_in_its_packages_page():

@@ -1,6 +1,7 @@
 """Numbers equations as the paper does: those labelled eq-1 … eq-8 are its own.
 
-All others are numbered within their chapter, (3.1) the first of chapter 3.
+All others are numbered within their chapter, (3.1) the first of chapter 3,
+(A.1) that of appendix A.
 """
 
 import re
@@ -11,8 +12,8 @@ from sphinx.application import Sphinx
 
 def number_equations(app: Sphinx, doctree: nodes.document) -> None:
     page = app.env.docname
-    chapter = re.match(r"(\d+)-", page)
-    prefix = int(chapter[1]) if chapter else "A"
+    chapter = re.match(r"(\d+|[a-z])-", page)
+    prefix = chapter[1].lstrip("0").upper() if chapter else page
     count = 0
     for node in doctree.findall(nodes.math_block):
         label = node.get("label")

@@ -13,8 +13,7 @@ from dvae_lib.datasets import open_dataset, open_part
 from dvae_lib.datasets.digits import GESTURES
 from dvae_lib.experiments import study
 from dvae_lib.experiments.records import Record
-from dvae_lib.plots.hands import grid, missing, sentence, show_image
-from dvae_lib.plots.synthesis import INPUT
+from dvae_lib.plots.hands import INPUT, grid, missing, sentence, show_image
 
 _NAMES = [str(gesture) for gesture in range(GESTURES)]
 _TAG = 5  # the gesture of the tag in the study's table

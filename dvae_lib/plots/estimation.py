@@ -14,8 +14,7 @@ from dvae_lib.experiments import search
 from dvae_lib.experiments.counterfactuals import encode
 from dvae_lib.models import DVAE
 from dvae_lib.plots import tables
-from dvae_lib.plots.hands import OURS, TRUTH, sentence, show_image, show_pose
-from dvae_lib.plots.synthesis import INPUT
+from dvae_lib.plots.hands import INPUT, OURS, TRUTH, sentence, show_image, show_pose
 
 
 def no_run(like: str) -> Figure:

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +17,7 @@ from dvae_lib.hand import BONES, FINGERS
 # Okabe & Ito's colours, which colour-blind readers can distinguish; one for each finger from the thumb.
 FINGER_COLOURS = dict(zip(FINGERS, ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7"), strict=True))
 INK, TRUTH, OURS, MUTED = "#1a1a1a", "#D55E00", "#0072B2", "#8c8c8c"
+INPUT = "#c00000"  # the frame of the model's inputs, as in the paper
 BONE_COLOURS = [
     next(colour for finger, colour in FINGER_COLOURS.items() if child in FINGERS[finger]) for _, child in BONES
 ]
@@ -134,6 +135,15 @@ def grid(
     for ax, name in zip(axes[0], column_names, strict=False):
         ax.set_title(name, fontsize=11)
     return figure, axes
+
+
+def image_rows(rows: Mapping[str, Tensor], framed: Mapping[str, Sequence[int]] | None = None) -> Figure:
+    """A named row for each entry of images (N, C, S, S); framed: by row, the columns whose images have a frame."""
+    figure, axes = grid(len(rows), max(map(len, rows.values())), list(rows), cell=0.85)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for column, (ax, image) in enumerate(zip(line, images, strict=False)):
+            show_image(ax, image, INPUT if framed and column in framed.get(name, ()) else None)
+    return figure
 
 
 def sentence(text: str) -> Figure:

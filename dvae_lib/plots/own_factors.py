@@ -5,19 +5,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
-
-from dvae_lib.plots.hands import grid, show_image
-from dvae_lib.plots.synthesis import INPUT
-
-
-def picture_table(rows: Mapping[str, Tensor], framed: Mapping[str, Sequence[int]] | None = None) -> Figure:
-    """A named row for each entry of images (N, C, S, S); framed: by row, the columns whose images have a frame."""
-    figure, axes = grid(len(rows), max(map(len, rows.values())), list(rows), cell=0.85)
-    for line, (name, images) in zip(axes, rows.items(), strict=True):
-        for column, (ax, image) in enumerate(zip(line, images, strict=False)):
-            show_image(ax, image, INPUT if framed and column in framed.get(name, ()) else None)
-    return figure
 
 
 def learning(

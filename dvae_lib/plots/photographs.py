@@ -16,6 +16,7 @@ from dvae_lib.metrics import joint_errors
 from dvae_lib.models import DVAE, CrossModalVAE
 from dvae_lib.plots import cross_modal, synthesis
 from dvae_lib.plots.hands import (
+    INPUT,
     MUTED,
     OURS,
     TRUTH,
@@ -95,9 +96,9 @@ def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor
     columns = [(*batches, i) for *batches, chosen in worst.values() for i in chosen.tolist()]
     figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "drawn"])
     for column, (poses, contents, drawn, i) in zip(axes.T, columns, strict=True):
-        show_image(column[0], poses["image"][i], frame=synthesis.INPUT)
+        show_image(column[0], poses["image"][i], frame=INPUT)
         show_pose(column[1], poses["pose"][i], colour=MUTED)
-        show_image(column[2], contents["image"][i], frame=synthesis.INPUT)
+        show_image(column[2], contents["image"][i], frame=INPUT)
         show_image(column[3], drawn[i])
     return figure
 

@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from dvae_lib.models import DVAE
-from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH, grid, sentence, show_image, show_pose
+from dvae_lib.plots.hands import INK, INPUT, MUTED, OURS, TRUTH, grid, sentence, show_image, show_pose
 
 Batch = Mapping[str, Tensor]
-INPUT = "#c00000"  # the frame of the model's inputs, as in the paper
 
 
 def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:

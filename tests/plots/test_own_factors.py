@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dvae_lib.models.objectives import log_likelihood
-from dvae_lib.plots.own_factors import learning, picture_table
-from dvae_lib.plots.synthesis import INPUT
+from dvae_lib.plots.hands import INPUT, image_rows
+from dvae_lib.plots.own_factors import learning
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def close_figures():
 
 def test_a_row_may_be_shorter_and_only_the_named_columns_are_framed():
     images = torch.zeros(4, 3, 8, 8)
-    axes = np.reshape(picture_table({"a": images, "b": images[:2]}, {"a": [0, 3]}).axes, (2, 4))
+    axes = np.reshape(image_rows({"a": images, "b": images[:2]}, {"a": [0, 3]}).axes, (2, 4))
     assert [[len(ax.images) for ax in line] for line in axes] == [[1] * 4, [1, 1, 0, 0]]
     framed = [[ax.spines["left"].get_visible() for ax in line] for line in axes]
     assert framed == [[True, False, False, True], [False] * 4]
