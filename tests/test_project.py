@@ -276,7 +276,7 @@ def test_what_chapters_make_leaves_their_cache_fresh(tmp_path, monkeypatch):
 def test_bare_build_shows_what_the_library_says_now(tmp_path):
     """A page, built twice: the second time a constant that it prints has changed in the library, not in the page.
 
-    Its equations are numbered as the paper's, or within the chapter.
+    Its equations are numbered as the paper's, or within the chapter; its sections and tables within the chapter.
     """
     book, package = tmp_path / "book", tmp_path / "dvae_lib"
     package.mkdir()
@@ -287,7 +287,8 @@ def test_bare_build_shows_what_the_library_says_now(tmp_path):
     (book / "_toc.yml").write_text("format: jb-book\nroot: 03-page.ipynb\n")
     cell = "import sys\nsys.path.insert(0, '..')\nfrom dvae_lib import constant\nprint('it says', constant.VALUE)"
     equations = "\n\n$$ a = b $$ (eq-1)\n\n$$ c = d $$ (eq-own)\n"
-    (book / "03-page.md").write_text(CHAPTER.replace("1 + 1", cell) + equations)
+    section = "\n## A section\n\n```{table} Numbers\n| a |\n|---|\n| 1 |\n```\n"
+    (book / "03-page.md").write_text(CHAPTER.replace("1 + 1", cell) + equations + section)
     load(ROOT / "book" / "pairs.py").sync(book / "03-page.md")
     (tmp_path / "_config.yml").write_text((ROOT / "_config.yml").read_text(encoding="utf-8"), encoding="utf-8")
 
@@ -300,6 +301,8 @@ def test_bare_build_shows_what_the_library_says_now(tmp_path):
         page = (tmp_path / "_build" / "html" / "03-page.html").read_text(encoding="utf-8")
         assert f"it says {value}" in page
         assert re.findall(r'class="eqno">(\(.*?\))', page) == ["(1)", "(3.1)"]  # the paper's, the chapter's
+        numbers = re.findall(r'class="(?:section|caption)-number">(?:Table )?([\d.]+)', page)
+        assert [number.strip(".") for number in numbers] == ["3", "3.1", "3.1"]
         assert not re.search(r'<(script|link|img)[^>]+(src|href)="(https?:)?//', page)
 
 

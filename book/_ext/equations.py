@@ -7,13 +7,13 @@ All others are numbered within their chapter, (3.1) the first of chapter 3,
 import re
 
 from docutils import nodes
+from sections import chapter_of
 from sphinx.application import Sphinx
 
 
 def number_equations(app: Sphinx, doctree: nodes.document) -> None:
     page = app.env.docname
-    chapter = re.match(r"(\d+|[a-z])-", page)
-    prefix = chapter[1].lstrip("0").upper() if chapter else page
+    prefix = chapter_of(page) or page
     count = 0
     for node in doctree.findall(nodes.math_block):
         label = node.get("label")
