@@ -1,4 +1,4 @@
-# `make book` and `make test` work from a bare clone; PYTHON=python3.12 chooses another interpreter.
+# `make book` and `make test` work from a bare clone; PYTHON=python3.12 selects another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
 PAGE := _build/html/intro.html
@@ -7,22 +7,22 @@ PAGE := _build/html/intro.html
 
 environment: .venv/.installed
 
-# Training first, with progress bars; the pages then only load the runs.
+# Trains first, with progress bars; the pages then only load the runs.
 book: .venv/.installed
 	$(BIN)/dvae train --all
 	$(BIN)/jupyter-book build book/
 	@test -f $(PAGE) && echo && echo "The book is built. Open $(PAGE), or file://$(CURDIR)/$(PAGE)"
 
-# Every training behind the ten claims that has no record in results/study yet: hours.
+# Trains all runs behind the ten claims that have no record in results/study yet; takes hours.
 study: .venv/.installed
 	$(BIN)/dvae study
 	$(BIN)/dvae study --test
 
-# One worker a core; a worker takes whole files.
+# One worker per core; each worker runs whole files.
 test: .venv/.installed
 	$(BIN)/python -m pytest --nbval-lax -n auto
 
-# And what starts processes, kills them, fills disks.
+# Also the tests that start and kill processes, and fill disks.
 test-all: test
 	$(BIN)/python -m pytest -n auto -m slow
 
@@ -30,7 +30,7 @@ bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks --json _build/benchmarks.json
 
-# The built book in the Chromium that is installed, with a screenshot of every page: _build/screens.
+# Opens the built book in the installed Chromium, and saves a screenshot of every page in _build/screens.
 screens: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]"
 	DVAE_BROWSER=required $(BIN)/python -m pytest tests/browser
@@ -41,7 +41,7 @@ lint: .venv/.installed
 	$(BIN)/mypy
 	$(BIN)/python book/pairs.py --check
 
-# Each chapter's notebook and text, the newer into the older, with outputs stripped.
+# Updates the older of each chapter's notebook and text from the newer, and strips outputs.
 sync: .venv/.installed
 	$(BIN)/python book/pairs.py
 

@@ -1,4 +1,4 @@
-"""Every benchmark, or those named, as a table and as JSON: python -m benchmarks [--json FILE] [NAME ...]"""
+"""Runs all benchmarks, or those named; prints a table, writes JSON: python -m benchmarks [--json FILE] [NAME ...]"""
 
 import argparse
 import importlib
@@ -16,8 +16,8 @@ NAMES = ("loop", "trainers", "stages", "growth", "predict", "recipe")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--json", type=Path, help="a file for the results")
+    parser.add_argument("names", nargs="*", default=NAMES, help=f"any of {', '.join(NAMES)}; default: all")
+    parser.add_argument("--json", type=Path, help="file for the results")
     chosen = parser.parse_args()
     on = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     provenance = {"profile": PROFILE, "date": date.today().isoformat(), "hardware": on, "torch": torch.__version__}

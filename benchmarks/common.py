@@ -1,4 +1,4 @@
-"""What several benchmarks train: the cross-modal VAE of chapter 03 on rendered hands."""
+"""Shared by several benchmarks: experiments such as the cross-modal VAE of chapter 03, on rendered hands."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from dvae_lib.experiments import Experiment, find
 from dvae_lib.experiments.run import Run
 
 PROFILE = settings.profile()
-TWO = "image-and-pose"  # the cross-modal VAE of these alone, of images as they are
+TWO = "image-and-pose"  # the cross-modal VAE of these two only, without augmentation
 
 
 def experiment(name: str) -> Experiment:

@@ -1,4 +1,4 @@
-"""How speed and memory grow with the number of prepared images: batches at random from 1 000, 10 000 and 100 000."""
+"""How speed and memory depend on the number of prepared images: random batches from 1 000, 10 000 and 100 000."""
 
 import resource
 import sys
@@ -55,7 +55,7 @@ def _batches(count: str, folder: str) -> Batches:
 
 
 def speed(count: str, folder: str) -> Iterator[float]:
-    """Images a second."""
+    """Images per second."""
     batches, step = _batches(count, folder), 0
     while True:
         start = time.perf_counter()

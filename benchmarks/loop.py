@@ -1,7 +1,7 @@
-"""Our loop against the bare networks: forward, backward and optimiser step on one batch that stays where it is.
+"""Our training loop compared with the bare networks: forward, backward and optimiser step on one fixed batch.
 
-The loop makes its batches, draws its noise, logs and shows its progress; what it cannot have is more speed than the
-networks. Two experiments: one draws three images a step, the other none.
+The loop also creates batches, samples noise, logs and shows its progress; the speed of the bare networks is its upper
+limit. Two experiments: one decodes three images per sample, the other none.
 """
 
 import tempfile
@@ -30,11 +30,11 @@ from dvae_lib.training.loop import untrained
 
 STEPS, WARM_UP = 25, 5
 SAVED_EVERY = 60  # seconds, as `train` does
-MATRIX = 4096  # rows of the square matrices that say how fast the device multiplies
+MATRIX = 4096  # rows of the square matrices that measure how fast the device multiplies
 
 
 class Subject(NamedTuple):
-    """All that a stage of an experiment takes."""
+    """Everything that training a stage of an experiment requires."""
 
     fabric: Fabric
     model: nn.Module
@@ -44,19 +44,19 @@ class Subject(NamedTuple):
 
 
 def prepared(e: Experiment, stage: int = -1, device: str = "auto") -> Subject:
-    """A stage; by default the last: a dVAE's embedding step reads images, as all steps of the other models do."""
+    """A stage, by default the last: the embedding step of a dVAE uses images, as do all steps of the other models."""
     fabric, run, chosen = make_fabric(device, precision=e.precision), make_run(e), e.stages[stage]
     return Subject(fabric, run.build(), chosen, run.training_batches(chosen.name, fabric.device), e.lr)
 
 
 class Bare:
-    """The bare networks: forward, backward and Adam on one batch that stays where it is."""
+    """The bare networks: forward, backward and Adam on one fixed batch."""
 
     def __init__(self, subject: Subject):
         self.fabric, self.model, self.stage, batches, lr = subject
         self.engine, self.optimizer = self.fabric.setup(self.model, Adam(self.model.parameters(), lr=lr))
         self.batch = batches.batch(0)
-        self._frozen = ExitStack()  # never left
+        self._frozen = ExitStack()  # never closed
         self._frozen.enter_context(frozen(untrained(self.model, self.stage)))
 
     def step(self) -> None:
@@ -86,13 +86,13 @@ class _Timed:
         self.batches, self.device, self.steps, self.times = batches, device, steps, []
 
     def batch(self, step: int) -> dict:
-        if step in self.steps:  # a clock that waits for a GPU would slow the steps between
+        if step in self.steps:  # waiting for the GPU at every step would be slower
             self.times.append(_clock(self.device))
         return self.batches.batch(step)
 
 
 def trained(subject: Subject, steps: int = STEPS, warm_up: int = WARM_UP) -> Iterator[float]:
-    """Seconds of a step of `train`."""
+    """Seconds per step of `train`."""
     fabric, model, stage, batches, lr = subject
     while True:
         timed = _Timed(batches, fabric.device, (warm_up, steps - 1))
@@ -103,26 +103,26 @@ def trained(subject: Subject, steps: int = STEPS, warm_up: int = WARM_UP) -> Ite
 
 
 def loop(name: str) -> Iterator[float]:
-    """Seconds of a step of an experiment's training."""
+    """Seconds per training step of an experiment."""
     return trained(prepared(experiment(name)))
 
 
 def bare(name: str) -> Iterator[float]:
-    """Seconds of a step of the bare networks."""
+    """Seconds per step of the bare networks."""
     networks = Bare(prepared(experiment(name)))
     while True:
         yield seconds_of(networks.step, networks.fabric.device)
 
 
 def batch(name: str) -> Iterator[float]:
-    """Seconds of making a batch."""
+    """Seconds to create a batch."""
     subject = prepared(experiment(name))
     while True:
         yield seconds_of(lambda: subject.batches.batch(0), subject.fabric.device)
 
 
 def checkpoint(name: str) -> Iterator[float]:
-    """Seconds of saving a checkpoint."""
+    """Seconds to save a checkpoint."""
     networks = Bare(prepared(experiment(name)))
     networks.step()
     while True:
@@ -132,7 +132,7 @@ def checkpoint(name: str) -> Iterator[float]:
 
 
 def work(networks: Bare) -> float:
-    """Floating point operations of a step, the convolutions' and matrices'."""
+    """Floating point operations per step, of convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         networks.step()
     return float(counter.get_total_flops())
@@ -146,7 +146,7 @@ def operations(name: str) -> Iterator[float]:
 
 
 def matrices(device: str = "auto") -> Iterator[float]:
-    """Floating point operations a second that the device reaches in bfloat16, multiplying large matrices."""
+    """Floating point operations per second that the device reaches in bfloat16 when multiplying large matrices."""
     device = make_fabric(device).device
     a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.bfloat16) for _ in range(2))
     while True:

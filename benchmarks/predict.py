@@ -1,6 +1,6 @@
-"""How long `dvae predict` takes for a photograph, beside what its networks take: alone, and sixteen together.
+"""The time of `dvae predict` per photograph compared with that of its networks, for one photograph and for sixteen.
 
-Where the networks that find hands are here, both with the whole photograph given to the model and with the hand found.
+If the hand detector is installed, both with the whole photograph as the model's input and with the detected hand.
 """
 
 import functools
@@ -35,7 +35,7 @@ def _detector(wanted: str) -> detect.Detector | None:
 
 
 def photographs(asked: str) -> Iterator[float]:
-    """Seconds a photograph, so many in a call, from the file to the 3D pose, its spread and its place in the image."""
+    """Seconds per photograph, for a number of them per call, from the file to the 3D pose, its spread and keypoints."""
     count, how = asked.split("-")
     run, detector = make_run(experiment("dvae-pose")), _detector(how)
     model = run.build().eval()
@@ -48,7 +48,7 @@ def photographs(asked: str) -> Iterator[float]:
 
 
 def networks(asked: str) -> Iterator[float]:
-    """Seconds a photograph of the same calls of encoder, decoders and the detector's networks, and of nothing else."""
+    """Seconds per photograph of the same calls of encoder, decoders and the detector's networks only."""
     count, how = asked.split("-")
     run, detector = make_run(experiment("dvae-pose")), _detector(how)
     model, size = run.build().eval(), run.experiment.size

@@ -1,9 +1,9 @@
-"""Seconds of training until held-out poses are read within a given error: our laptop recipe against the paper's.
+"""Training time until held-out poses are predicted with a given error: our laptop recipe compared with the paper's.
 
 Same machine, data, model, batch size and objective. The paper's recipe is Adam at a constant 1e-4 (Sec. 4.1), here in
-single precision. It does not say when the disentangling step has done its work, so either recipe goes on until the
-poses decoded from the factors are within 10 % of the error that ours ends with, and then embeds until those read from
-images are. Evaluating takes no time.
+single precision. The paper does not state when the disentangling step ends; here it ends when the poses decoded from
+the factors are within 10 % of the final error of ours, and the embedding step when those predicted from images are.
+The disentangling step of our recipe counts in full. Evaluations are not timed.
 """
 
 import itertools
@@ -22,12 +22,12 @@ from dvae_lib.training.distributed import make_fabric
 
 SOURCE = {"disentangling": "factors", "embedding": "image"}
 EVERY, SAMPLES, WITHIN = {"disentangling": 500, "embedding": 100}, 512, 1.1
-PATIENCE = 6  # the paper's recipe is stopped at so many times our time; what is reported is then a lower bound
-Curve = list[tuple[float, float]]  # seconds of training, and the error in mm then
+PATIENCE = 6  # the paper's recipe is stopped after this multiple of our time; the result is then a lower bound
+Curve = list[tuple[float, float]]  # seconds of training, and the error in mm after them
 
 
 def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> dict[str, Curve]:
-    """Trains stage after stage, each until its error is as low as its goal, or its seconds or, with a rate that decays,
+    """Trains the stages in order, each until its error reaches its goal, or its time or, with a decaying learning rate,
     its steps are over."""
     run = Run(e, "laptop")
     fabric = make_fabric("auto", precision=e.precision)
@@ -53,12 +53,12 @@ def curves(e: Experiment, goals: dict[str, float], limits: dict[str, float]) -> 
 
 
 def reached(curve: Curve, goal: float) -> float:
-    """The seconds after which the error was as low as the goal; infinite if it never was."""
+    """The seconds after which the error reached the goal; infinite if it never did."""
     return next((seconds for seconds, error in curve if error <= goal), math.inf)
 
 
 def run(name: str = "dvae-pose") -> dict[str, float | str]:
-    """Seconds of either recipe to the errors that ours ends with and 10 %, and their ratio."""
+    """Seconds that each recipe needs to come within 10 % of our final errors, and their ratio."""
     ours = find(name, "laptop", "synthetic")
     papers = replace(ours, lr=1e-4, decay=False, precision="32-true")
     fast = curves(ours, {}, {})

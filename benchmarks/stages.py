@@ -1,7 +1,7 @@
-"""Each stage of the way from a hand to a batch, in images a second, and as a share of a training step.
+"""Each stage from a hand to a batch, in images per second, and as a share of a training step.
 
 Rendering, decoding a PNG and cropping are done once, when a data set is prepared; reading the cache and augmentation
-at every step.
+are done at every step.
 """
 
 import math
@@ -24,8 +24,8 @@ from dvae_lib.datasets.rendered import SyntheticSource
 from dvae_lib.files import read_image
 
 COUNT = 256  # images that are rendered or decoded at a time
-MEASURED = 1600  # images in a measurement, at least
-SCENE = 320  # pixels of the photographs that are decoded and cropped, as RHD's
+MEASURED = 1600  # minimum number of images in a measurement
+SCENE = 320  # pixels of the photographs that are decoded and cropped, as in RHD
 FIELDS = ("image", "mask", "pose", "K", "visible", "right")
 step = bare
 

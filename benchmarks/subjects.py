@@ -1,7 +1,7 @@
-"""What is compared, each in a process of its own, in turn, so that a machine whose speed drifts slows all alike.
+"""Runs the compared programs alternately, each in its own process, so that a change in speed affects all equally.
 
-A subject is a generator: all that it does before its first `yield` is preparation, and every value is one measurement.
-It is named as in "loop dvae-pose": the function, and what it is given.
+A subject is a generator: everything before its first measurement is preparation, and every value is one measurement.
+Its name, such as "loop dvae-pose", consists of a function and its arguments.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_MARK = "measured: "  # what else a subject prints is left alone
+_MARK = "measured: "  # other output of a subject is ignored
 
 
 class _Process:
@@ -31,7 +31,7 @@ class _Process:
         for line in self.process.stdout:
             if line.startswith(_MARK):
                 return json.loads(line.removeprefix(_MARK))
-        raise RuntimeError(f"the subject {self.name} ended without an answer; its error is above")
+        raise RuntimeError(f"the subject {self.name} ended without a result; see its error above")
 
     def measure(self) -> float:
         self.ask()
@@ -43,7 +43,7 @@ class _Process:
 
 
 def measure(module: str, subjects: Sequence[str], rounds: int = 7) -> dict[str, list[float]]:
-    """Of each subject `rounds` measurements, taken in turn, after one that does not count."""
+    """For each subject `rounds` measurements, taken alternately, after a warm-up measurement."""
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(contextlib.closing(_Process(module, name))) for name in subjects]
         measured = [{process.name: process.measure() for process in processes} for _ in range(rounds + 1)][1:]
@@ -51,7 +51,7 @@ def measure(module: str, subjects: Sequence[str], rounds: int = 7) -> dict[str, 
 
 
 def together(module: str, subject: str, count: int) -> list[float]:
-    """A measurement of each of several processes of one subject, taken at once, after one that does not count."""
+    """One measurement from each of several simultaneous processes of a subject, after a warm-up measurement."""
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(contextlib.closing(_Process(module, subject))) for _ in range(count)]
         for _ in range(2):
@@ -62,7 +62,7 @@ def together(module: str, subject: str, count: int) -> list[float]:
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The median of the ratios of measurements that were taken one after the other."""
+    """The median of the ratios of consecutive measurements."""
     return round(statistics.median(a / b for a, b in zip(numerator, denominator, strict=True)), 3)
 
 

@@ -1,9 +1,10 @@
-"""Our training of the cross-modal VAE against the MultiVae package's own trainer, of its MVAE and its TELBO.
+"""Our training of the cross-modal VAE compared with the MultiVae package's own trainer, with its MVAE and its TELBO.
 
-The same networks, images and poses, batch size and Adam; our batches come from the cache, theirs from memory. Trainer
-against trainer is their models trained by our loop and by theirs. Our own model is other work: a step of it encodes an
-image once and draws two, one from either latent; of MVAE (Wu & Goodman 2018) it encodes two and draws two; of TELBO
-(Vedantam et al. 2018) it encodes one and draws one while the joint encoder learns, then two and two.
+Networks, images, poses, batch size and Adam are the same; our batches come from the cache, theirs from memory. To
+compare the trainers, their models are trained by our loop and by theirs. Our own model does different work: a step
+encodes each image once and decodes two images, one from each latent; a step of MVAE (Wu & Goodman 2018) encodes twice
+and decodes two; a step of TELBO (Vedantam et al. 2018) encodes once and decodes one while the joint encoder is trained,
+then twice and two.
 """
 
 import tempfile
@@ -69,7 +70,7 @@ def _config(kind: type[BaseTrainerConfig], folder: str) -> BaseTrainerConfig:
 
 
 class Adopted(SavedModule):
-    """A model of theirs, as our loop asks for it."""
+    """A MultiVae model with the interface that our loop requires."""
 
     def __init__(self, theirs: MVAE | TELBO):
         super().__init__()
@@ -97,24 +98,24 @@ def _telbo() -> tuple[TELBO, MultimodalBaseDataset]:
 
 def _by_ours(theirs: MVAE | TELBO, epoch: int) -> Iterator[float]:
     ours = prepared(experiment(TWO))
-    # What TELBO freezes after its warm-up is frozen from the first step on.
+    # The parts that TELBO freezes after its warm-up are frozen from the first step on.
     learning = theirs.encoders if epoch > 1 else theirs
     stage = Stage("theirs", 0, lambda step: epoch, lambda _: [learning])
     return trained(ours._replace(model=Adopted(theirs), stage=stage))
 
 
 def mvae_by_ours() -> Iterator[float]:
-    """Seconds of a step, by our loop."""
+    """Seconds per step of MVAE, by our loop."""
     return _by_ours(_mvae()[0], 1)
 
 
 def telbo_by_ours(epoch: str) -> Iterator[float]:
-    """Seconds of a step, by our loop."""
+    """Seconds per step of TELBO, by our loop."""
     return _by_ours(_telbo()[0], int(epoch))
 
 
 def mvae() -> Iterator[float]:
-    """Seconds of a step."""
+    """Seconds per step of MVAE, by MultiVae's trainer."""
     theirs, data = _mvae()
     with tempfile.TemporaryDirectory() as folder:
         trainer = BaseTrainer(theirs, data, training_config=_config(BaseTrainerConfig, folder))
@@ -123,7 +124,7 @@ def mvae() -> Iterator[float]:
 
 
 def telbo(epoch: str) -> Iterator[float]:
-    """Seconds of a step in epoch 1, the joint encoder's and the decoders', or 2, the other encoders'."""
+    """Seconds per step in epoch 1, of the joint encoder and the decoders, or in epoch 2, of the other encoders."""
     theirs, data = _telbo()
     with tempfile.TemporaryDirectory() as folder:
         trainer = MultistageTrainer(theirs, data, training_config=_config(MultistageTrainerConfig, folder))

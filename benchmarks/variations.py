@@ -2,8 +2,8 @@
 
 python -m benchmarks.variations results/recipe.json
 
-Each changes one thing of a stage; the embedding sees equally many pixels in all of them. What is not the library's own
-is here: averaged weights, weight decay, images of half the side for the first steps.
+Each changes one aspect of a stage; the embedding step processes the same number of pixels in all of them. What the
+library lacks is implemented here: averaged weights, weight decay, images of half the side in the first steps.
 """
 
 import json
@@ -32,8 +32,8 @@ SOURCE = {"disentangling": "factors", "embedding": "image"}
 
 @dataclass(frozen=True)
 class Variation:
-    """half: for which share of the steps images have half the side; average: how much of the averaged weights stays at
-    each step, 0 for none; decay: of weights, times the learning rate.
+    """half: the share of the steps in which images have half the side. average: the share of the averaged weights that
+    is kept at each step, 0 for no averaging. decay: the weight decay, multiplied by the learning rate.
     """
 
     stage: str
@@ -63,7 +63,7 @@ VARIATIONS = (
 
 
 def disentangled(weights: dict[str, Tensor] | None) -> DVAE:
-    """The model with these weights, or as training begins with it."""
+    """The model with these weights, or with initial weights."""
     model = Run(find(NAME, "laptop", "synthetic"), "laptop").build()
     assert isinstance(model, DVAE)
     if weights:
@@ -72,7 +72,7 @@ def disentangled(weights: dict[str, Tensor] | None) -> DVAE:
 
 
 def train(v: Variation, model: DVAE) -> float:
-    """Trains one stage, and returns the CPU's seconds."""
+    """Trains one stage, and returns the CPU time in seconds."""
     e = replace(find(NAME, "laptop", "synthetic"), batch=v.batch)
     run, fabric = Run(e, "laptop"), make_fabric("cpu", precision=e.precision)
     engine, optimizer = fabric.setup(model, Adam(model.parameters(), lr=v.lr))

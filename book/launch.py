@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 INSTALL = """\
-# On Colab: the book and its library. Where the library is, this does nothing.
+# On Colab: installs the book and its library, if they are not installed yet.
 import importlib.util
 
 if importlib.util.find_spec("dvae_lib") is None:

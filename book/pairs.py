@@ -1,12 +1,12 @@
-"""Keeps each chapter's notebook (.ipynb) and text (.md) in step, no outputs.
+"""Keeps each chapter's notebook (.ipynb) and text (.md) in sync, no outputs.
 
-    python book/pairs.py          brings the older of each pair up to the newer;
-                                  makes a missing notebook
+    python book/pairs.py          updates the older of each pair from the newer;
+                                  creates a missing notebook
     python book/pairs.py --check  changes nothing; exit status 1 if a pair
-                                  differs or holds outputs
+                                  differs or contains outputs
 
 A chapter is a .md whose header pairs it with a notebook; pages without one
-(intro.md …) are plain text.
+(glossary.md …) are plain text.
 """
 
 import os
@@ -23,7 +23,7 @@ METADATA = ("kernelspec", "jupytext")
 
 
 def chapters(book: Path = BOOK) -> list[Path]:
-    """The texts of all chapters, those that lack a text or a notebook too."""
+    """The texts of all chapters, even if their text or notebook is missing."""
     texts = [
         path for path in book.glob("*.md") if _formats(jupytext.read(path))
     ]
@@ -33,7 +33,7 @@ def chapters(book: Path = BOOK) -> list[Path]:
 
 
 def problem(text: Path) -> str | None:
-    """What is wrong with a chapter's pair in a sentence, None if nothing is."""
+    """The problem of a chapter's pair as a sentence; None if there is none."""
     notebook = text.with_suffix(".ipynb")
     for path in (text, notebook):
         if not path.exists():
@@ -47,7 +47,7 @@ def problem(text: Path) -> str | None:
     if any(
         cell.get("outputs") or cell.get("execution_count") for cell in nb.cells
     ):
-        return f"{notebook.name} holds outputs or execution counts"
+        return f"{notebook.name} contains outputs or execution counts"
     if _cells(nb) != _cells(jupytext.read(text)):
         return f"{notebook.name} and {text.name} differ"
     return None
@@ -76,7 +76,7 @@ def sync(text: Path) -> None:
 
 
 def _strip(notebook: Path) -> None:
-    """Takes outputs and counts away; its time, which dates the pair, stays."""
+    """Removes outputs and counts; keeps the time, which dates the pair."""
     nb, time = jupytext.read(notebook), notebook.stat().st_mtime_ns
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -95,7 +95,7 @@ def main(check: bool) -> int:
             sync(text)
     problems = [sentence for text in chapters() if (sentence := problem(text))]
     for sentence in problems:
-        print(f"{sentence}: run `make sync` and look at the difference.")
+        print(f"{sentence}: run `make sync` and check the difference.")
     return 1 if problems else 0
 
 

@@ -1,4 +1,4 @@
-"""Makes the README's pictures: `python book/pictures.py`."""
+"""Creates the README's images: `python book/pictures.py`."""
 
 import io
 from pathlib import Path
@@ -20,7 +20,7 @@ STATIC = Path(__file__).parent / "_static"
 
 
 def hands() -> None:
-    """One hand a row, and the same hand with one factor taken from another."""
+    """One hand per row, and the same hand with one factor from another."""
     source = SyntheticSource("synth-rhd")
     rows, factors = 3, ["pose", "viewpoint", "person", "background", "light"]
     first, second = (
@@ -37,7 +37,7 @@ def hands() -> None:
 
 
 def cross_modal_readings() -> None:
-    """Images, the poses decoded from them, the images of their poses."""
+    """Images, the poses decoded from them, and images decoded from poses."""
     run = load_or_train("cross-modal")
     batch = run.batches("validation", 64).batch(0)
     figure = cross_modal.translations(run.load(), batch, list(range(7)))
@@ -56,7 +56,7 @@ def transfers() -> None:
 
 
 def moving() -> None:
-    """One gesture after another, in six rooms at once."""
+    """An animation: one gesture after another, in six rooms at once."""
     run = load_or_train("dvae-image-place")
     model, (dataset, held_out) = run.load(), run.subsets("validation")[0]
     rooms = np.asarray(dataset["content"])[held_out]
@@ -106,7 +106,7 @@ def frame(decoded: dict[str, torch.Tensor]) -> Image.Image:
 
 
 def largest() -> None:
-    """What the README says of the largest run, between its two marks."""
+    """Updates the README's section on the largest run, between two marks."""
     path = settings.ROOT / "README.md"
     before, mark, rest = path.read_text("utf-8").partition(full.README_MARK)
     _, end, after = rest.partition(full.README_MARK)

@@ -1,6 +1,6 @@
-"""Makes dvae_lib/datasets/digits.npz anew, the pseudo-labels of the digits: python -m data_scripts.label_digits
+"""Recreates dvae_lib/datasets/digits.npz, the pseudo-labels of the digits: python -m data_scripts.label_digits
 
-It needs the photographs (`dvae download digits`), the networks (`dvae download detector`) and the extra `detect`.
+It requires the photographs (`dvae download digits`), the networks (`dvae download detector`) and the extra `detect`.
 """
 
 import sys
@@ -14,14 +14,14 @@ from dvae_lib.datasets import digits, pseudo_labels
 from dvae_lib.detect import Detector
 from dvae_lib.files import UserError, atomic_write
 
-LEAST_SCALE = 0.25  # pixels of a millimetre: what the network reads as a smaller hand is none here
+LEAST_SCALE = 0.25  # pixels per millimetre: smaller detections are not hands here
 
 
 def main(folder: Path) -> None:
     files = sorted(folder.glob("Dataset/[0-9]/IMG_*.JPG"))
     labelled = [(int(path.stem.removeprefix("IMG_")), int(path.parent.name)) for path in files]
     if not labelled:
-        raise UserError(f"{folder} holds no photographs of the digits: run `{settings.DOWNLOAD['digits']}`.")
+        raise UserError(f"{folder} contains no photographs of the digits: run `{settings.DOWNLOAD['digits']}`.")
     known, detector = digits.photographs(labelled), Detector()
     seen, keypoints = np.zeros(len(known), bool), np.zeros((len(known), 21, 2))
     depth, scale = np.zeros((len(known), 21)), np.ones(len(known))

@@ -1,6 +1,6 @@
-"""Disentangling Latent Hands: the disentangled VAE (Yang & Yao, CVPR 2019) and the cross-modal VAE it starts from.
+"""Disentangling Latent Hands: the disentangled VAE (Yang & Yao, CVPR 2019) and the cross-modal VAE it builds on.
 
-Names are loaded when they are first used: a model needs neither the training's packages nor the renderer's.
+Names are imported on first use: using a model requires neither the packages for training nor those of the renderer.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""Finds the hands in a photograph: MediaPipe's two networks (Zhang et al., 2020), and what lies between them.
+"""Detects the hands in a photograph: MediaPipe's two networks (Zhang et al., 2020), and the steps between them.
 
-The first finds palms in a picture of 192 × 192 pixels. The second reads the joints of one hand, in a square that is
-turned so that the hand points up. `dvae download detector` fetches their weights, and the extra `detect`
-(`pip install "dvae-lib[detect]"`) brings what runs them.
+The first detects palms in an image of 192 × 192 pixels. The second predicts the joints of one hand, in a square that is
+rotated so that the hand points up. `dvae download detector` downloads their weights, and the extra `detect`
+(`pip install "dvae-lib[detect]"`) installs the package that runs them.
 """
 
 import importlib.util
@@ -22,12 +22,12 @@ from dvae_lib import settings
 from dvae_lib.files import UserError
 
 PALM_NETWORK, HAND_NETWORK = "palm_detection_full.tflite", "hand_landmark_full.tflite"
-PALM, PRESENCE = 0.5, 0.5  # the score of a palm, and the presence of a hand, from which on they count
-_PALM_SIZE, _HAND_SIZE = 192, 224  # pixels of what either network sees
-_GRIDS = ((24, 2), (12, 6))  # of the palm's anchors: cells a side, and anchors in each
-_SIDE, _SHIFT = 2.6, 0.5  # of the second's square: its side, and how far it lies towards the fingers, in palms
-_OVERLAP = 0.3  # intersection over union from which on two are one
-_BORDERS = (2.0, 1.5, 1.0)  # what a photograph is put into, in its longer sides
+PALM, PRESENCE = 0.5, 0.5  # the thresholds of the score of a palm and of the presence of a hand
+_PALM_SIZE, _HAND_SIZE = 192, 224  # input sizes of the two networks in pixels
+_GRIDS = ((24, 2), (12, 6))  # of the palm anchors: cells per side, and anchors per cell
+_SIDE, _SHIFT = 2.6, 0.5  # of the second network's square: its side, and its shift towards the fingers, in palms
+_OVERLAP = 0.3  # intersection over union above which two detections are the same
+_BORDERS = (2.0, 1.5, 1.0)  # sides of the squares around a photograph, relative to its longer side
 _FINEST = 4  # tiles are not smaller than the photograph's longer side divided by this
 
 Array = NDArray[np.floating]
@@ -35,8 +35,8 @@ Array = NDArray[np.floating]
 
 class Hand(NamedTuple):
     """keypoints: (21, 2) pixels of the photograph, in our order of joints, the wrist first. world: (21, 3) mm from
-    about the hand's middle, x right, y down, z away, as the network guesses them. presence: how sure it is of a hand,
-    in [0, 1]. right: whether it is a right hand.
+    about the hand's centre, x right, y down, z away, as predicted by the network. presence: its score for the presence
+    of a hand, in [0, 1]. right: whether it is a right hand.
     """
 
     keypoints: Array
@@ -47,7 +47,7 @@ class Hand(NamedTuple):
 
 @dataclass(frozen=True)
 class _Square:
-    """A square of a photograph: its centre and side in pixels, and by how many radians it is turned clockwise."""
+    """A square of a photograph: its centre and side in pixels, and its clockwise rotation in radians."""
 
     x: float
     y: float
@@ -62,7 +62,7 @@ class _Square:
         around = photograph.crop((left, top, right, bottom))
         shrunk = [max(1, round(min(1.0, size / self.side) * n)) for n in around.size]
         across, down = (n / whole for n, whole in zip(shrunk, around.size, strict=True))
-        # Where a pixel of the cut comes from, as PIL wants it.
+        # The source of each pixel of the result, in PIL's format.
         c, s = (f(self.angle) * self.side / size for f in (math.cos, math.sin))
         x, y = self.x - left - size / 2 * (c - s), self.y - top - size / 2 * (s + c)
         source = (c * across, -s * across, x * across, s * down, c * down, y * down)
@@ -76,7 +76,7 @@ class _Square:
 
     @property
     def turn(self) -> Array:
-        """(2, 2), for rows."""
+        """The rotation (2, 2), for row vectors."""
         c, s = math.cos(self.angle), math.sin(self.angle)
         return np.array([[c, s], [-s, c]])
 
@@ -84,8 +84,8 @@ class _Square:
 class Detector:
     """The two networks, loaded.
 
-    folder: the one that holds their weights; by default DVAE_DATA_ROOT/mediapipe.
-    Raises UserError, saying which command mends it, if the weights or what runs them are missing.
+    folder: the folder of their weights; by default DVAE_DATA_ROOT/mediapipe.
+    Raises UserError, naming the command to run, if the weights or the package that runs them are missing.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -94,10 +94,10 @@ class Detector:
         self._anchors = np.concatenate([_cells(cells).repeat(each, 0) for cells, each in _GRIDS])
 
     def find(self, photograph: NDArray[np.uint8], palm: float = PALM) -> list[Hand]:
-        """The hands in a photograph (H, W, 3) uint8, the surest first.
+        """The hands in a photograph (H, W, 3) uint8, in decreasing order of presence.
 
-        Hands are looked for in all of it, and in ever smaller tiles while there is none. palm: the least score of a
-        palm, in [0, 1]; a low one finds more where it is known that there is a hand.
+        Hands are searched in the whole photograph, then in smaller and smaller tiles until one is found. palm: the
+        minimum score of a palm, in [0, 1]; a low one detects more if it is known that there is a hand.
         """
         image = Image.fromarray(photograph)
         for squares in _levels(*image.size):
@@ -110,7 +110,7 @@ class Detector:
         return []
 
     def _palms(self, image: Image.Image, square: _Square, least: float) -> Iterator[tuple[float, Array, _Square]]:
-        """Of each palm in a square, from a score on, the score, its box (4,), and the square of its hand."""
+        """For each palm in a square with at least the given score: the score, its box (4,), and its hand's square."""
         boxes, logits = self._palm(square.cut(image, _PALM_SIZE))
         scores = 1 / (1 + np.exp(-logits[:, 0].clip(-50, 50)))
         for i in np.flatnonzero(scores >= least):
@@ -132,20 +132,20 @@ class Detector:
 
 
 def is_installed() -> bool:
-    """Whether the extra `detect` is."""
+    """Whether the extra `detect` is installed."""
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
 def is_ready() -> bool:
-    """Whether its networks are here, too."""
+    """Whether the extra `detect` is installed and the networks are downloaded."""
     folder = settings.downloaded("detector")
     return is_installed() and all((folder / name).is_file() for name in (PALM_NETWORK, HAND_NETWORK))
 
 
 def _load(path: Path) -> Callable[[Array], list[Array]]:
-    """A network, from its input to its outputs without the batch's axis."""
+    """A network as a function, from its input to its outputs without the batch axis."""
     if not is_installed():
-        raise UserError('Finding hands takes the package ai-edge-litert: `pip install "dvae-lib[detect]"` installs it.')
+        raise UserError('Detecting hands requires the package ai-edge-litert: run `pip install "dvae-lib[detect]"`.')
     if not path.is_file():
         raise UserError(f"{path} is missing: run `{settings.DOWNLOAD['detector']}` to fetch the networks.")
     from ai_edge_litert.interpreter import Interpreter
@@ -155,7 +155,7 @@ def _load(path: Path) -> Callable[[Array], list[Array]]:
         network.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         advice = f"delete it, and run `{settings.DOWNLOAD['detector']}`"
-        raise UserError(f"{path} is no network that can be run: {advice}.") from error
+        raise UserError(f"{path} is not a valid network: {advice}.") from error
     (given,), wanted = network.get_input_details(), network.get_output_details()
 
     def call(x: Array) -> list[Array]:
@@ -173,7 +173,7 @@ def _cells(count: int) -> Array:
 
 
 def _levels(width: int, height: int) -> Iterator[list[_Square]]:
-    """Where palms are looked for: all of a photograph, with borders too in case that a hand fills it; then tiles."""
+    """The squares in which palms are searched: the photograph, also with borders if a hand fills it; then tiles."""
     side = float(max(width, height))
     yield [_Square(width / 2, height / 2, border * side) for border in _BORDERS]
     while side > _PALM_SIZE and side > max(width, height) / _FINEST:
@@ -188,7 +188,7 @@ def _spread(length: int, side: float) -> list[float]:
 
 
 def _apart(found: Sequence[tuple[float, Array, Any]]) -> list[Any]:
-    """Of things, each with its score and its box (4,: left, top, right, bottom), the surest that do not overlap."""
+    """The non-overlapping detections of highest score, given with score and box (4,: left, top, right, bottom)."""
     if not found:
         return []
     scores, boxes, things = zip(*found, strict=True)

@@ -1,4 +1,4 @@
-"""Files that are never half written, and errors that a person can act on."""
+"""Atomic file writes, and errors that tell the user what to do."""
 
 import contextlib
 import errno
@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 
 class UserError(Exception):
-    """Something the user can put right: the message names the file, what is wrong and what to do.
+    """An error that the user can correct: the message names the file, the problem and the solution.
 
-    The command line prints it as a sentence, and so does Jupyter; anything else that is raised is a bug of ours.
+    The command line and Jupyter print only the message; any other exception is a bug in this library.
     """
 
     def _render_traceback_(self) -> list[str]:
@@ -36,11 +36,12 @@ _NOT_ALLOWED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
-def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there before is untouched") -> Iterator[None]:
+def explain_os_errors(path: Path, advice: str = "", kept: str = "existing files are unchanged") -> Iterator[None]:
     """Raises UserError where the operating system cannot read or write `path`.
 
-    advice: a sentence that ends the error. kept: what a full disk leaves as it was.
-    An OSError without a number is not the system's but, say, an image decoder's, and passes.
+    advice: a sentence appended to the message. kept: what is not affected if the disk is full.
+    An OSError without an errno does not come from the operating system but, for example, from an image decoder, and is
+    passed on.
     """
     try:
         yield
@@ -52,7 +53,7 @@ def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there 
             why = f"The disk is full: {path} could not be written. Free some space and start again; {kept}."
         elif error.errno in _NOT_ALLOWED:
             why = (
-                f"{path} may not be read or written ({error.strerror}): change its permissions, close the program that "
+                f"{path} cannot be read or written ({error.strerror}): change its permissions, close the program that "
                 "has it open, or choose another folder (DVAE_DATA_ROOT for data, DVAE_CACHE_ROOT for prepared data, "
                 "DVAE_RUNS_ROOT for runs)."
             )
@@ -67,13 +68,13 @@ def explain_os_errors(path: Path, advice: str = "", kept: str = "what was there 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, moved into place only if the block ends well.
+    """Yields a temporary path beside `path`, which is moved into place only if the block succeeds.
 
-    Whoever reads `path` sees the old content or the new, whole; a failure leaves the old.
-    Raises UserError as `explain_os_errors` does.
+    A reader of `path` sees either the complete old or the complete new content; after a failure, the old content is
+    unchanged. Raises UserError as `explain_os_errors` does.
     """
     path = Path(path)
-    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix[:16]}"  # never longer than a name may be
+    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix[:16]}"  # within the limit for file names
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -87,9 +88,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, waiting: str) -> Iterator[None]:
-    """One process at a time holds the lock file `path`; the system releases it if that process dies.
+    """Holds the lock file `path`, which only one process can hold at a time; it is released if that process dies.
 
-    waiting: what to say on stderr while another process holds it. Raises UserError as `explain_os_errors` does.
+    waiting: the message on stderr while another process holds it. Raises UserError as `explain_os_errors` does.
     """
     lock = filelock.FileLock(path)
     with explain_os_errors(path):
@@ -121,7 +122,7 @@ def read_json(path: Path) -> Any:
 
 
 def absent(files: list[Path]) -> list[Path]:
-    """Those of the files that are not there. Lists each folder once: asking for each file takes a minute on a NAS."""
+    """The files that do not exist. Each folder is listed once: checking every file takes a minute on a NAS."""
     by_folder = defaultdict(list)
     for path in files:
         by_folder[path.parent].append(path)
@@ -141,9 +142,9 @@ def sha256(path: Path) -> str:
 
 
 def printable(name: str, limit: int = 80) -> str:
-    """A name from an archive, a server or a listing as a message can show it, at most `limit` characters long.
+    """A name from an archive, a server or a listing, safe to print in a message and at most `limit` characters long.
 
-    Characters that a terminal acts on are escaped as Python writes them; of a longer name the middle is left out.
+    Non-printable characters are escaped as in Python; the middle of a longer name is left out.
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
     end = limit // 3
@@ -151,20 +152,20 @@ def printable(name: str, limit: int = 80) -> str:
 
 
 def check_room(path: Path, needed: int) -> None:
-    """Raises UserError if the disk where `path` lies, or would lie, has less than `needed` bytes free."""
+    """Raises UserError if the disk that contains, or would contain, `path` has less than `needed` bytes free."""
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
     if free < needed:
         raise UserError(
-            f"{path} needs another {needed / 1e9:.2f} GB, and only {free / 1e9:.2f} GB are free. Free some space, or "
+            f"{path} needs another {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Free some space, or "
             "choose a folder on a larger disk with DVAE_DATA_ROOT."
         )
 
 
-# Ends of the names of photographs, where a folder of them is given.
+# File name suffixes that count as photographs when a folder is given.
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".heic"}
-_GREY = (128, 128, 128, 255)  # behind what is transparent, as outside of a crop
-_TURNS = {  # what undoes each orientation of EXIF
+_GREY = (128, 128, 128, 255)  # behind transparent pixels, as outside a crop
+_TURNS = {  # the operation that undoes each EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -173,9 +174,9 @@ _TURNS = {  # what undoes each orientation of EXIF
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Those of photographs. Pillow would open a PostScript file, whatever its name, by running Ghostscript.
+# Formats of photographs only: Pillow would run Ghostscript to open a PostScript file, whatever its name.
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF")
-_NO_IMAGES = {  # the first bytes of files that are taken for images
+_NO_IMAGES = {  # the first bytes of files that are mistaken for images
     rb"....ftyp(avi|crx|hei|hev|mif|msf)": "a HEIC, AVIF or raw photograph: export it as JPEG",
     rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI": "a video: export one of its frames as PNG",
     rb"%PDF": "a PDF: export its page as PNG",
@@ -186,17 +187,17 @@ _NO_IMAGES = {  # the first bytes of files that are taken for images
 def read_image(
     path: Path, size: tuple[int, int] | None = None, advice: str = "Fetch or export it again."
 ) -> np.ndarray:
-    """An image file as uint8 (H, W, 3) RGB, upright: cameras store how they were held, and not the turned image.
+    """An image file as uint8 (H, W, 3) RGB, rotated upright according to its EXIF orientation.
 
-    Deeper channels are scaled to 8 bits, and what is transparent lies on mid-grey.
-    size: width and height that it must have. advice: what the user can do about a damaged file, as a sentence.
+    Deeper channels are scaled to 8 bits, and transparent pixels are blended with mid-grey.
+    size: the required width and height. advice: a sentence that tells the user what to do about a damaged file.
 
     Raises UserError if the file is missing, damaged, of another size, a decompression bomb or not an image.
     """
     if re.match(r"\w\w+:[/\\]", str(path)):
-        raise UserError(f"{path} is an address, not a file: download the image and name its file.")
+        raise UserError(f"{path} is a URL, not a file: download the image and give the path of its file.")
     if os.path.isdir(path):
-        raise UserError(f"{path} is a folder: name an image in it.")
+        raise UserError(f"{path} is a folder: give the path of an image in it.")
     with explain_os_errors(path), open(path, "rb") as file:
         head = file.read(16)
     try:
@@ -205,12 +206,12 @@ def read_image(
             pixels = np.asarray(_upright_rgb(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large to be a photograph of a hand: crop it or scale it down.") from error
-    except Exception as error:  # decoders raise whatever damaged bytes lead to
+    except Exception as error:  # damaged data can raise any exception in a decoder
         for start, kind in _NO_IMAGES.items():
             if re.match(start, head, re.DOTALL):
                 raise UserError(f"{path} is not an image but {kind}.") from error
         raise UserError(
-            f"{path} cannot be read as an image: it is damaged, cut short or of another kind ({error}). {advice}"
+            f"{path} cannot be read as an image: it is damaged, cut short or of another type ({error}). {advice}"
         ) from error
     height, width, _ = pixels.shape
     if size and size != (width, height):
@@ -221,14 +222,14 @@ def read_image(
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
     turn = None
-    with contextlib.suppress(Exception):  # of EXIF that is damaged, or has no orientation
+    with contextlib.suppress(Exception):  # if the EXIF data are damaged or have no orientation
         turn = _TURNS[image.getexif()[ExifTags.Base.Orientation]]
     if image.mode[0] in "IF":
         values = np.asarray(image, np.float32)
-        # 16-bit values reach to 65535. 32-bit ones have no fixed range: the smallest usual one that holds them.
+        # 16-bit values go up to 65535. 32-bit ones have no fixed range: use the smallest usual one that contains them.
         tops = [top for top in (1, 255, 65535) if values.min() >= 0 and values.max() <= top]
         if not tops:
-            raise ValueError(f"its values reach from {values.min():g} to {values.max():g}, beyond 0 to 65535")
+            raise ValueError(f"its values range from {values.min():g} to {values.max():g}, outside 0 to 65535")
         top = 65535 if image.mode.startswith("I;16") else tops[0]
         image = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
     if image.has_transparency_data:

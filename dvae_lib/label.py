@@ -1,8 +1,8 @@
-"""Makes a data set of a video or a folder of photographs: finds the hand in each, and labels it (chapter 12).
+"""Creates a data set from a video or a folder of photographs: detects the hand in each, and labels it (chapter 12).
 
-The labels are pseudo-labels, what a landmark network reads off. Each hand is read twice, as it is and in a mirror: the
-mean of both is a little better than either, and how far they are apart says how far they may be off, which the network
-itself does not (`dvae_lib.report.photographs.doubts` measures both; chapter 12 quotes it).
+The labels are pseudo-labels, predicted by a landmark network. Each hand is processed twice, as it is and mirrored: the
+mean of the two predictions is slightly better than one, and their distance indicates the size of the error, which the
+network itself does not (`dvae_lib.report.photographs.doubts` measures both; chapter 12 has the results).
 """
 
 import re
@@ -24,14 +24,14 @@ from dvae_lib.detect import Detector, Hand
 from dvae_lib.files import PHOTOGRAPHS, UserError, atomic_write, explain_os_errors, read_image
 from dvae_lib.predict import Box, around, cut
 
-# Shares of the hand's size: from the first on a label is worth a look, from the second on it is none.
+# Shares of the hand's size: from the first on, a label should be checked; above the second, it is rejected.
 DOUBTFUL, MOST_DOUBT = 0.03, 0.1
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"}
-_MARGIN = 1.25  # of the kept square, times the protocol's
+_MARGIN = 1.25  # side of the stored square, relative to the protocol's
 
 
 class Picture(NamedTuple):
-    """A photograph, or a frame of a video. sequence: the folder, or the video. number: in there."""
+    """A photograph, or a frame of a video. sequence: its folder, or the video. number: its number there."""
 
     sequence: str
     number: int
@@ -40,7 +40,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelled:
-    """What came of it. looked: pictures in all. left_out: why some of them are not in the data set."""
+    """The result. looked: the number of pictures. left_out: the numbers of excluded pictures, by reason."""
 
     source: OwnSource
     looked: int
@@ -48,7 +48,7 @@ class Labelled:
 
     @property
     def doubtful(self) -> np.ndarray:
-        """The photographs that are worth a look, the most doubtful first."""
+        """The photographs that should be checked, the most doubtful first."""
         doubt = self.source.labels["doubt"]
         order = np.argsort(-doubt, kind="stable")
         return order[doubt[order] >= DOUBTFUL]
@@ -57,13 +57,13 @@ class Labelled:
 def label(
     given: Path, name: str, rate: float = 5.0, most_doubt: float = MOST_DOUBT, root: Path | None = None
 ) -> Labelled:
-    """Writes the data set DVAE_DATA_ROOT/name of what is given, a video or a folder of photographs and videos, with a
-    progress bar. Of each picture the surest hand is taken.
+    """Creates the data set DVAE_DATA_ROOT/name from a video or a folder of photographs and videos, with a progress bar.
+    From each picture, the hand with the highest presence is used.
 
-    rate: frames a second that are taken of a video. most_doubt: hands whose two readings are farther apart, as a share
-    of the hand's size, are left out. root: a folder in place of DVAE_DATA_ROOT.
+    rate: frames per second taken from a video. most_doubt: hands whose two predictions are farther apart, as a share of
+    the hand's size, are excluded. root: a folder in place of DVAE_DATA_ROOT.
 
-    Raises UserError if the name cannot be, or is taken, if there are no pictures, or too few hands in them.
+    Raises UserError if the name is invalid or taken, or if there are no pictures, or too few hands in them.
     """
     folder = _free_folder(name, root or settings.data_root())
     files = _files(given)
@@ -102,8 +102,8 @@ def label(
         if len(kept["doubt"]) < LEAST:
             rmtree(partial)
             raise UserError(
-                f"{given} gives {len(kept['doubt'])} hands, and a data set needs {LEAST}: of {looked} pictures are "
-                f"{said(left_out) or 'none left out'}."
+                f"{given} contains {len(kept['doubt'])} usable hands, but a data set needs {LEAST}; of {looked} "
+                f"pictures: {said(left_out) or 'none excluded'}."
             )
         with atomic_write(partial / settings.LABELS) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, sequences=np.array(sequences), **{k: np.array(v) for k, v in kept.items()})
@@ -118,21 +118,21 @@ def said(left_out: dict[str, int]) -> str:
 def _free_folder(name: str, root: Path) -> Path:
     taken = {*RECIPES, *settings.DATASETS, *settings.DOWNLOAD, settings.downloaded("detector").name}
     if not re.fullmatch(r"[A-Za-z][\w-]{0,40}", name) or name in taken:
-        raise UserError(f"A data set cannot be called “{name}”: choose a word that is not one of {', '.join(taken)}.")
+        raise UserError(f"A data set cannot be called “{name}”: choose a name that is not one of {', '.join(taken)}.")
     folder = root / name
     if folder.exists():
-        raise UserError(f"{folder} is there already: choose another name, or delete that folder.")
+        raise UserError(f"{folder} already exists: choose another name, or delete that folder.")
     return folder
 
 
 def _files(given: Path) -> list[Path]:
-    """The photographs and videos among what is given, folder by folder, in the order of their names."""
+    """The given photographs and videos, folder by folder, in the order of their names."""
     if not given.exists():
-        raise UserError(f"{given} is not there: name a video, or a folder of photographs or videos.")
+        raise UserError(f"{given} does not exist: name a video, or a folder of photographs or videos.")
     files = [given] if given.is_file() else sorted(given.rglob("*"), key=lambda p: (p.parent, _natural(p.name)))
     chosen = [path for path in files if path.suffix.lower() in PHOTOGRAPHS | _VIDEOS]
     if not chosen:
-        raise UserError(f"{given} holds no photographs and no videos: {', '.join(sorted(PHOTOGRAPHS | _VIDEOS))}.")
+        raise UserError(f"{given} contains no photographs or videos: {', '.join(sorted(PHOTOGRAPHS | _VIDEOS))}.")
     return chosen
 
 
@@ -158,11 +158,11 @@ def _pictures(given: Path, files: list[Path], rate: float) -> Iterator[Picture |
 
 
 def _frames(path: Path, rate: float) -> Iterator[tuple[int, np.ndarray]]:
-    """So many frames a second of a video, upright, with their numbers."""
+    """Frames of a video at a rate per second, upright, with their numbers."""
     try:
         import av
     except ImportError as error:
-        raise UserError('Reading videos takes the package av: `pip install "dvae-lib[detect]"` installs it.') from error
+        raise UserError('Reading videos requires the package av: run `pip install "dvae-lib[detect]"`.') from error
     due = 0.0
     try:
         with av.open(str(path)) as video:
@@ -172,19 +172,19 @@ def _frames(path: Path, rate: float) -> Iterator[tuple[int, np.ndarray]]:
                 due += 1 / rate
                 yield number, np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
     except (av.FFmpegError, IndexError) as error:
-        raise UserError(f"{path} cannot be read as a video: it is damaged, or of a kind that is not known.") from error
+        raise UserError(f"{path} cannot be read as a video: it is damaged, or of an unknown format.") from error
 
 
 def kept_square(hand: Hand) -> Box:
-    """The square of the photograph that is kept around a hand."""
+    """The square around a hand that is stored."""
     near = around(hand)
     side = _MARGIN * near.side
     return Box(near.left - (side - near.side) / 2, near.top - (side - near.side) / 2, side)
 
 
 def read_twice(detector: Detector, image: np.ndarray, hand: Hand) -> tuple[np.ndarray, Hand, float]:
-    """The square (PHOTO, PHOTO, 3) around a hand, the hand in its pixels, as the mean of two readings, and how far
-    these are apart, as a share of the hand's size: 1 if the second sees none, or one of the other side.
+    """The square (PHOTO, PHOTO, 3) around a hand; the hand in its pixel coordinates, as the mean of two predictions;
+    and their distance, as a share of the hand's size: 1 if the second finds no hand, or one of the other side.
     """
     box = kept_square(hand)
     side = box.side

@@ -1,4 +1,4 @@
-"""The pose of the hands in a user's photographs: find, cut, encode, decode (chapters 06, 12)."""
+"""Predicts the pose of the hands in a user's photographs: detect, crop, encode, decode (chapters 06, 12)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,13 +20,13 @@ from dvae_lib.hand.canonical import project_to_rotation
 from dvae_lib.models import DVAE, CrossModalVAE
 
 Via = Literal["image", "keypoints"]
-BONES = (10.0, 100.0)  # mm that the proximal phalanx of a middle finger may have
+BONES = (10.0, 100.0)  # the allowed lengths in mm of the proximal phalanx of a middle finger
 
-_MAX_ASPECT = 1.15  # a photograph less square than this was hardly framed around a hand
-_DRAWS = 64  # of the latent, for the spread
-_SHOWN = 1200  # pixels of the longer side of what is kept of a photograph, to draw on
-_SHRINK = 8  # a box of so many crops is made smaller before it is cut
-# Quantile of the disagreement from which on a prediction has a warning: 1 in 20 held-out images has one.
+_MAX_ASPECT = 1.15  # a photograph with a larger aspect ratio is probably not framed around a hand
+_DRAWS = 64  # samples of the latent, for the spread
+_SHOWN = 1200  # pixels of the longer side of the stored photograph, for the drawing
+_SHRINK = 8  # a box larger than this multiple of the crop is downscaled before it is cropped
+# Quantile of the disagreement from which a prediction has a warning: 1 in 20 held-out images has one.
 _SUSPICIOUS = 0.95
 
 
@@ -41,10 +41,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Sight:
-    """A hand in a photograph, as it is shown to a model.
+    """A hand in a photograph, as the input of a model.
 
-    photograph: (h, w, 3) uint8, made smaller where it is large; size: its width and height in pixels as it was.
-    image: (3, S, S), the box in [−1, 1]. hand: what the detector found in it, if it was asked.
+    photograph: (h, w, 3) uint8, downscaled if it is large. size: its original width and height in pixels.
+    image: (3, S, S), the box in [−1, 1]. hand: the detected hand in the box, if the detector was used.
     """
 
     path: Path
@@ -58,22 +58,22 @@ class Sight:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts of one hand, as it is there, left or right."""
+    """A model's prediction for one hand, left or right as in the photograph."""
 
     sight: Sight
     via: Via
     pose: Tensor  # (21, 3) mm, relative to the root joint
-    spread: Tensor  # (21,) mm, root mean square distance of each joint from its mean, for z drawn from q(z | x)
+    spread: Tensor  # (21,) mm, root mean square distance of each joint from its mean, for z sampled from q(z | x)
     keypoints: Tensor  # (21, 2) pixels of the photograph
-    cpose: Tensor | None = None  # (21, 3) mm, as a left hand's
+    cpose: Tensor | None = None  # (21, 3) mm, as a left hand
     viewpoint: Tensor | None = None  # (3, 3), the rotation from the CPose to the pose: see `canonical.compose`
-    disagreement_mm: float | None = None  # mean distance of the joints of their product from those of the pose
+    disagreement_mm: float | None = None  # mean distance between the joints of their product and of the pose
     disagreement_quantile: float | None = None  # share of the held-out images with a smaller disagreement
     root_joint: Root = "palm"  # what joint 0 is
 
     @property
     def warning(self) -> str | None:
-        """A sentence, if the two decoded poses disagree more than in nearly all held-out images; None otherwise."""
+        """A message if the two decoded poses disagree more than in nearly all held-out images; None otherwise."""
         if self.disagreement_quantile is None or self.disagreement_quantile < _SUSPICIOUS:
             return None
         return (
@@ -109,13 +109,13 @@ class Prediction:
 def look(
     path: Path, size: int, detector: Detector | None = None, box: Box | None = None, right: bool | None = None
 ) -> list[Sight]:
-    """The hands in a photograph, cut out for a model that sees `size` pixels.
+    """The hands in a photograph, cropped for a model with images of `size` pixels.
 
-    detector: finds them. box: a square around one hand, in place of those that are found; without either, all of a
-    photograph that is nearly square is taken for a hand. right: which side they are; if it is not given, the detector
-    says, and without one they are left hands.
+    detector: detects them. box: a square around one hand, in place of the detected ones; without detector and box, the
+    whole of a nearly square photograph is used. right: the side of the hands; by default that of the detector or,
+    without one, left.
 
-    Raises UserError if the photograph cannot be read, if there is no hand in it, or if the box cannot be.
+    Raises UserError if the photograph cannot be read, if no hand is found in it, or if the box is invalid.
     """
     photograph = read_image(path)
     height, width, _ = photograph.shape
@@ -129,8 +129,8 @@ def look(
         found = [(around(hand), hand) for hand in detector.find(photograph)]
         if not found:
             raise UserError(
-                f"No hand was found in {path}. If there is one, say where: --crop LEFT TOP SIDE, a square around it in "
-                "pixels."
+                f"No hand was found in {path}. If there is one, give its place: --crop LEFT TOP SIDE, a square around "
+                "it in pixels."
             )
     else:
         found = [(_whole(path, height, width), None)]
@@ -162,16 +162,16 @@ def predict(
 ) -> list[Prediction]:
     """Predicts the pose of hands, all in one batch.
 
-    model: encodes or embeds `via`, and decodes the 3D pose. If it decodes no keypoints, they are the detector's, or
-        else those of the pose, placed in the crop.
-    via: what the model reads; "keypoints", the detector's, of sights that have some, and else the image.
-    bone: the length in mm of the proximal phalanx of the middle finger, which a photograph does not tell; an adult's
-        is about 40.
-    reference: (N,) the `evaluation.decoder_disagreement` of held-out images (`Run.errors`). Training has decoded no
-        latent of an image without a hand, and the decoders disagree there (chapter 12).
+    model: encodes or embeds `via`, and decodes the 3D pose. The keypoints are the detector's; without a detection they
+        are the model's, or else those of the pose, placed in the crop.
+    via: the input of the model. With "keypoints", those of the detector are used, and the image where there are none.
+    bone: the length in mm of the proximal phalanx of the middle finger, which a photograph does not determine; about 40
+        for an adult.
+    reference: (N,) the `evaluation.decoder_disagreement` of held-out images (`Run.errors`). Latents of images without a
+        hand do not occur in training, and the decoders disagree on them (chapter 12).
     root_joint: the joint that the model's poses are relative to.
 
-    Raises UserError if a bone cannot be so long.
+    Raises UserError if the length of the bone is not plausible.
     """
     check_bone(bone)
     model.eval()
@@ -187,13 +187,13 @@ def predict(
 
 
 def check_bone(bone: float) -> None:
-    """Raises UserError if the bone of a finger cannot have so many mm."""
+    """Raises UserError if the length of the bone in mm is not plausible."""
     if not BONES[0] <= bone <= BONES[1]:
-        raise UserError(f"--bone is {bone:g}: the bone of a finger has {BONES[0]:g} to {BONES[1]:g} mm.")
+        raise UserError(f"--bone is {bone:g}: it must be from {BONES[0]:g} to {BONES[1]:g} mm.")
 
 
 def _given(sight: Sight, via: str) -> Tensor:
-    """What a model is given of a hand, as a left one: the image (3, S, S), or the keypoints (21, 2) of the crop."""
+    """A model's input for a hand, as a left one: the image (3, S, S), or the keypoints (21, 2) in the crop."""
     if via == "image" or sight.hand is None:
         return sight.image.flip(-1) if sight.right else sight.image
     corner = torch.tensor([sight.box.left, sight.box.top])
@@ -228,7 +228,7 @@ def _decoded(
         prediction = Prediction(sight, via, bone * pose, spread[i], keypoints, root_joint=root_joint)
         if "cpose" in means:
             viewpoint = project_to_rotation(means["viewpoint"][i])
-            if right:  # of the hand before the mirror, as `canonical.canonicalise` has it
+            if right:  # of the hand before mirroring, as in `canonical.canonicalise`
                 viewpoint = torch.diag(torch.tensor([1.0, 1.0, -1.0])) @ mirror(viewpoint)
             prediction = replace(prediction, cpose=bone * means["cpose"][i], viewpoint=viewpoint)
         if disagreement is not None:
@@ -240,7 +240,7 @@ def _decoded(
 
 
 def cut(photograph: np.ndarray, box: Box, size: int) -> Tensor:
-    """A model's input (3, size, size) in [−1, 1]: the box, cut out of a photograph (H, W, 3) uint8."""
+    """A model's input (3, size, size) in [−1, 1]: the box, cropped from a photograph (H, W, 3) uint8."""
     piece, left, top = _piece(photograph, box)
     shrink = max(1, int(box.side / (_SHRINK * size)))
     if shrink > 1:
@@ -251,14 +251,14 @@ def cut(photograph: np.ndarray, box: Box, size: int) -> Tensor:
 
 
 def _piece(photograph: np.ndarray, box: Box) -> tuple[np.ndarray, int, int]:
-    """The pixels of a box that there are, with one more on each side; and where they begin, from left and top."""
+    """The pixels of a box inside the photograph, with a margin of one; and their left and top."""
     left, top = (max(0, math.floor(start) - 1) for start in (box.left, box.top))
     right, bottom = (math.ceil(start + box.side) + 1 for start in (box.left, box.top))
     return photograph[top:bottom, left:right], left, top
 
 
 def around(hand: Hand) -> Box:
-    """The protocol's window of a hand, at any size: see `crop.crop_window`."""
+    """The protocol's window around a hand, of any size: see `crop.crop_window`."""
     middle = hand.keypoints[MIDDLE_MCP]
     reach = max(float(np.abs(hand.keypoints - middle).max()), 4.0)
     x, y = (middle - reach).tolist()
@@ -268,8 +268,8 @@ def around(hand: Hand) -> Box:
 def _whole(path: Path, height: int, width: int) -> Box:
     if max(height, width) > _MAX_ASPECT * min(height, width):
         raise UserError(
-            f"{path} is {width} × {height} pixels and no crop was given: the model looks at a square around one hand. "
-            "Pass --crop LEFT TOP SIDE, in pixels, or an image cut to the hand; or let hands be found: "
+            f"{path} is {width} × {height} pixels and no crop was given: the model needs a square around one hand. "
+            "Pass --crop LEFT TOP SIDE, in pixels, or an image cropped to the hand; or install the hand detector: "
             '`pip install "dvae-lib[detect]"`, then `dvae download detector`.'
         )
     side = min(height, width)
@@ -281,15 +281,15 @@ def _check(box: Box, path: Path, height: int, width: int) -> None:
     beside = box.left >= width or box.top >= height or box.left + box.side <= 0 or box.top + box.side <= 0
     if not all(map(math.isfinite, numbers)) or box.side < 8 or box.side > 3 * max(width, height) or beside:
         raise UserError(
-            f"The crop {box.left:g} {box.top:g} {box.side:g} lies outside {path}, which is {width} × {height} pixels, "
-            "is smaller than 8 pixels, or far larger than the photograph. Give the left, the top and the side of a "
-            "square around the hand."
+            f"The crop {box.left:g} {box.top:g} {box.side:g} is outside {path} ({width} × {height} pixels), smaller "
+            "than 8 pixels, or far larger than the photograph. Give the left, the top and the side of a square around "
+            "the hand."
         )
 
 
 def _keypoints(pose: Tensor, box: Box) -> Tensor:
-    """The pixels (21, 2) of a pose (21, 3), without perspective, if the box is the evaluation protocol's crop of it:
-    centred on the middle MCP, and as wide as the hand reaches from there to either side.
+    """The pixel coordinates (21, 2) of a pose (21, 3), without perspective, if the box is the evaluation protocol's
+    crop: centred on the middle MCP, and just large enough for the hand.
     """
     flat = (pose - pose[MIDDLE_MCP])[:, :2]
     centre = torch.tensor([box.left, box.top]) + box.side / 2

@@ -1,18 +1,18 @@
-"""Where things live and which profile is in force: every environment variable that the library reads.
+"""Folders, the active profile and other settings: every environment variable that the library reads.
 
 | variable | meaning | default |
 |---|---|---|
 | `DVAE_PROFILE` | size of runs: `smoke` (seconds), `laptop` (minutes), `study` (hours), `full` (GPU) | `laptop` |
-| `DVAE_DATA` | data: `synthetic`, `stb` or `rhd`; for commands `realhand`, `digits`, and your own too | `synthetic` |
-| `DVAE_ROOT_JOINT` | what poses are relative to, and measured from: `palm` or `wrist` | `palm` |
+| `DVAE_DATA` | data: `synthetic`, `stb` or `rhd`; for commands also `realhand`, `digits` and your own | `synthetic` |
+| `DVAE_ROOT_JOINT` | the root joint, which poses are relative to: `palm` or `wrist` | `palm` |
 | `DVAE_DATA_ROOT` | folder of the downloaded data sets | `data` |
 | `DVAE_CACHE_ROOT` | folder of the prepared arrays | `cache` |
 | `DVAE_RUNS_ROOT` | folder of the trained runs | `runs` |
-| `DVAE_STUDY_ROOT` | folder of what the study found | `results/study` |
+| `DVAE_STUDY_ROOT` | folder of the study's results | `results/study` |
 
-A variable that is empty counts as not set. A relative folder, as the defaults are, lies in the checkout whatever the
-working folder is, so that commands, chapters and workers mean the same one; where the package is installed without a
-checkout, it lies in the working folder of the process that imports it first, which its workers are told.
+An empty variable counts as not set. A relative folder, such as the defaults, is relative to the checkout, whatever the
+working directory is, so that commands, chapters and workers use the same one; if the package is installed without a
+checkout, it is relative to the working directory of the process that imports it first, which passes it to its workers.
 """
 
 import os
@@ -27,7 +27,7 @@ PROFILES = ("smoke", "laptop", "study", "full")
 DATASETS = ("synthetic", "stb", "rhd", "realhand", "digits")
 ROOT_JOINTS = ("palm", "wrist")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-DOWNLOAD = {  # what fetches data that are not here, or not whole
+DOWNLOAD = {  # the commands that fetch missing or incomplete data
     "realhand": "dvae download realhand --accept-licence",
     "digits": "dvae download digits",
     "detector": "dvae download detector",
@@ -36,7 +36,7 @@ DOWNLOAD = {  # what fetches data that are not here, or not whole
     "stb": "dvae download stb",
 }
 
-LABELS = "hands.npz"  # what makes a folder a data set of `dvae label`
+LABELS = "hands.npz"  # the file that marks a folder as a data set of `dvae label`
 
 _checkout = Path(__file__).resolve().parents[1]
 ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
@@ -45,7 +45,7 @@ ROOT = _checkout if (_checkout / "pyproject.toml").exists() else Path.cwd()
 def _choice(variable: str, default: str, allowed: tuple[str, ...]) -> str:
     value = os.environ.get(variable) or default
     if value not in allowed:
-        raise UserError(f"{variable} is “{value}”, which is not known: set it to one of {', '.join(allowed)}.")
+        raise UserError(f"{variable} is “{value}”, which is unknown: set it to one of {', '.join(allowed)}.")
     return value
 
 
@@ -59,7 +59,7 @@ def data() -> str:
 
 @contextmanager
 def chosen(data: str | None) -> Iterator[None]:
-    """Within, DVAE_DATA is this, if it is given."""
+    """Inside the with block, DVAE_DATA is `data`, if it is given."""
     before = os.environ.get("DVAE_DATA")
     if data:
         os.environ["DVAE_DATA"] = data
@@ -73,7 +73,7 @@ def chosen(data: str | None) -> Iterator[None]:
 
 
 def known_data() -> tuple[str, ...]:
-    """All data that experiments can have: the book's, and what `dvae label` has made here."""
+    """All data sets available to experiments: the book's, and those made here by `dvae label`."""
     own = sorted(path.parent.name for path in data_root().glob(f"*/{LABELS}")) if data_root().is_dir() else []
     return (*DATASETS, *own)
 
@@ -91,7 +91,7 @@ def data_root() -> Path:
 
 
 def downloaded(name: str) -> Path:
-    """The folder of what `dvae download` has fetched under this name."""
+    """The folder of the files that `dvae download` fetches under this name."""
     return data_root() / {"detector": "mediapipe"}.get(name, name)
 
 
@@ -108,7 +108,7 @@ def study_root() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """All of these variables as they are in force, their folders absolute: for a process that works elsewhere."""
+    """The current values of these variables, with absolute folders, for a process with another working directory."""
     return {
         "DVAE_PROFILE": profile(),
         "DVAE_DATA": data(),
@@ -121,5 +121,5 @@ def environment() -> dict[str, str]:
 
 
 def is_here(data: str) -> bool:
-    """Whether the data of this name need no download any more; the rendered ones never do."""
+    """Whether the data set of this name requires no download: it is on disk, or it is rendered."""
     return data.startswith("synth") or (data_root() / data).is_dir()

@@ -1,9 +1,9 @@
-"""Writes results/realhand.json from this machine's runs on the photographs: the reference that chapter 12 quotes.
+"""Writes results/realhand.json from this machine's runs on the photographs: the reference values of chapter 12.
 
 dvae train --all --data realhand
 python results/collect.py "two CPU cores"
 
-It needs the photographs, the digits and the detector; samples of RHD and STB are counted where they are here.
+It needs the photographs, the digits and the detector; samples of RHD and STB are included if they are available.
 """
 
 import dataclasses

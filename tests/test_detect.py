@@ -80,7 +80,7 @@ def test_what_is_missing_is_said_with_the_command_that_brings_it(tmp_path, monke
         Detector(tmp_path)
     for name in (detect.PALM_NETWORK, detect.HAND_NETWORK):
         (tmp_path / name).write_bytes(b"no network")
-    with pytest.raises(UserError, match=r"is no network that can be run: delete it, and run `dvae download detector`"):
+    with pytest.raises(UserError, match=r"is not a valid network: delete it, and run `dvae download detector`"):
         Detector(tmp_path)
     monkeypatch.setattr(detect, "is_installed", lambda: False)
     with pytest.raises(UserError, match=r'`pip install "dvae-lib\[detect\]"`'):

@@ -58,7 +58,7 @@ def test_numbers_that_are_no_brightness_are_refused(tmp_path, value):
     values = np.ones((4, 4), np.float32)
     values[1, 2] = value
     Image.fromarray(values).save(tmp_path / "depth.tif")
-    with pytest.raises(UserError, match=r"depth\.tif cannot be read as an image: .*its values reach from"):
+    with pytest.raises(UserError, match=r"depth\.tif cannot be read as an image: .*its values range from"):
         read_image(tmp_path / "depth.tif")
 
 
@@ -136,9 +136,9 @@ def test_what_is_taken_for_an_image_is_called_by_its_name(tmp_path, head, kind):
 
 
 def test_folders_and_addresses_are_no_images(tmp_path):
-    with pytest.raises(UserError, match=rf"{tmp_path.name} is a folder: name an image in it"):
+    with pytest.raises(UserError, match=rf"{tmp_path.name} is a folder: give the path of an image in it"):
         read_image(tmp_path)
-    with pytest.raises(UserError, match="hand.jpg is an address, not a file: download the image"):
+    with pytest.raises(UserError, match="hand.jpg is a URL, not a file: download the image"):
         read_image(Path("https://example.org/hand.jpg"))
 
 
@@ -162,8 +162,8 @@ def test_an_image_of_another_size_is_refused_with_advice(tmp_path):
 
 @pytest.mark.parametrize("number, message", [
     (errno.ENOSPC, r"The disk is full: folder.name could not be written\. Free .*; it is kept\. Do\."),
-    (errno.EROFS, r"folder.name may not be read or written \(.*\): change its permissions.* Do\."),
-    (errno.EACCES, r"folder.name may not be read or written \(.*\): change its permissions.* Do\."),
+    (errno.EROFS, r"folder.name cannot be read or written \(.*\): change its permissions.* Do\."),
+    (errno.EACCES, r"folder.name cannot be read or written \(.*\): change its permissions.* Do\."),
     (errno.EIO, r"folder.name cannot be read or written \(.*\): choose another name or folder\. Do\."),
     (errno.EINVAL, r"folder.name cannot be read or written \(.*\): choose another name or folder\. Do\."),
     (errno.ENOENT, r"folder.name does not exist\. Do\."),

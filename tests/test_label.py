@@ -98,7 +98,7 @@ def test_labels_are_where_the_hand_is(folder, root):
 def test_a_doubtful_label_is_kept_where_it_is_asked_for_and_shown(folder, root):
     result = CliRunner().invoke(app, ["label", str(folder), "--name", "mine", "--doubt", "0.5"])
     assert result.exit_code == 0 and "13 hands of 15 pictures" in result.output
-    assert "1 are worth a look" in result.output and (root / "mine/doubtful.png").stat().st_size > 1000
+    assert "1 should be checked" in result.output and (root / "mine/doubtful.png").stat().st_size > 1000
     labels = open_source("mine").labels
     assert np.argmax(labels["doubt"]) == 6
     # Both readings count: the second was 0.3 lengths off, to the side and down, and the mean half of that.
@@ -119,7 +119,7 @@ def test_a_video_is_read_at_a_rate(tmp_path, root):
     assert made.source.labels["frame"].tolist() == list(range(0, 30, 2)) and made.looked == 15
     assert made.source.sequences == ["hand"]
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "hand.mp4").read_bytes()[:200])
-    with pytest.raises(UserError, match="0 hands, and a data set needs 10: of 1 pictures are 1 unreadable"):
+    with pytest.raises(UserError, match="0 usable hands, but a data set needs 10; of 1 pictures: 1 unreadable"):
         label(tmp_path / "cut.mp4", "broken")
     assert [path.name for path in root.iterdir()] == ["film"]
 
@@ -169,15 +169,15 @@ def test_bad_input_is_said(folder, root, tmp_path):
     for name in ("digits", "synth-stb", "mediapipe", "../mine", "", "a b"):
         with pytest.raises(UserError, match="cannot be called"):
             label(folder, name)
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match="does not exist"):
         label(tmp_path / "nowhere", "mine")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no photographs and no videos"):
+    with pytest.raises(UserError, match="no photographs or videos"):
         label(tmp_path / "empty", "mine")
     label(folder, "mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         label(folder, "mine")
-    with pytest.raises(UserError, match="make it by `dvae label`"):
+    with pytest.raises(UserError, match="make it with `dvae label`"):
         open_source("theirs")
     own.photograph(root / "mine", 3).unlink()
     with pytest.raises(UserError, match="000003.jpg is missing"):

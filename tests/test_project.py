@@ -193,7 +193,7 @@ def test_pairs_are_made_checked_and_stripped(tmp_path):
     assert pairs.problem(text) is None
 
     notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7'))
-    assert pairs.problem(text) == "01-a.ipynb holds outputs or execution counts"
+    assert pairs.problem(text) == "01-a.ipynb contains outputs or execution counts"
     pairs.sync(text)
     assert pairs.problem(text) is None
 

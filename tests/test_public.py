@@ -85,7 +85,7 @@ def test_the_wheel_holds_every_file(installed):
     [
         (["mine.py"], ""),
         (["-m", "dvae_lib", "list", "--profile", "laptop"], "dvae-pose"),
-        (["-m", "dvae_lib", "download", "stb"], "Fetch the archives of the twelve sequences"),
+        (["-m", "dvae_lib", "download", "stb"], "Download the archives of the twelve sequences"),
     ],
 )
 def test_the_wheel_is_enough(installed, arguments, said):

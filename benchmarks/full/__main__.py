@@ -1,9 +1,9 @@
-"""The paper's sizes on one GPU in a quarter of an hour: python -m benchmarks.full --minutes 9 --out results/full
+"""Trains the paper's sizes on one GPU within minutes: python -m benchmarks.full --minutes 9 --out results/full
 
-Draws as many rendered hands as fit into a quarter of the minutes, times the training loop, trains dvae-image and
-dvae-zu on synth-stb and dvae-pose on synth-rhd in the minutes that are left, evaluates them and draws the chapters'
-figures. OUT has eight files in the end: full.json, the networks that draw images in half precision, and six sheets of
-figures. What is done is there at any moment. What is drawn and trained is kept in --work.
+Renders as many hands as fit into a quarter of the time, times the training loop, trains dvae-image and dvae-zu on
+synth-stb and dvae-pose-rhd on synth-rhd in the remaining time, evaluates them and creates the chapters' figures. In the
+end OUT contains eight files: full.json, the image decoders in half precision, and six sheets of figures. Each result is
+written as soon as it is available. Rendered data and trained runs are stored in --work.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from dvae_lib.models import DVAE
 from dvae_lib.plots.hands import use_book_style
 from dvae_lib.training.distributed import make_fabric
 
-POSES = 96  # of the pairs that pose transfer is measured on
+POSES = 96  # poses in the pairs on which pose transfer is measured
 
 
 class Full:
-    """One call of the script: what it was asked, its clock, and what it has found out."""
+    """One call of the script: its arguments, its clock, and its results."""
 
     def __init__(self, minutes: float, size: int, device: str, out: Path):
         self.clock, self.size, self.out = plan.Clock(minutes), size, out
@@ -48,7 +48,7 @@ class Full:
         self.runs: dict[str, Run] = {}
 
     def done(self, phase: str, **values: object) -> None:
-        """Writes down what a phase has found out."""
+        """Saves the results of a phase."""
         self.found |= values
         self.found["seconds"][phase] = round(60 * self.found["provenance"]["minutes"] - self.clock.left)
         write_json(self.out / "full.json", self.found)
@@ -59,14 +59,14 @@ class Full:
         parts = [("synth-stb", "train"), ("synth-rhd", "train"), ("synth-rhd", "validation")]
         options = plan.options(self.counts)
         sets = [open_part(name, self.size, part, **options[name])[0] for name, part in parts]
-        if self.device == "cuda":  # copied there once, for all that follows
+        if self.device == "cuda":  # copied to the GPU once, for all later phases
             self.kept = [on_device(s, field, self.where) for s in sets for field in plan.FIELDS]
         cores = os.cpu_count() or 1
         each = {name: round(1 / (cost * cores), 1) for name, cost in costs.items()}
         self.done("drawing", hands={"drawn": self.counts, "at most": plan.MOST, "a second and core": each})
 
     def time(self) -> None:
-        """Each stage that sees images, in small and large batches, as long as there is time."""
+        """Times each stage that uses images, with small and large batches, while there is time."""
         until = self.clock.left - self.clock.share(plan.TIMING)
         subjects = [("dvae-image", 0), ("dvae-pose-rhd", 1)]
         each, results = self.clock.share(plan.TIMING) / (4 * len(subjects)), {}
@@ -94,7 +94,7 @@ class Full:
             self.show(name)
 
     def show(self, name: str) -> None:
-        """The sheets of one run, and the networks that draw images."""
+        """Saves the sheets of one run, and the image decoders of all runs so far."""
         draw = {
             "dvae-image": {"transfer": sheets.transfer, "walks": sheets.walks},
             "dvae-zu": {"transfer-zu": sheets.transfer, "walks-zu": sheets.content_walks},
@@ -106,9 +106,10 @@ class Full:
         decoders.save(drawing, self.out / "decoders.safetensors")
 
     def transfer(self) -> None:
-        """Pose transfer of both models, against the truth.
+        """Pose transfer of both models, compared with the truth.
 
-        Poses are read off by either model, but never by the one that drew them: errors compare within a reader only.
+        Poses are estimated by both models, but never by the one that generated the image; only errors of the same
+        estimator can be compared.
         """
         run = self.runs["dvae-image"]
         pairs = counterfactuals.draw_pairs(run, POSES)
@@ -134,11 +135,11 @@ class Full:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=9.0, help="how long it may take")
-    parser.add_argument("--size", type=int, default=256, help="pixels of a crop's side; the paper has 256")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time limit in minutes")
+    parser.add_argument("--size", type=int, default=256, help="side of the crops in pixels; 256 in the paper")
     parser.add_argument("--device", choices=settings.DEVICES, default="auto")
-    parser.add_argument("--out", type=Path, required=True, help="folder of what is kept")
-    parser.add_argument("--work", type=Path, default=settings.ROOT / "_build" / "full", help="folder of data and runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--work", type=Path, default=settings.ROOT / "_build" / "full", help="folder for data and runs")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     os.environ["DVAE_RUNS_ROOT"] = str(asked.work.resolve() / "runs")

@@ -1,4 +1,4 @@
-"""What draws images, in half precision: small enough to be kept beside the figures."""
+"""The image decoders in half precision, small enough to be stored with the figures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from dvae_lib.models import DVAE
 
 
 def image_network(model: DVAE) -> nn.Module:
-    """From z to the image; the shared decoder's branch for poses, with most of its weights, is left out."""
+    """The network from z to the image; a shared decoder's branch for poses, with most of its weights, is omitted."""
     if model.shared is None:
         return model.decoders["image"]
     return nn.Sequential(model.shared.shared, model.shared.image)

@@ -1,4 +1,4 @@
-"""What is trained, on how many hands and for how many steps, so that all of it fits into the minutes."""
+"""Plans what is trained, on how many hands and for how many steps, so that everything fits into the given time."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -10,39 +10,39 @@ from dvae_lib.datasets import open_source
 from dvae_lib.experiments import find
 from dvae_lib.experiments.kinds import DisentangledExperiment
 
-# Shares of the minutes; what drawing and timing leave over goes to the training.
+# Shares of the time; what rendering and timing do not need is used for training.
 DRAWING, TIMING, EVALUATION = 0.25, 0.1, 0.15
-MARGIN = 0.9  # of a share that is planned for, since rates change
-# Of each model the share of the training, and of that the disentangling step's; the embedding step has the rest.
+MARGIN = 0.9  # the part of a share that is planned, since speeds vary
+# By model: its share of the training time, and the disentangling step's share of that; the rest is for the embedding.
 MODELS = {"dvae-image": (0.4, 0.75), "dvae-zu": (0.35, 0.75), "dvae-pose-rhd": (0.25, 0.15)}
-VALIDATION = 1200  # hands of synth-rhd's other people
+VALIDATION = 1200  # hands of the validation people of synth-rhd
 MOST = {"synth-stb": 18_000, "synth-rhd": 41_258 + VALIDATION}  # hands
 SEQUENCES = 12  # of synth-stb
-FIELDS = ("image", "mask", "pose", "K", "visible")  # that batches are made of
+FIELDS = ("image", "mask", "pose", "K", "visible")  # the fields of batches
 LEAST = {"synth-stb": 16 * SEQUENCES, "synth-rhd": 160}
 
 
 @dataclass
 class Clock:
-    """How much of the minutes is left."""
+    """The remaining time."""
 
     minutes: float
     started: float = field(default_factory=time.monotonic)
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """The remaining seconds."""
         return self.started + 60 * self.minutes - time.monotonic()
 
     def share(self, share: float) -> float:
-        """Seconds."""
+        """A share of the total time, in seconds."""
         return share * 60 * self.minutes
 
 
 def drawing_costs(name: str, size: int, seconds: float) -> tuple[float, float]:
-    """Seconds that a hand of a data set takes to draw here, and seconds that its rooms, painted once, still take.
+    """The seconds to render a hand of a data set here, and the seconds for its remaining rooms, each painted once.
 
-    Measured for so many seconds, and at least on 32 hands.
+    Measured for about the given seconds, on at least 32 hands.
     """
     source, count = open_source(name), 32
     rooms, painted = source.scene(np.arange(len(source))).content, set()
@@ -50,7 +50,7 @@ def drawing_costs(name: str, size: int, seconds: float) -> tuple[float, float]:
     while True:
         chosen = np.linspace(0, len(source) - 1, count).astype(int)
         new, taken = {*rooms[chosen]} - painted, []
-        for _ in range(2):  # with the rooms, and without
+        for _ in range(2):  # with and without painting the rooms
             started = time.monotonic()
             source.read(chosen, size)
             taken.append(time.monotonic() - started)
@@ -62,7 +62,7 @@ def drawing_costs(name: str, size: int, seconds: float) -> tuple[float, float]:
 
 
 def hands(size: int, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
-    """How many hands of each data set can be drawn in so many seconds, and the seconds that each takes."""
+    """How many hands of each data set can be rendered in the given seconds, and the seconds per hand."""
     end = time.monotonic() + seconds
     costs = {name: drawing_costs(name, size, 0.05 * seconds) for name in (*MOST, "synth-rhd-validation")}
     left = MARGIN * (end - time.monotonic()) - sum(rooms for _, rooms in costs.values())
@@ -72,13 +72,15 @@ def hands(size: int, seconds: float) -> tuple[dict[str, int], dict[str, float]]:
 
 
 def options(counts: dict[str, int]) -> dict[str, dict[str, int]]:
-    """The data sets' options for so many hands; of synth-rhd's a third are for validation, but at most `VALIDATION`."""
+    """The data sets' options for these numbers of hands; a third of synth-rhd's, at most `VALIDATION`, is for
+    validation.
+    """
     frames, rhd = counts["synth-stb"] // SEQUENCES, counts["synth-rhd"]
     return {"synth-stb": {"frames_per_sequence": frames}, "synth-rhd": {"count": max(rhd - VALIDATION, 2 * rhd // 3)}}
 
 
 def experiment(name: str, size: int, counts: dict[str, int]) -> DisentangledExperiment:
-    """An experiment in the paper's sizes if `size` is 256, with the λ, β and rates of `laptop`, for short trainings."""
+    """An experiment in the paper's sizes if `size` is 256, with the λ, β and rates of `laptop`, for short runs."""
     e = find(name, "laptop", "synthetic")
     assert isinstance(e, DisentangledExperiment)
     width = 1 if e.width and size >= 256 else e.width
@@ -86,7 +88,7 @@ def experiment(name: str, size: int, counts: dict[str, int]) -> DisentangledExpe
 
 
 def with_steps(e: DisentangledExperiment, seconds: float, share: float, device: str) -> DisentangledExperiment:
-    """The experiment with as many steps as take so many seconds, of which the disentangling step has its share."""
+    """The experiment with as many steps as fit into the given seconds; share: that of the disentangling step."""
     steps = []
     for number, part in enumerate((share, 1 - share)):
         subject = prepared(e, number, device)

@@ -1,4 +1,4 @@
-"""Our loop against the bare networks at full size, and how many small runs a device trains side by side."""
+"""Our loop compared with the bare networks at full size, and the speed of several small runs in parallel."""
 
 import os
 import subprocess
@@ -17,12 +17,12 @@ from benchmarks.subjects import together
 from dvae_lib.experiments import Experiment
 
 BATCHES = (32, 256)
-SMALL = (1, 2, 4, 8)  # runs side by side
+SMALL = (1, 2, 4, 8)  # parallel runs
 ROUNDS = 3
 
 
 def loop_against_networks(e: Experiment, stage: int, device: str, seconds: float) -> dict[str, float]:
-    """Ratios of a stage, measured in turn: three rounds of some seconds each."""
+    """Ratios for a stage, measured alternately in three rounds that share the given seconds."""
     subject, networks = prepared(e, stage, device), Bare(prepared(e, stage, device))
     networks.step()
     once = seconds_of(networks.step, networks.fabric.device, 1)
@@ -46,14 +46,14 @@ def loop_against_networks(e: Experiment, stage: int, device: str, seconds: float
 
 
 def matrices_a_second(device: str) -> Iterator[float]:
-    """As `loop.matrices`, after a product that does not count."""
+    """Like `loop.matrices`, after a warm-up measurement."""
     measured = matrices(device)
     next(measured)
     return measured
 
 
 def small(device: str, steps: str, threads: str) -> Iterator[float]:
-    """Pixels a second of the images that one small run sees (dvae-image, 64 pixels)."""
+    """Pixels per second of the images that one small run processes (dvae-image, 64 pixels)."""
     torch.set_num_threads(int(threads))
     e = experiment("dvae-image")
     subject = prepared(e, 0, device)
@@ -62,7 +62,7 @@ def small(device: str, steps: str, threads: str) -> Iterator[float]:
 
 
 def side_by_side(device: str, clock: Clock, until: float) -> dict[str, float]:
-    """Pixels a second of all small runs, by how many train at once, as long as there is time."""
+    """Pixels per second of all small runs, by the number of parallel runs, while there is time."""
     results = {}
     for count in SMALL:
         if clock.left > until:
@@ -73,7 +73,7 @@ def side_by_side(device: str, clock: Clock, until: float) -> dict[str, float]:
 
 
 def compiled(name: str, size: str, device: str) -> None:
-    """Prints the speed of an experiment's compiled networks, as a share of that of the same as they are."""
+    """Prints the speed of an experiment's compiled networks, relative to that of the uncompiled ones."""
     e = replace(experiment(name), size=int(size))
     plain, fast = Bare(prepared(e, 0, device)), Bare(prepared(e, 0, device))
     fast.engine = torch.compile(fast.engine)
@@ -85,7 +85,7 @@ def compiled(name: str, size: str, device: str) -> None:
 
 
 def compilation(name: str, size: int, device: str, seconds: float) -> float | str:
-    """`compiled`, in a process of its own that may take so many seconds."""
+    """Runs `compiled` in a separate process with a time limit in seconds."""
     command = [
         sys.executable,
         "-c",

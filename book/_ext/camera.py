@@ -1,7 +1,7 @@
-"""Gives the pages the camera that `dvae download camera` has fetched.
+"""Adds the camera files of `dvae download camera` to the pages.
 
-If it is here, its files are copied beside the pages, and a mark in each
-page says so; the explorers then offer the reader's camera.
+If they are downloaded, they are copied beside the pages, and each page gets a
+meta tag, by which the explorers offer the reader's camera.
 """
 
 import shutil

@@ -1,7 +1,7 @@
-"""Lets autodoc read docstrings with Markdown's `code` and $mathematics$.
+"""Lets autodoc process docstrings with Markdown's `code` and $mathematics$.
 
 A paragraph that begins with a name and a colon describes parameters, fields
-or files, one after the other; what else their lines hold is indented or not.
+or files, one after the other; continuation lines are indented or not.
 """
 
 import re
@@ -13,7 +13,7 @@ NAMED = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>.*)")
 
 
 def as_rst(text: str) -> str:
-    """Marks up code and mathematics, and takes nothing else for markup."""
+    """Converts code and mathematics, and escapes all other markup."""
     parts = MARKED.split(text)
     for i, part in enumerate(parts):
         if i % 2 == 0:
@@ -26,7 +26,7 @@ def as_rst(text: str) -> str:
 
 
 def paragraph(lines: list[str]) -> list[str]:
-    """One with names becomes a list, a list stays one, a table too."""
+    """Converts a paragraph: names become a list; lists and tables are kept."""
     if lines[0].startswith("|"):
         return ["::", "", *(f"    {line}" for line in lines)]
     lines = [line.strip() for line in lines]

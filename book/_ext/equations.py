@@ -1,6 +1,6 @@
-"""Numbers equations as the paper does: those labelled eq-1 … eq-8 are its own.
+"""Numbers equations: those labelled eq-1 … eq-8 have the paper's numbers.
 
-All others are numbered within their chapter, (3.1) the first of chapter 3,
+All others are numbered within their chapter: (3.1) is the first of chapter 3,
 (A.1) that of appendix A.
 """
 

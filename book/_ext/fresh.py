@@ -1,10 +1,10 @@
-"""Runs the chapters again when what they show has changed.
+"""Runs the chapters again when their contents have changed.
 
-The execution cache knows a chapter by its code alone, but its page also shows
-the library, the data and the trained runs. So the cache's folder is named after
-a fingerprint of those: when one changes, the new cache is empty, and as MyST-NB
-counts the folder's name among the things that every page depends on, Sphinx
-reads every page anew.
+The execution cache identifies a chapter by its code only, but its page also
+depends on the library, the data and the trained runs. So the cache's folder is
+named after a fingerprint of those: when one changes, the new cache is empty,
+and since in MyST-NB every page depends on the name of that folder, Sphinx
+reads every page again.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from dvae_lib import settings
 
 
 def _digest(*shown: tuple[Path, str]) -> str:
-    """Of the files that match, by folder and pattern."""
+    """The hash of the files that match, given by folder and pattern."""
     digest = hashlib.sha256()
     for folder, pattern in shown:
         for path in sorted(folder.glob(pattern)):
@@ -38,7 +38,7 @@ def fingerprint() -> str:
         (settings.study_root(), "**/*.json"),
     )
     runs = settings.runs_root() / settings.profile()
-    # A prepared data set's manifest says by which recipe it was made.
+    # The manifest of a prepared data set contains its recipe.
     of_data = _digest(
         (runs, "*/evaluation.json"), (settings.cache_root(), "*/manifest.json")
     )
@@ -56,7 +56,7 @@ def choose_cache(app: Sphinx, config: Config) -> None:
 
 
 def keep_cache(app: Sphinx, exception: Exception | None) -> None:
-    """What chapters train or prepare themselves does not make them old."""
+    """Keeps the cache valid after chapters train runs or prepare data."""
     used = Path(app.config.nb_execution_cache_path)
     now = used.with_name(fingerprint())
     same_library = used.name.rpartition("-")[0] == now.name.rpartition("-")[0]

@@ -1,7 +1,8 @@
-"""Buttons that open a chapter in Colab or Binder, if the book has an address.
+"""Adds buttons that open a chapter in Colab or Binder.
 
-DVAE_REPOSITORY is that of the repository on GitHub; its branch `launch` holds
-the notebooks, with a cell that installs the library (book/launch.py).
+DVAE_REPOSITORY, if set, is the address of the repository on GitHub, whose
+branch `launch` contains the notebooks, with a cell that installs the library
+(book/launch.py).
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Leaves out Thebe, which Jupyter Book brings and would run cells elsewhere.
+"""Removes Thebe, which Jupyter Book includes to run cells on a remote server.
 
-Its scripts name a host of the network, twice on some pages, which is an error.
+Its scripts refer to a network host, twice on some pages, which is an error.
 """
 
 from sphinx.application import Sphinx

@@ -1,7 +1,7 @@
 """Numbers sections and figures by the chapter in the file's name.
 
 4.2 is the second section of 04-….md, and A.1 the first of a-….md, whatever the
-order of the chapters; figures, tables and exercises follow.
+order of the chapters; figures, tables and exercises are numbered likewise.
 """
 
 import re
@@ -39,7 +39,7 @@ def number_sections(app: Sphinx, env: BuildEnvironment) -> list[str]:
         if chapter := chapter_of(page):
             env.toc_secnumbers[page] = {}
             _number(env.tocs[page], [chapter, 0], env.toc_secnumbers[page])
-    # Figures were numbered before the sections were.
+    # Sphinx numbers figures before this, so they are numbered again.
     return TocTreeCollector().assign_figure_numbers(env)
 
 

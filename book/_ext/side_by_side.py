@@ -1,7 +1,6 @@
-"""Executes chapters side by side, into the cache where MyST-NB finds them.
+"""Executes chapters in parallel, and stores them in the cache of MyST-NB.
 
-MyST-NB runs one chapter at a time, and most of what a chapter does keeps one
-core busy.
+MyST-NB runs one chapter at a time, and most code of a chapter uses one core.
 """
 
 import os
@@ -16,11 +15,11 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from tqdm import tqdm
 
-MOST = 4  # at a time, for the memory's sake: each takes more than a GiB
+MOST = 4  # chapters at a time, to limit memory: each needs more than 1 GiB
 
 
 def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """The chapters not in the cache, of the pages that will be read."""
+    """Executes those chapters that will be read and are not in the cache."""
     if app.config.nb_execution_mode != "cache":
         return
     cache, todo = get_cache(app.config.nb_execution_cache_path), []
@@ -35,12 +34,12 @@ def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     jobs = min(cores, MOST, len(todo))
     if jobs < 2:
         return
-    todo.reverse()  # one of the last trains, and would end alone
+    todo.reverse()  # one of the last ones trains: it should not finish alone
 
     def run(item):
         path, chapter = item
         timeout = app.config.nb_execution_timeout
-        # A kernel warns that it talks over TCP; between the bar's lines.
+        # Otherwise a kernel's warning about TCP breaks the progress bar.
         quiet = {"extra_arguments": ["--log-level=ERROR"]}
         where = str(path.parent)
         return single_nb_execution(chapter, where, timeout, False, **quiet)
@@ -50,7 +49,7 @@ def execute(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         results = tqdm(pool.map(run, todo), "Chapters", len(todo), leave=False)
         for (path, chapter), result in zip(todo, results, strict=True):
-            # What fails is run again by MyST-NB, which says why.
+            # MyST-NB runs failed chapters again, and reports the error.
             if result.err is None:
                 data = {"execution_seconds": result.time}
                 bundle = CacheBundleIn(chapter, str(path), data=data)

@@ -1,4 +1,4 @@
-"""The command `dvae`: download, check, list, show, train, study, predict, report."""
+"""The command `dvae` and its subcommands."""
 
 from dvae_lib.cli.application import app, main, report_user_errors
 from dvae_lib.cli.data import check, download

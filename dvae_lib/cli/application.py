@@ -1,4 +1,4 @@
-"""What the commands share: the application, options, and how a user's error is said."""
+"""Shared by the commands: the application, common options, and the output of user errors."""
 
 import functools
 import sys
@@ -15,23 +15,23 @@ HELP = "The command `dvae`: download, check, label, list, show, train, study, pr
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
-Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; DVAE_PROFILE if not given.")]
-Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}, or your own; DVAE_DATA if not given.")]
-DataSet = Annotated[str, typer.Argument(help=f"What: {', '.join(settings.DOWNLOAD)}.")]
+Profile = Annotated[str | None, typer.Option(help=f"{', '.join(settings.PROFILES)}; default: DVAE_PROFILE.")]
+Data = Annotated[str | None, typer.Option(help=f"{', '.join(settings.DATASETS)}, or your own; default: DVAE_DATA.")]
+DataSet = Annotated[str, typer.Argument(help=f"One of {', '.join(settings.DOWNLOAD)}.")]
 RootJoint = Annotated[
-    str | None, typer.Option("--root", help="What poses are relative to: palm or wrist; DVAE_ROOT_JOINT if not given.")
+    str | None, typer.Option("--root", help="Root joint of the poses: palm or wrist; default: DVAE_ROOT_JOINT.")
 ]
 
 
 def report_user_errors(command):
-    """A UserError is the user's to mend: it is said in a sentence, without a traceback."""
+    """Prints a UserError, which the user can correct, as a message without a traceback."""
 
     @functools.wraps(command)
     def wrapper(*args, **kwargs):
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            # Whatever names of files and other people's words it holds, it does nothing to the terminal.
+            # File names and external text in the message must not affect the terminal.
             typer.secho("\n".join(printable(line, 4096) for line in str(error).splitlines()), fg="red", err=True)
             raise typer.Exit(1) from None
 
@@ -55,7 +55,7 @@ def _options(
 
 
 def main() -> None:
-    """The command. Letters that the encoding of its output lacks become question marks."""
+    """Runs the command. Characters that the output's encoding lacks become question marks."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     app()
@@ -83,7 +83,7 @@ def pick(runs: dict, name: str):
 
 @contextmanager
 def data_chosen(data: str | None) -> Iterator[None]:
-    """`settings.chosen`, of data that there are."""
+    """`settings.chosen`, after a check that the data exist."""
     check_choice(data, settings.known_data(), "data")
     with settings.chosen(data):
         yield

@@ -1,4 +1,4 @@
-"""Commands that ask what was trained: for a pose, for the paper's claims."""
+"""Commands that use trained models: predictions, the study, and the report on the paper's claims."""
 
 import json
 import sys
@@ -28,17 +28,17 @@ from dvae_lib.files import UserError, write_json
 @report_user_errors
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
-    run: Annotated[str, typer.Option(help="The experiment whose model is asked.")] = "dvae-pose",
+    run: Annotated[str, typer.Option(help="The experiment whose model is used.")] = "dvae-pose",
     via: Annotated[
         str | None,
-        typer.Option(help="What the model reads: image, or keypoints if hands can be found here; that one by default."),
+        typer.Option(help="Input of the model: image, or keypoints, the default if the hand detector is installed."),
     ] = None,
     crop: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(help="LEFT TOP SIDE of a square around the hand, in pixels, instead of looking for hands."),
+        typer.Option(help="LEFT TOP SIDE in pixels of a square around one hand, in place of the detected hands."),
     ] = None,
     right: Annotated[
-        bool | None, typer.Option("--right/--left", help="Which hands they are, instead of what is found.")
+        bool | None, typer.Option("--right/--left", help="Side of the hands, in place of the detected side.")
     ] = None,
     bone: Annotated[float, typer.Option(help="Length in mm of the middle finger's proximal phalanx.")] = 40.0,
     out: Annotated[Path, typer.Option(help="Folder for the drawings.")] = Path("poses"),
@@ -46,21 +46,21 @@ def predict(
     data: Data = None,
     root_joint: RootJoint = None,
 ) -> None:
-    """Finds the hands in photographs and reads their 3D poses: a line of JSON for each hand, and a drawing of each
-    photograph. The exit status is 1 if one of them could not be read.
+    """Detects the hands in photographs and predicts their 3D poses: a line of JSON for each hand, and a drawing of each
+    photograph. The exit status is 1 if a photograph could not be processed.
     """
     if via not in (None, "image", "keypoints"):
-        raise UserError(f"There is no way via “{via}”: choose image or keypoints.")
+        raise UserError(f"“{via}” is not a value of --via: choose image or keypoints.")
     chosen = pick(known_runs(profile, data, root_joint), run)
     if not chosen.trained:
         kind = data or settings.data()
         raise UserError(
-            f"No model “{run}” is trained yet on {kind} data: run "
+            f"The model “{run}” is not trained on {kind} data yet: run "
             f"`dvae train {run} --profile {chosen.profile} --data {kind}` first."
         )
     import matplotlib
 
-    matplotlib.use("agg")  # whatever is configured: it may need a screen
+    matplotlib.use("agg")  # the configured backend may need a display
     from dvae_lib import predict as photographs
     from dvae_lib.detect import Detector, is_ready
     from dvae_lib.models import Regressor
@@ -68,9 +68,9 @@ def predict(
 
     model, errors, e = chosen.load(), chosen.errors, chosen.experiment
     if isinstance(model, Regressor) or "image" not in errors:
-        raise UserError(f"“{run}” is no VAE that reads images: choose another, like dvae-pose or cross-modal.")
+        raise UserError(f"“{run}” is not a VAE with an image encoder: choose another, like dvae-pose or cross-modal.")
     if via == "keypoints" and "keypoints" not in errors:
-        raise UserError(f"“{run}” does not read keypoints: choose another, like dvae-pose, or --via image.")
+        raise UserError(f"“{run}” has no keypoint encoder: choose another, like dvae-pose, or --via image.")
     photographs.check_bone(bone)
     paths = drawings.inputs(images)
     targets = drawings.targets(paths, out)
@@ -95,30 +95,30 @@ def predict(
             tqdm.write(json.dumps(prediction.as_dict() | {"drawing": str(target)}), file=sys.stdout)
         drawn.append(target)
     if len(drawn) > 1:
-        typer.echo(f"All of them: {drawings.save_sheet(drawn, out)}", err=True)
+        typer.echo(f"All drawings: {drawings.save_sheet(drawn, out)}", err=True)
     if bad:
-        raise UserError(f"{bad} of {len(paths)} photographs could not be read.")
+        raise UserError(f"{bad} of {len(paths)} photographs could not be processed.")
 
 
 @app.command()
 @report_user_errors
 def study(
     test: Annotated[
-        bool, typer.Option("--test", help="Train the reported seeds, and hold each against the test samples.")
+        bool, typer.Option("--test", help="Train the reported seeds, and evaluate each on the test samples.")
     ] = False,
-    seeds: Annotated[int | None, typer.Option(min=1, help="With --test: the first so many of each.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="With --test: only so many seeds of each.")] = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Write down settings, seeds and limits, before the test is opened.")
+        bool, typer.Option("--register", help="Fix settings, seeds and thresholds, before the test set is evaluated.")
     ] = False,
-    show: Annotated[bool, typer.Option("--show", help="Only say what is done and what is left.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Only show what is done and what remains.")] = False,
     data: Data = None,
     device: Annotated[str, typer.Option(help=f"{', '.join(settings.DEVICES)}.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time, as of `dvae train --all`.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Parallel runs, as in `dvae train --all`.")] = None,
 ) -> None:
-    """The study behind the ten claims, as far as it is not done yet: the search for settings, on validation samples."""
+    """Continues the study behind the ten claims; by default with the search for settings on validation samples."""
     check_choice(device, settings.DEVICES, "device")
     if (seeds and not test) or test + register + show > 1:
-        raise UserError("Pass one of --test, --register and --show, and --seeds with --test alone.")
+        raise UserError("Pass only one of --test, --register and --show, and --seeds only with --test.")
     from dvae_lib.experiments import search
     from dvae_lib.experiments import study as whole
 
@@ -138,10 +138,10 @@ def study(
 @app.command()
 @report_user_errors
 def report(
-    out: Annotated[Path | None, typer.Option("--json", help="A file for all of it, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="File for the whole report as JSON.")] = None,
     data: Data = None,
 ) -> None:
-    """The papers' figures, tables and claims against the study. The exit status is 1 if a claim fails."""
+    """Compares the papers' figures, tables and claims with the study. The exit status is 1 if a claim fails."""
     from dvae_lib.report.report import report as make
 
     with data_chosen(data):
@@ -156,10 +156,10 @@ def report(
     if out:
         write_json(out, result.as_dict())
     if result.open:
-        typer.echo(f"Open, as intervals contain their limits: {', '.join(map(str, result.open))}.")
+        typer.echo(f"Open, because intervals contain their thresholds: {', '.join(map(str, result.open))}.")
     if result.waiting:
         typer.echo(
             f"Without a verdict yet: {', '.join(map(str, result.waiting))}. `dvae study --test` trains the rest."
         )
     if result.failed:
-        raise UserError(f"Of the ten claims these fail: {', '.join(map(str, result.failed))}.")
+        raise UserError(f"These of the ten claims fail: {', '.join(map(str, result.failed))}.")

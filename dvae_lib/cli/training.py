@@ -13,7 +13,7 @@ from dvae_lib.files import UserError
 @app.command("list")
 @report_user_errors
 def list_(profile: Profile = None, data: Data = None, root_joint: RootJoint = None) -> None:
-    """Every experiment: its data, its size in this profile, and whether it is trained."""
+    """Lists all experiments: data, size in this profile, and whether they are trained."""
     for name, run in known_runs(profile, data, root_joint).items():
         e = run.experiment
         state = "trained" if run.trained else "not trained"
@@ -22,7 +22,7 @@ def list_(profile: Profile = None, data: Data = None, root_joint: RootJoint = No
 
 
 def text_of(value: Any) -> str:
-    """A value of an experiment, for people."""
+    """A value of an experiment, formatted for display."""
     if is_dataclass(value):
         value = {name: item for name, item in asdict(value).items() if item}
     if isinstance(value, dict):
@@ -42,7 +42,7 @@ def show(
     data: Data = None,
     root_joint: RootJoint = None,
 ) -> None:
-    """An experiment whole: every value, and where it is not the paper's, the paper's and the reason."""
+    """Shows all values of an experiment; where one differs from the paper's, also the paper's value and the reason."""
     run = pick(known_runs(profile, data, root_joint), name)
     e = run.experiment
     typer.secho(f"{name}, {e.kind}, in the profile {run.profile}: {e.about}", bold=True)
@@ -67,24 +67,24 @@ def show(
 def train(
     name: Annotated[str | None, typer.Argument(help="An experiment of `dvae list`.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Train all that the book needs and that is not trained.")
+        bool, typer.Option("--all", help="Train all runs that the book needs and that are not trained.")
     ] = False,
     profile: Profile = None,
     data: Data = None,
     root_joint: RootJoint = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Trains NAME with another value, as in --set beta=1: a run of its own."),
+        typer.Option("--set", help="Train NAME with another value, for example --set beta=1, as a separate run."),
     ] = None,
     device: Annotated[str, typer.Option(help=f"{', '.join(settings.DEVICES)}.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many devices of a node share the batches of NAME.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="How many nodes do.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Devices per node that share the batches of NAME.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of nodes.")] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time with --all; one a core up to four, or one on a GPU.")
+        int | None, typer.Option(min=1, help="Parallel runs with --all; default: one per core up to 4, one on a GPU.")
     ] = None,
-    launcher: Annotated[str, typer.Option(help="With --all: local, or ray to fan out over its cluster.")] = "local",
+    launcher: Annotated[str, typer.Option(help="With --all: local, or ray to use a Ray cluster.")] = "local",
 ) -> None:
-    """Trains an experiment, or resumes it where it was left."""
+    """Trains an experiment, or resumes it where it stopped."""
     if everything == (name is not None):
         raise UserError("Name one experiment of `dvae list`, or pass --all.")
     check_choice(launcher, ("local", "ray"), "launcher")
@@ -96,7 +96,7 @@ def train(
 
     if name is not None:
         if jobs or launcher != "local":
-            raise UserError("--jobs and --launcher are for --all: leave them out, or pass --all in place of the name.")
+            raise UserError("--jobs and --launcher require --all: omit them, or pass --all instead of a name.")
         run = pick(known_runs(profile, data, root_joint), name)
         if overrides:
             run = replace(run, experiment=run.experiment.with_overrides(**read_assignments(overrides)))
@@ -105,9 +105,9 @@ def train(
             typer.echo(f"{run.experiment.name} on {' + '.join(run.experiment.data)}: {run.folder}")
         return
     if overrides or devices * nodes > 1:
-        raise UserError("--set, --devices and --nodes are for one experiment: name it in place of --all.")
+        raise UserError("--set, --devices and --nodes require one experiment: name it instead of passing --all.")
     kinds = [data or settings.data()]
-    if not data and settings.is_here("realhand"):  # chapter 12 needs them whatever the others are run on
+    if not data and settings.is_here("realhand"):  # chapter 12 needs them, whatever data the others use
         kinds.append("realhand")
     chosen = [
         run

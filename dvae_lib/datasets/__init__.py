@@ -1,4 +1,4 @@
-"""Data sets: one schema (`dataset`), one loader each, and the split that fits the question asked (chapter 2)."""
+"""Data sets: a common schema (`dataset`), one loader per data set, and splits for each purpose (chapter 2)."""
 
 from typing import Any, Literal
 
@@ -12,14 +12,14 @@ from dvae_lib.files import UserError
 
 Part = Literal["train", "final", "validation", "test"]
 Purpose = Literal["pose", "synthesis"]
-# What a sample depends on beside files and options: prepared data and runs of another recipe are left aside.
+# The version of the code that makes a data set's samples: prepared data and runs of another recipe are ignored.
 RECIPES = synthetic.RECIPES | {
     "stb": stb.RECIPE,
     "rhd": rhd.RECIPE,
     "realhand": realhand.RECIPE,
     "digits": digits.RECIPE,
 }
-# Which pictures a sample may have. STB's are colour or depth, by the view.
+# Which images a sample may have. STB's are colour or depth images, depending on the view.
 PICTURES = {
     "synth-stb": ("image", "depth", "mask"),
     "synth-rhd": ("image", "depth", "mask"),
@@ -30,7 +30,7 @@ PICTURES = {
     "digits": ("image",),
 }
 _OWN_PICTURES = ("image",)
-# Where parts of the rendered data sets lie, by set and purpose of the model: in data sets of their own.
+# The parts of rendered data sets that are data sets of their own, by data set and purpose of the model.
 _Elsewhere = dict[tuple[str, str], dict[str, tuple[str, dict[str, int]]]]
 _RHD_LIKE = {"validation": ("synth-rhd-validation", {"count": 1200}), "test": ("synth-rhd-test", {"count": 2560})}
 _ELSEWHERE: _Elsewhere = {
@@ -39,25 +39,25 @@ _ELSEWHERE: _Elsewhere = {
     ("synth-rhd", "pose"): _RHD_LIKE,
     ("synth-rhd", "synthesis"): _RHD_LIKE,
 }
-# Of synth-stb and STB, in frames. A gesture takes 25 to 60; two poses 30 apart differ by 14 mm in the sequences that
-# count and 21 mm in the others, median over pairs and mean over joints, against 1.5 mm and 4 mm at 5 apart.
+# Of synth-stb and STB, in frames. A gesture takes 25 to 60 frames. Two poses 30 frames apart differ by 14 mm in the
+# counting sequences and 21 mm in the others (median over pairs, mean over joints); 5 frames apart, by 1.5 and 4 mm.
 _STB_PERIOD, _STB_GAP = 750, 30
 _STB_BLOCKS = {"synth-stb": {"validation": (300, 450)}, "stb": {"validation": (300, 450), "test": (480, 630)}}
-_RHD_VALIDATION = 2728 / 41258  # of the images for training; as many as RHD keeps for its test
+_RHD_VALIDATION = 2728 / 41258  # of the training images; as many as RHD has in its test set
 
 
 def pictures(name: str) -> tuple[str, ...]:
-    """Which pictures a sample of a data set may have; of one that is not the book's, what `dvae label` makes."""
+    """Which images a sample of a data set may have; for data sets other than the book's, what `dvae label` makes."""
     return PICTURES.get(name, _OWN_PICTURES)
 
 
 def recipe(name: str) -> int | str:
-    """What a sample depends on beside files and options: prepared data and runs of another recipe are left aside."""
+    """The version of the code that makes a data set's samples: prepared data and runs of another recipe are ignored."""
     return RECIPES.get(name, own.RECIPE)
 
 
 def open_source(name: str, **options):
-    """Where the samples of a data set come from; `options` are its class's: see `open_dataset`."""
+    """The `Source` of a data set; `options` are passed to its class: see `open_dataset`."""
     sources = {
         "stb": stb.STBSource,
         "rhd": rhd.RHDSource,
@@ -72,21 +72,21 @@ def open_source(name: str, **options):
         return SyntheticSource(name, **options)
     if name in settings.known_data():
         return own.OwnSource(name, **options)
-    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}, or make it by `dvae label`.")
+    raise UserError(f"There is no data set “{name}”: choose one of {', '.join(RECIPES)}, or make it with `dvae label`.")
 
 
 def open_dataset(name: str, size: int, **options) -> Dataset:
-    """The data set `name` in crops of `size` pixels, prepared now if it is not yet.
+    """The data set `name` with crops of `size` pixels, which is prepared first if necessary.
 
-    options: of `rendered.SyntheticSource` for the rendered presets (seed, how many samples), of `stb.STBSource`,
-    `rhd.RHDSource`, `realhand.RealHandSource`, `digits.DigitsSource` and `own.OwnSource` for the others (their folder,
-    which samples).
+    options: those of `rendered.SyntheticSource` for the rendered presets (seed, number of samples), and of
+    `stb.STBSource`, `rhd.RHDSource`, `realhand.RealHandSource`, `digits.DigitsSource` and `own.OwnSource` for the
+    others (folder, selection of samples).
     """
     return prepare(open_source(name, **options), size)
 
 
 def locate(name: str, part: Part, purpose: Purpose = "pose", **options) -> tuple[str, dict[str, Any]]:
-    """The data set, with its options, in which a part of the data set `name` lies: see `open_part`."""
+    """The data set, with its options, that contains a part of the data set `name`: see `open_part`."""
     elsewhere = _ELSEWHERE.get((name, purpose), {})
     if part not in elsewhere:
         return name, options
@@ -96,25 +96,25 @@ def locate(name: str, part: Part, purpose: Purpose = "pose", **options) -> tuple
 
 
 def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **options) -> tuple[Dataset, np.ndarray]:
-    """A data set, and the indices of those of its samples that are a part of the data set `name`.
+    """A data set, and the indices of its samples that belong to a part of the data set `name`.
 
-    "train" is for learning, "validation" for all that is chosen, "test" for what is reported in the end, of models that
-    were trained on "final": on the samples of "validation", too, where these were recorded with those of "train".
+    "train" is for training, "validation" for all choices, and "test" for the reported results of models that were
+    trained on "final", which also contains the samples of "validation" if these were recorded together with "train".
 
-    For "pose" models are held against what training has never seen, as in the literature. On STB the test is both
-    sequences in front of the first background (B1), and validation those in front of the second; on RHD the test is
-    its own, and validation some images for training (the data set does not say who is on them, so people occur in
-    both). On synth-stb, which has no literature, validation is B1, and the test forty other backgrounds; on synth-rhd
-    both are other people in other actions in front of other backgrounds.
+    For "pose", models are evaluated on data that differ from the training data as in the literature. On STB, the test
+    set is both sequences in front of the first background (B1), and validation is those in front of the second; on RHD,
+    the test set is the published one, and validation is some of the training images (the data set does not identify
+    people, so they occur in both). On synth-stb, for which there is no literature, validation is B1, and the test set
+    has forty other backgrounds; on synth-rhd, both have other people, actions and backgrounds.
 
-    For "synthesis" that would ask for the impossible: a tag image can only name a background that the decoder has
-    learnt to draw. There blocks of frames of every STB sequence are held out: new poses, known backgrounds; the test
-    of synth-stb is the same backgrounds with new motion. On RHD and synth-rhd nothing changes: an image's background is
-    nobody's label there, so that no tag image is asked for; it is left to z_u.
-    realhand and data sets of one's own are videos; for either purpose blocks of their frames are held out. Of the
-    digits, likewise, whole students are, and single gestures of the others: see `digits.split`.
+    For "synthesis", this would be an impossible task: a tag image can only identify a background that the decoder has
+    learnt to generate. Therefore blocks of frames of every STB sequence are held out, with new poses and known
+    backgrounds; the test set of synth-stb has the same backgrounds with new motion. On RHD and synth-rhd nothing
+    changes: the background is not labelled there, so that no tag image is required; z_u encodes it.
+    realhand and your own data sets are videos: for either purpose, blocks of their frames are held out. Of the digits,
+    whole students are held out, and single gestures of the others: see `digits.split`.
 
-    options: see `open_dataset`. Of a part that is a data set of its own at most half as much is taken as of `name`.
+    options: see `open_dataset`. A part that is a data set of its own has at most half as many samples as `name`.
     """
     other, own_options = locate(name, part, purpose, **options)
     dataset = open_dataset(other, size, **own_options)
@@ -125,7 +125,7 @@ def open_part(name: str, size: int, part: Part, purpose: Purpose = "pose", **opt
 
 
 def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
-    """The indices of a data set's samples by the part that they belong to: of those of `open_part` that lie in it."""
+    """The indices of a data set's samples by part, for those parts of `open_part` that the data set contains."""
     if dataset.name == "realhand":
         return realhand.split(dataset)
     if dataset.name == "digits":
@@ -151,8 +151,8 @@ def split(dataset: Dataset, purpose: Purpose = "pose") -> dict[str, np.ndarray]:
 
 
 def tag_candidates(dataset: Dataset, part: Part, indices: np.ndarray) -> np.ndarray:
-    """The samples that may be tag images of those (N,) of a part: these themselves. Of the digits, where a student may
-    have a single photograph in a part that is held out, also those for training.
+    """The samples that may be tag images for the samples (N,) of a part: the same samples. For the digits, where a
+    student may have only one photograph in a held-out part, the training samples as well.
     """
     if dataset.name != "digits" or part in ("train", "final"):
         return indices
@@ -160,19 +160,19 @@ def tag_candidates(dataset: Dataset, part: Part, indices: np.ndarray) -> np.ndar
 
 
 def _of_sequences(dataset: Dataset, start: str) -> np.ndarray:
-    """The indices of the samples in sequences whose names start so."""
+    """The indices of the samples in sequences whose names begin with `start`."""
     return np.flatnonzero(np.array([name.startswith(start) for name in dataset.sequences])[dataset["sequence"]])
 
 
-# Frames of a video that follow one another are all good or all bad: so many of them are taken as one.
+# The errors of consecutive frames of a video are correlated: this many frames count as one unit.
 BLOCKS = {"stb": 25, "synth-stb": 25, "realhand": 15}
 _OWN_BLOCK = 15
 
 
 def units(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
-    """Of each of some samples (N,) in order the number (N,) of what it shares with others, so that they are not
-    independent: its person on the RHD-like sets and the digits, its room on synth-stb-rooms, elsewhere a stretch of its
-    video. Of RHD, which does not say who is on an image, each sample is by itself.
+    """The unit (N,) of each of some samples (N,) in order; samples of the same unit are not independent. A unit is a
+    person on the RHD-like sets and the digits, a room on synth-stb-rooms, and elsewhere a block of consecutive frames.
+    On RHD, which does not identify people, each sample is a unit of its own.
     """
     if "person" in dataset.arrays and dataset.name.startswith("synth-rhd"):
         key = np.asarray(dataset["person"])[indices]

@@ -2,7 +2,7 @@ r"""Data augmentation: random changes of training images and of their labels.
 
 A geometric augmentation is an affine map $A$ of the crop's pixels together with an orthogonal map $G$ of space (a
 rotation about the camera's axis, a reflection). With $X' = GX$ and $K' = AKG^{-1}$ a joint that projected to $u$
-projects to $A u$: image and labels agree exactly, wherever the principal point lies.
+projects to $A u$: image and labels agree exactly, wherever the principal point is.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The ranges of the random changes of a training batch; the defaults change nothing.
+    """The ranges of the random changes to a training batch; the defaults change nothing.
 
     The paper (Sec. 4.4) uses rotation=180 and flip=True.
     """
@@ -26,8 +26,8 @@ class Augmentation:
     zoom: float = 0.0  # the log of the magnification is uniform in ±
     shift: float = 0.0  # fraction of the crop's side, uniform in ±, along each axis
     colour: float = 0.0  # gain of each channel, contrast and brightness, uniform in ±
-    background: float = 0.0  # share of the samples whose background is replaced; needs the data set's masks
-    noise: float = 0.0  # standard deviation of the keypoints, as those of a detector, as a fraction of the crop's side
+    background: float = 0.0  # fraction of the samples whose background is replaced; requires masks in the data set
+    noise: float = 0.0  # standard deviation of noise on the keypoints, as of a detector, in fractions of the side
 
     @property
     def moves(self) -> bool:
@@ -36,17 +36,17 @@ class Augmentation:
 
 
 def to_device(values: Tensor, device: torch.device | str) -> Tensor:
-    """Values on a device. A GPU fetches them by itself, and nobody waits for it."""
+    """Copies values to a device; the copy to a GPU is asynchronous."""
     if torch.device(device).type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
 
 
 class BatchRng:
-    """The random numbers of one batch. They are drawn on the CPU, so that a seed gives the same on every device.
+    """The random numbers of one batch. They are sampled on the CPU, so that a seed gives the same on every device.
 
-    rank, world: where several processes share a batch, each draws the numbers of the whole batch and keeps those of its
-        own samples, every `world`-th from `rank` on. So the batch does not depend on the number of processes.
+    rank, world: if several processes share a batch, each samples the numbers of the whole batch and keeps those of its
+        own samples, every `world`-th from `rank` on. The batch does not depend on the number of processes.
     """
 
     def __init__(self, seed: int, rank: int = 0, world: int = 1):
@@ -58,7 +58,7 @@ class BatchRng:
         return to_device(2 * numbers[self.rank :: self.world] - 1, device)
 
     def normal(self, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-        """Of unit variance, of shape (B, …) as `uniform`."""
+        """Standard normal, of shape (B, …) as in `uniform`."""
         numbers = torch.randn((self.world * shape[0], *shape[1:]), generator=self.generator)
         return to_device(numbers[self.rank :: self.world], device)
 
@@ -76,7 +76,7 @@ def pixel_map(
 ) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3 3"]]:
     """The affine maps A of pixels and G of space of one random augmentation.
 
-    batch: of its cameras "K" (B, 3, 3) the number and the device. size: side of the crop in pixels.
+    batch: its cameras "K" (B, 3, 3) give the number of maps and the device. size: side of the crop in pixels.
     flip: which samples are mirrored.
     """
     device, n = batch["K"].device, len(batch["K"])
@@ -99,13 +99,13 @@ def pixel_map(
 def warp(
     images: Float[Tensor, "B C S S"], A: Float[Tensor, "B 3 3"], outside: float = 0.0, mode: str = "bilinear"
 ) -> Float[Tensor, "B C S S"]:
-    """Images with their pixels moved by A; `outside` is the value where the moved image does not reach."""
+    """Images warped by A; `outside` is the value of pixels outside the warped image."""
     size = images.shape[-1]
     to_pixels = torch.tensor([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]])
     from_pixels, to_pixels = (to_device(m, A.device) for m in (torch.linalg.inv(to_pixels), to_pixels))
-    sampling = from_pixels @ torch.linalg.inv_ex(A).inverse @ to_pixels  # `inv` waits for the device, to check
+    sampling = from_pixels @ torch.linalg.inv_ex(A).inverse @ to_pixels  # `inv` waits for the device, to check it
     places = (torch.arange(size, device=A.device) + 0.5) * 2 / size - 1
-    # Like `affine_grid`, which multiplies a (B, S², 3) by matrices, but several times as fast.
+    # Equals `affine_grid`, which multiplies a (B, S², 3) tensor by matrices, but is several times as fast.
     along, across, start = sampling[:, None, None, :2].unbind(-1)
     grid = along * places[:, None] + across * places[:, None, None] + start
     shifted = images - outside if outside else images
@@ -133,7 +133,7 @@ def _enlarge(cells: Float[Tensor, "*batch C C"], size: int) -> Float[Tensor, "*b
 def replace_background(
     image: Float[Tensor, "B 3 S S"], mask: Num[Tensor, "B S S"], share: float, rng: BatchRng
 ) -> Float[Tensor, "B 3 S S"]:
-    """Replaces the background of a share of the images in [−1, 1], so that a model cannot memorise the rooms.
+    """Replaces the background of a fraction of the images in [−1, 1], so that a model cannot memorise the rooms.
 
     The new background blends random colours, coarse and fine, with the next image of the batch, whose hand is moved to
     the corners and whose channels are permuted. mask: 0 where the background is.

@@ -1,4 +1,4 @@
-"""From prepared arrays to the batches that models see: mirrored to left hands, augmented, normalised."""
+"""Makes batches for models from prepared arrays: mirrored to left hands, augmented and normalised."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -28,7 +28,7 @@ from dvae_lib.hand.canonical import canonicalise
 
 # Half the depth that a normalised depth image spans around the root, in bone scales (about 16 cm).
 DEPTH_RANGE = 4.0
-PERSON = 1  # a part id of RHD: ids above it are a hand's
+PERSON = 1  # a part id of RHD: larger ids are parts of a hand
 
 
 def normalise_depth(
@@ -53,13 +53,13 @@ def make_batch(
     raw: "pose" (B, 21, 3) mm with the wrist as joint 0, "K" (B, 3, 3), "visible" (B, 21) and "right" (B,); and, where
         the data set has them, "palm" (B, 3) mm, "image" (B, 3, S, S), "depth" (B, S, S) mm, "mask" (B, S, S) and
         "content" (B,).
-        "right" is best left on the CPU: what is done depends on it, and on a GPU it would have to be waited for.
+        "right" should stay on the CPU: the control flow depends on it, and would have to wait for a GPU.
     root_joint: the joint that "pose" is relative to in the batch.
     hand: whether to make "hand" from "mask".
     data: the data set's name, see `crop.place`.
 
     Returns a dictionary of
-    image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], mid-grey and far outside the crop;
+    image (B, 3, S, S) and depth (B, 1, S, S) in [−1, 1], which are mid-grey and far outside the stored crop;
     hand (B, 1, S, S), true where the mask shows a hand;
     pose (B, 21, 3) relative to the root joint, in bone scales, and its factors, cpose (B, 21, 3) and viewpoint
     (B, 3, 3); keypoints (B, 21, 2), where the crop spans [−1, 1]; place (B, 3), see `crop.place`; content (B,);
@@ -81,7 +81,7 @@ def make_batch(
     K = A @ raw["K"] @ G.mT
     scale, origin = bone_scale(pose), pose[:, 0]
     normalised = (pose - origin[:, None]) / scale[:, None, None]
-    cpose, viewpoint = canonicalise(normalised)  # of left hands, and of right ones where augmentation flips
+    cpose, viewpoint = canonicalise(normalised)  # of left hands, and of right ones where augmentation mirrors them
     batch = {
         "pose": normalised,
         "cpose": cpose,
@@ -123,8 +123,8 @@ LABELS = ("pose", "cpose", "viewpoint")
 
 
 class Subset(NamedTuple):
-    """Samples of a data set; which of their `LABELS` a model may see: all, or those of weak supervision; and which
-    samples may be their tags: themselves unless given.
+    """Samples of a data set. known: which of their `LABELS` a model may use: all, or those of weak supervision. tags:
+    the samples that may be their tags; by default the samples themselves.
     """
 
     dataset: Dataset
@@ -134,18 +134,18 @@ class Subset(NamedTuple):
 
 
 class Batches:
-    """The batches of one or several data sets. Each is a function of (seed, step) alone: a resumed run sees the same.
+    """The batches of one or several data sets. Each is a function of (seed, step) only: a resumed run uses the same.
 
     subsets: `Subset`s, or (data set, indices) where all labels are known.
-    shares: how many samples of a batch each subset gives; equally many by default.
-        Where a label is known in some subsets only, training batches have a mask (B,) for it, such as "pose known".
-    names: which of "image", "depth", "hand" (from the data sets' masks, or from `hand.silhouette` where one has none)
-        and "tag" (another image of the same content, not augmented: see `tags`), and "content", its label, to load.
+    shares: the number of samples of each subset in a batch; equally many by default.
+        If a label is known in some subsets only, training batches have a mask (B,) for it, such as "pose known".
+    names: what to load: "image", "depth", "hand" (from the data sets' masks, or from `hand.silhouette` if one of them
+        has no masks), "tag" (another image of the same content, not augmented: see `tags`) and "content", its label.
         Poses and cameras are always loaded.
     root_joint: the joint that poses are relative to.
-    rank, world: this process's share of the global batch when several train together.
-    resident: whether all samples lie on the device, where batches are then indexed; by default on a GPU on which
-        they fit.
+    rank, world: this process's rank and the number of processes that share the global batch.
+    resident: whether all samples are stored on the device and batches are indexed there; by default, on a GPU with
+        enough memory.
     """
 
     def __init__(
@@ -172,13 +172,13 @@ class Batches:
             self.fields.append("mask")
         for dataset in {subset.dataset.folder: subset.dataset for subset in self.subsets}.values():
             if "content" in names and "content" not in dataset.arrays:
-                raise UserError(f"{dataset.name} does not say whose hand or which background an image shows.")
+                raise UserError(f"{dataset.name} has no labels of the person or the background of an image.")
         self.tags = [Tags(s.dataset, s.indices, s.tags) for s in self.subsets] if "tag" in names else []
         self.shares = list(shares or [batch_size // len(self.subsets)] * len(self.subsets))
         if uneven := [share for share in self.shares if share % world]:
             raise UserError(
                 f"{world} processes cannot share batches of {batch_size}, of which {', '.join(map(str, self.shares))} "
-                f"are from one set each: choose as many devices as divide {uneven[0]}."
+                f"are from one data set each: choose a number of devices that divides {uneven[0]}."
             )
         self.root_joint, self.seed, self.device, self.rank, self.world = root_joint, seed, device, rank, world
         if fits(self._stored(), device) if resident is None else resident:
@@ -187,7 +187,7 @@ class Batches:
             self._resident = {}
 
     def _stored(self) -> list[tuple[Dataset, str]]:
-        """What batches are made of. `right` stays on the CPU, as `make_batch` wants it."""
+        """The arrays that batches are made of. `right` stays on the CPU, as `make_batch` recommends."""
         datasets = {subset.dataset.folder: subset.dataset for subset in self.subsets}.values()
         return [(dataset, field) for dataset in datasets for field in self._fields(dataset) if field != "right"]
 
@@ -195,7 +195,7 @@ class Batches:
         return [*self.fields, *(["palm"] if "palm" in dataset.arrays else [])]
 
     def indices(self, step: int) -> list[np.ndarray]:
-        """The samples of the global batch of this step, one array for each subset: epochs of shuffled passes."""
+        """The samples of the global batch of this step, one array per subset, from epochs that are shuffled passes."""
         chosen = []
         for i, ((_, indices, *_), share) in enumerate(zip(self.subsets, self.shares, strict=True)):
             positions = np.arange(step * share, (step + 1) * share)
@@ -257,5 +257,5 @@ class Batches:
             raw[field] = as_tensor(dataset.gather(field, indices)) if stored is None else stored[places]
             if field != "right":
                 raw[field] = to_device(raw[field], self.device)
-        raw.setdefault("palm", palm_centre(raw["pose"]))  # so that data sets with and without this label make one batch
+        raw.setdefault("palm", palm_centre(raw["pose"]))  # so that data sets with and without it share a batch
         return raw

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dvae_lib.hand import MIDDLE_MCP, project
 
-PROTOCOL_SIZE = 256  # the crop size that the protocol's zoom of 1 … 10 refers to; ours may differ
+PROTOCOL_SIZE = 256  # the crop size to which the protocol's zoom of 1 … 10 refers; ours may differ
 GREY = 128.0  # the value outside the image
 
 
@@ -55,17 +55,18 @@ def crop_matrix(centre: Float[Tensor, "B 2"], side: Float[Tensor, " B"], size: i
     return A
 
 
-# The means of what `place` returns, and their spreads, in crops of a data set: by its name, and of synth-stb, whose
-# camera is STB's, for all others.
+# The means and spreads, over the crops of a data set, of the values that `place` standardises: by the data set's name;
+# for all others, those of synth-stb, whose camera is STB's.
 _PLACES = {"digits": ((0.003, 0.003, 2.53), (0.0072, 0.0064, 0.10))}
 _STB_PLACES = (0.11, -0.02, 1.32), (0.030, 0.022, 0.044)
 
 
 def place(K: Float[Tensor, "B 3 3"], size: int, data: str = "synth-stb") -> Float[Tensor, "B 3"]:
-    """Where in the camera's view a crop of `size` pixels lies, of its camera K' alone: two numbers for the direction to
-    its centre (tangents, to the right and down), one for its magnification (the log of the focal length over the side).
+    """The location of a crop of `size` pixels in the camera's view, from its camera K' only: two numbers for the
+    direction to its centre (tangents, to the right and down), and one for its magnification (the log of the focal
+    length over the side).
 
-    They are standardised with fixed numbers, by the data set's name, so that they vary by about one.
+    They are standardised to about unit variance with fixed numbers, which depend on the data set's name.
     """
     right, down = ((size / 2 - K[:, axis, 2]) / K[:, axis, axis] for axis in (0, 1))
     means, spreads = _PLACES.get(data, _STB_PLACES)
@@ -105,7 +106,7 @@ def crop(
         ],
         dim=-1,
     )
-    # grid_sample knows only zero outside: shift the values so that zero means `fill`.
+    # grid_sample pads only with zero: shift the values so that zero means `fill`.
     samples = F.grid_sample(images.to(window) - fill, grid.to(window), padding_mode="zeros", align_corners=False)
     cut = F.avg_pool2d(samples, k) + fill
     return cut.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else cut
@@ -118,10 +119,10 @@ def crop_nearest(
     size: int,
     fill: float = 0,
 ) -> Num[Tensor, "B {size} {size}"]:
-    """Cuts windows out of images whose values must not be mixed, such as part ids or depths; the dtype is kept.
+    """Cuts windows out of images whose values must not be interpolated, as part ids or depths; the dtype is kept.
 
     centre, side: of the windows in pixels. fill: the value outside the image.
-    Each pixel of the crop is the pixel of the image in which its centre lies.
+    Each pixel of the crop is the pixel of the image that contains its centre.
     """
     B, H, W = images.shape
     column, row = (samples.floor().long() for samples in _samples(centre, side, size))
@@ -134,8 +135,8 @@ def crop_nearest(
 def crop_photographs(
     photographs: list[np.ndarray], pose: Float[Tensor, "B 21 3"], K: Float[Tensor, "B 3 3"], size: int
 ) -> dict[str, np.ndarray]:
-    """The fields image, pose, K and visible of square photographs (P, P, 3) uint8 on which all joints are seen, cut out
-    by the protocol. pose: mm, before the cameras K of the photographs.
+    """The fields image, pose, K and visible of square photographs (P, P, 3) uint8 with all joints visible, cropped by
+    the protocol. pose: mm, in the frames of the photographs' cameras K.
     """
     visible = torch.ones(len(photographs), 21, dtype=torch.bool)
     images = torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)

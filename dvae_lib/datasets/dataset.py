@@ -1,6 +1,6 @@
-r"""Prepared once, reused ever after: a data set as memory-mapped arrays in a folder (chapter 2).
+r"""A data set, prepared once and stored as memory-mapped arrays in a folder (chapter 2).
 
-What every data set delivers, one array a field, samples along the first axis; a crop has S × S pixels:
+Every data set has one array per field, with the samples along the first axis; a crop has S × S pixels:
 
 | field | dtype, shape of a sample | unit |
 |---|---|---|
@@ -8,14 +8,15 @@ What every data set delivers, one array a field, samples along the first axis; a
 | `depth` | uint16 (S, S) | mm along z, 0 = unknown (optional) |
 | `mask` | uint8 (S, S) | RHD's part ids: 0 background, 1 person, 2–17 left hand, 18–33 right hand (optional) |
 | `pose` | float32 (21, 3) | mm in the camera's frame, joint 0 the wrist |
-| `palm` | float32 (3,) | mm: the palm's centre, if it is labelled (optional; midway of wrist and middle MCP if not) |
-| `K` | float32 (3, 3) | pixels: camera of the crop, which spans [0, S]; pixel centres lie at + ½ |
-| `visible` | bool (21,) | joints that count in the evaluation |
+| `palm` | float32 (3,) | mm: the labelled palm centre (optional; default: the midpoint of wrist and middle MCP) |
+| `K` | float32 (3, 3) | pixels: camera of the crop, which spans [0, S]; pixel centres are at + ½ |
+| `visible` | bool (21,) | joints that are included in the evaluation |
 | `right` | bool () | true for a right hand |
-| `sequence`, `frame` | int32 () | place in the data set; `sequence` indexes `Dataset.sequences` |
+| `sequence`, `frame` | int32 () | position in the data set; `sequence` indexes `Dataset.sequences` |
 | `content` | int32 () | id of the background (optional) |
 
-Synthetic data add the factors they were drawn from, STB the camera (`view`); its depth camera has no `image`.
+Rendered data sets add the factors that they were rendered from; STB adds the camera (`view`), and its depth camera has
+no `image`.
 2D keypoints are not stored: they are `project(pose, K)`.
 """
 
@@ -37,8 +38,8 @@ from dvae_lib import settings
 from dvae_lib.files import UserError, exclusive_lock, explain_os_errors, read_json, write_json
 
 MANIFEST, PROGRESS = "manifest.json", "progress.txt"
-RECIPE = 1  # of this module; raised when the same source must be prepared anew
-BLOCK = 256  # samples read and written at a time: what a kill can cost
+RECIPE = 1  # of this module; increased when the same source must be prepared again
+BLOCK = 256  # samples read and written at a time, and lost at most if the process is killed
 UNITS = {
     "image": "RGB, 0–255",
     "depth": "mm along z, 0 = unknown",
@@ -52,7 +53,7 @@ Fields = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def schema(size: int, *names: str) -> Fields:
-    """Shape and dtype of these fields of the table above, for crops of `size` pixels."""
+    """Shape and dtype of the named fields of the table above, for crops of `size` pixels."""
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "image": ((3, size, size), np.uint8),
         "depth": ((size, size), np.uint16),
@@ -69,10 +70,10 @@ def schema(size: int, *names: str) -> Fields:
 
 @runtime_checkable
 class Source(Protocol):
-    """Where samples come from: files or a renderer. `prepare` turns one into a `Dataset`."""
+    """A source of samples: files or a renderer. `prepare` makes a `Dataset` of it."""
 
     name: str
-    fingerprint: dict  # JSON-able, all that determines the content: recipe version, seed, counts, file hashes
+    fingerprint: dict  # JSON-serialisable; all that determines the content: recipe, seed, counts, file hashes
     sequences: list[str]
 
     def __len__(self) -> int: ...
@@ -87,7 +88,7 @@ class Source(Protocol):
 class Dataset:
     """A prepared data set: `dataset["pose"]` is a read-only array on disk, `gather` copies samples out of it.
 
-    Raises UserError if the folder is not a whole prepared data set.
+    Raises UserError if the folder is not a complete prepared data set.
     """
 
     def __init__(self, folder: Path):
@@ -104,11 +105,11 @@ class Dataset:
         try:
             array = np.load(path, mmap_mode="r")
             if (array.shape, array.dtype) != (shape, np.dtype(expected["dtype"])):
-                raise ValueError(f"it holds {array.dtype} {array.shape} instead of {expected['dtype']} {shape}")
+                raise ValueError(f"it contains {array.dtype} {array.shape} instead of {expected['dtype']} {shape}")
         except (OSError, EOFError, ValueError) as error:
             raise UserError(
                 f"{path} is damaged or missing ({error}). Delete the folder {self.folder}: "
-                "it is prepared anew when it is next needed."
+                "it is prepared again when it is next needed."
             ) from error
         return array
 
@@ -118,15 +119,15 @@ class Dataset:
     def __getitem__(self, field: str) -> np.ndarray:
         return self.arrays[field]
 
-    def __reduce__(self):  # a worker process opens the files again; pickled arrays would be copied whole
+    def __reduce__(self):  # worker processes reopen the files; pickling would copy whole arrays
         return Dataset, (self.folder,)
 
     def gather(self, field: str, indices: np.ndarray) -> np.ndarray:
         """A copy (n, …) of the samples `indices` (n,) of one field.
 
-        They are read from the file, not taken from the map: touching one sample of a map makes the pages around
-        it, up to 2 MB where the system keeps files in large pages, count as this process's memory, so that a few
-        hundred random samples would hold all of a large field.
+        They are read from the file, not from the memory map: accessing one sample of a map loads the pages around
+        it, up to 2 MB where the system uses large pages for files, into this process's memory, so that a few
+        hundred random samples would load all of a large field.
         """
         array, indices = self.arrays[field], np.arange(len(self))[indices]
         samples = np.empty((len(indices), *array.shape[1:]), array.dtype)
@@ -139,13 +140,14 @@ class Dataset:
 
 
 def prepare(source: Source, size: int, cache: Path | None = None, progress: bool = True) -> Dataset:
-    """The data set of `source` in crops of `size` pixels; written on the first call, opened on all later ones.
+    """The data set of `source` with crops of `size` pixels; written by the first call, opened by all later ones.
 
-    It lies in <cache>/<name>-<size>px-<hash of the recipe>/, cache being DVAE_CACHE_ROOT unless given. It is written
-    block by block into a folder of that name with .partial behind it, which is renamed when it is whole: a killed
-    preparation goes on at its last finished block, and of several processes one prepares while the others wait.
+    It is stored in <cache>/<name>-<size>px-<hash of the recipe>/, where cache is DVAE_CACHE_ROOT unless given. It is
+    written block by block into a folder of that name with the suffix .partial, which is renamed when it is complete: a
+    killed preparation continues after its last finished block. If several processes prepare it, one works and the
+    others wait.
 
-    Raises UserError if the disk lacks the room or cannot be written, or if the source delivers values that are not
+    Raises UserError if the disk is too full or cannot be written, or if the source returns values that are not finite
     numbers.
     """
     recipe = {
@@ -163,7 +165,7 @@ def prepare(source: Source, size: int, cache: Path | None = None, progress: bool
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = Path(cache or settings.cache_root()) / f"{source.name}-{size}px-{digest[:8]}"
     if not (folder / MANIFEST).exists():
-        waiting = f"Waiting for another process that prepares {folder} …"
+        waiting = f"Waiting for another process to prepare {folder} …"
         with exclusive_lock(folder.with_name(f"{folder.name}.lock"), waiting):
             if not (folder / MANIFEST).exists():  # unless another process prepared it while this one waited
                 _write(source, recipe | {"hash": digest}, folder, progress)
@@ -176,7 +178,7 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
     fields, done = source.fields(size), _finished(partial)
     needed = (count - done) * sum(math.prod(shape) * dtype.itemsize for shape, dtype in fields.values())
     room = (
-        f"{source.name} at {size} pixels takes another {needed / 1e9:.2f} GB in {folder.parent}: free that much, or "
+        f"{source.name} at {size} pixels needs another {needed / 1e9:.2f} GB in {folder.parent}: free that much, or "
         "set DVAE_CACHE_ROOT to a folder on a larger disk"
     )
     with explain_os_errors(partial, kept=f"what is finished is kept. {room}"), contextlib.ExitStack() as stack:
@@ -198,30 +200,31 @@ def _write(source: Source, recipe: dict[str, Any], folder: Path, progress: bool)
             for file in files.values():
                 file.flush()
                 os.fsync(file.fileno())
-            # Only now is the block finished, and a line that a kill cuts short does not count.
+            # The block is finished only now; a line that is incomplete after a kill does not count.
             print(indices[-1] + 1, file=log, flush=True)
             bar.update(len(indices))
-        stack.close()  # Windows renames no folder of open files
+        stack.close()  # Windows cannot rename a folder of open files
         write_json(partial / MANIFEST, recipe | {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")})
         (partial / PROGRESS).unlink()
-        if folder.exists():  # without a manifest, or we would not be here: not whole, whatever it is
+        if folder.exists():  # it has no manifest, otherwise it would have been opened: it is incomplete
             shutil.rmtree(folder)
         os.replace(partial, folder)
 
 
 def _finished(partial: Path) -> int:
-    """Samples that an earlier, killed preparation wrote down as finished."""
+    """The number of samples that an earlier, killed preparation recorded as finished."""
     with explain_os_errors(partial):
         if not (partial / PROGRESS).exists():
             return 0
         text = (partial / PROGRESS).read_text(encoding="ascii", errors="replace")
-    return max(map(int, re.findall(r"(?m)^(\d+)\n", text)), default=0)  # lines that a power cut spoilt do not count
+    return max(map(int, re.findall(r"(?m)^(\d+)\n", text)), default=0)  # corrupt lines, after a power cut, do not count
 
 
 def _npy(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype, done: int) -> BinaryIO:
-    """An .npy file of `count` samples, open for writing behind the first `done`.
+    """An .npy file of `count` samples, open for writing after the first `done`.
 
-    Written as a file and not through a map: a full disk is an error on a write, but kills a process that maps.
+    Written as a file, not through a memory map: a full disk raises an error on a write, but kills a process that
+    writes to a map.
     """
     file = path.open("r+b" if path.exists() else "w+b")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count, *shape)}
@@ -234,10 +237,11 @@ def _checked(
     source: str, name: str, samples: np.ndarray, indices: np.ndarray, shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
     if samples.shape != (len(indices), *shape) or samples.dtype != dtype:
-        raise ValueError(f"{source} delivers “{name}” as {samples.dtype} {samples.shape}: not as its fields() say")
+        raise ValueError(f"{source} returns “{name}” as {samples.dtype} {samples.shape}, not as declared by fields()")
     if dtype.kind == "f" and not np.isfinite(samples).all():
         bad = indices[~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
         raise UserError(
-            f"{source}, sample {bad[0]}: “{name}” holds a value that is not a number. Mend or fetch its label anew."
+            f"{source}, sample {bad[0]}: “{name}” contains a value that is not a number. Correct its label, or fetch "
+            "it again."
         )
     return np.ascontiguousarray(samples)

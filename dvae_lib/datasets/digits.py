@@ -1,13 +1,13 @@
 r"""2062 photographs of the digits 0 to 9 in sign language, by students of a school in Ankara (Mavi, 2020).
 
 On disk, in `DVAE_DATA_ROOT`/digits: Dataset/0 … Dataset/9 with IMG_<number>.JPG, 100 × 100 pixels, right hands whose
-palm faces the camera, in front of a grey wall. The folder says which gesture a photograph shows, and the order of the
-numbers says who: one student after another made the digits from 0 to 9. So both are known, and for nearly all pairs of
-a student and a gesture there is a photograph.
+palm faces the camera, in front of a grey wall. The folder states which gesture a photograph shows, and the order of the
+numbers which student: one student after another made the digits from 0 to 9. Both are therefore known, and there is a
+photograph of nearly every pair of a student and a gesture.
 
-Joints are not labelled. digits.npz has *pseudo-labels*, which a landmark network read off the photographs: the 2D
-keypoints, and how far each joint lies behind or in front of the others. `python -m data_scripts.label_digits` makes it
-again. The Apache licence 2.0 allows any use; `dvae download digits` fetches the photographs.
+Joints are not labelled. digits.npz contains *pseudo-labels*, which a landmark network predicted from the photographs:
+the 2D keypoints and the relative depths of the joints. `python -m data_scripts.label_digits` recreates the file. The
+Apache licence 2.0 allows any use; `dvae download digits` fetches the photographs.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ from dvae_lib.datasets.dataset import Dataset, Fields, schema
 from dvae_lib.datasets.pseudo_labels import lift
 from dvae_lib.files import UserError, absent, read_image, sha256
 
-RECIPE = 1  # of this module; raised when the same files give other samples
+RECIPE = 1  # of this module; increased when the same files give other samples
 PHOTO = 100  # pixels of a photograph's side
 GESTURES = 10
-# Photographs that lie in a wrong folder, and the digit that their student lacks.
+# Photographs that are in a wrong folder, and the digit that they show, which their student otherwise lacks.
 MISFILED = {5108: 7, 5176: 3}
-_APART = 10  # a larger step in the numbers is another student
-# Of groups of five students who follow one another, as their photographs are alike: held out whole.
+_APART = 10  # a larger gap in the numbers marks another student
+# Groups of five consecutive students, whose photographs are similar, that are held out completely.
 _TEST_GROUPS, _VALIDATION_GROUPS, _GROUP = (5, 15, 25, 35), (10, 30), 5
 _ADVICE = f"Run `{settings.DOWNLOAD['digits']}` to fetch what is missing or damaged."
 LABELS = Path(__file__).with_name("digits.npz")
 
 
 class Photograph(NamedTuple):
-    """number: of its file. folder: that it lies in. gesture: the digit that it shows. student: counted from 0."""
+    """number: that of the file. folder: where it is. gesture: the digit that it shows. student: counted from 0."""
 
     number: int
     folder: int
@@ -48,7 +48,7 @@ class Photograph(NamedTuple):
         return folder / "Dataset" / str(self.folder) / f"IMG_{self.number}.JPG"
 
     def read(self, folder: Path) -> np.ndarray:
-        """(100, 100, 3) uint8; three of the files are as large as the camera made them."""
+        """(100, 100, 3) uint8; three of the files have the camera's full size and are scaled down."""
         image = read_image(self.path(folder), advice=_ADVICE)
         if image.shape[:2] == (PHOTO, PHOTO):
             return image
@@ -58,10 +58,10 @@ class Photograph(NamedTuple):
 def students(digits: dict[int, int]) -> list[list[int]]:
     """The numbers of each student's photographs. digits: the digit that each number shows.
 
-    Along the numbers a new run begins where the digit falls, or where numbers are missing. Most runs are a student.
-    Some students fall into two runs, as they made a digit late, or once more. So neighbouring runs are one student if
-    they are near and have no digit in common, and, after all of these, if they have one in common and eleven
-    photographs at most.
+    In the order of the numbers, a new run begins where the digit does not increase, or after a gap. Most runs are one
+    student. Some students are split into two runs, because they made a digit late or twice. Neighbouring runs are
+    therefore merged if they are close and have no digit in common and, in a second pass, if they have one digit in
+    common and eleven photographs at most.
     """
     runs: list[list[int]] = []
     for number in sorted(digits):
@@ -98,7 +98,7 @@ def listed() -> list[Photograph]:
 
 
 def doubts(known: list[Photograph]) -> list[str]:
-    """The students whose photographs are not the ten digits, once each, and why (`dvae check digits`)."""
+    """The students who do not have exactly one photograph of each digit, and the reasons (`dvae check digits`)."""
     found = []
     for k in range(1 + max(p.student for p in known)):
         own = [p for p in known if p.student == k]
@@ -107,7 +107,7 @@ def doubts(known: list[Photograph]) -> list[str]:
         twice = sorted({g for g in gestures if gestures.count(g) > 1})
         reasons = [f"lacks {', '.join(map(str, lacking))}"] if lacking else []
         reasons += [f"made {', '.join(map(str, twice))} twice"] if twice else []
-        reasons += [f"IMG_{p.number} lies in {p.folder} and shows {p.gesture}" for p in own if p.folder != p.gesture]
+        reasons += [f"IMG_{p.number} is in {p.folder} but shows {p.gesture}" for p in own if p.folder != p.gesture]
         if reasons:
             found.append(f"student {k}, IMG_{own[0].number} to IMG_{own[-1].number}: {'; '.join(reasons)}")
     return found
@@ -116,10 +116,10 @@ def doubts(known: list[Photograph]) -> list[str]:
 class DigitsSource:
     """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the protocol around the keypoints.
 
-    `content` is the student, `sequence` the gesture, `frame` the number of the file. Photographs on which the landmark
-    network saw no hand are left out.
+    `content` is the student, `sequence` the gesture, `frame` the number of the file. Photographs in which the landmark
+    network detected no hand are left out.
 
-    folder: the one that holds Dataset/; by default DVAE_DATA_ROOT/digits.
+    folder: the one that contains Dataset/; by default DVAE_DATA_ROOT/digits.
     Raises UserError, naming the file and what to do, if the folder is not the data set, or if a photograph is missing
     or damaged.
     """
@@ -140,7 +140,7 @@ class DigitsSource:
         # Stored in hundredths of a pixel and of a millimetre.
         self.keypoints = labels["keypoints"][seen].astype(np.float64) / 100  # (N, 21, 2) pixels
         self.depth = labels["depth"][seen].astype(np.float64) / 100  # (N, 21) mm
-        self.scale = labels["scale"][seen].astype(np.float64)  # (N,) pixels of a mm
+        self.scale = labels["scale"][seen].astype(np.float64)  # (N,) pixels per mm
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -168,9 +168,9 @@ class DigitsSource:
 def split(dataset: Dataset) -> dict[str, np.ndarray]:
     """The indices of the photographs of each part.
 
-    Some students are held out whole. Of each other student with all ten digits one gesture is held out for the test and
-    another for validation, so that the photograph which a model is asked for exists: this student, that gesture.
-    "train" is what is left; "final" has the validation's gestures and students too.
+    Some students are held out completely. Of each other student with all ten digits, one gesture is held out for the
+    test and another for validation, so that the photograph that a model has to generate, of this student with this
+    gesture, exists. "train" is the rest; "final" also contains the validation's gestures and students.
     """
     student, gesture = np.asarray(dataset["content"]), np.asarray(dataset["sequence"])
     group = student // _GROUP

@@ -1,16 +1,16 @@
-"""Data sets of one's own: what `dvae label` made of a video or of a folder of photographs (chapter 12).
+"""Your own data sets, which `dvae label` made of a video or of a folder of photographs (chapter 12).
 
 On disk, in `DVAE_DATA_ROOT`/<name>: photographs/000000.jpg, …, each the square around one hand, 256 × 256 pixels, and
-hands.npz with *pseudo-labels*, which a landmark network read off them. They are no measurement: `doubt` says how far
-the joints read off a photograph and off its mirror image are apart, as a share of the hand's size.
+hands.npz with *pseudo-labels*, which a landmark network predicted from them. They are not measurements: `doubt` is the
+distance between the joints predicted from a photograph and from its mirror image, as a fraction of the hand's size.
 
 | array of hands.npz | shape | |
 |---|---|---|
 | `keypoints` | (N, 21, 2) | pixels of the square |
-| `depth` | (N, 21) | mm, of the joints from one another |
-| `scale` | (N,) | pixels of the square that a millimetre of the hand takes |
-| `right`, `doubt` | (N,) | side, and share of the hand's size |
-| `sequence`, `frame` | (N,) | which of `sequences`, a video or a folder; its number in there |
+| `depth` | (N, 21) | mm, relative depths of the joints |
+| `scale` | (N,) | pixels of the square per millimetre of the hand |
+| `right`, `doubt` | (N,) | handedness, and fraction of the hand's size |
+| `sequence`, `frame` | (N,) | index in `sequences`, a video or a folder; number within it |
 | `sequences` | names | |
 """
 
@@ -27,10 +27,10 @@ from dvae_lib.datasets.pseudo_labels import lift
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, absent, read_image, sha256
 
-RECIPE = 1  # of this module; raised when the same files give other samples
+RECIPE = 1  # of this module; increased when the same files give other samples
 PHOTO = 256  # pixels of a square's side
-LEAST = 10  # photographs that a data set needs, to be divided
-# Blocks of a video are held out, as of realhand: of about so many frames two fifths, with gaps beside them.
+LEAST = 10  # photographs that a data set requires, so that it can be split
+# Blocks of a video are held out, as in realhand: two fifths of each period of about this many frames, and gaps.
 _PERIOD, _VALIDATION, _TEST, _GAP = 150, (0.4, 0.6), (0.63, 0.83), 1 / 30
 _NUMBERS = ("scale", "right", "doubt", "sequence", "frame")
 _ADVICE = "Label your photographs again with `dvae label`."
@@ -87,8 +87,8 @@ class OwnSource:
 
 
 def split(photographs) -> dict[str, np.ndarray]:
-    """The indices of the photographs of each part, of a source or of the data set prepared from it: blocks of their
-    order, so that no part has neighbours of another's.
+    """The indices of the photographs of each part, of a source or of the data set prepared from it: blocks of
+    consecutive photographs, with gaps between the parts.
     """
     count = len(photographs)
     period = -(-count // max(1, round(count / _PERIOD)))

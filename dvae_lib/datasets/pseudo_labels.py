@@ -1,4 +1,4 @@
-"""What a landmark network reads off a photograph, as a label: joints in space before a camera."""
+"""Labels from the predictions of a landmark network: 3D joints in the frame of a camera."""
 
 import numpy as np
 import torch
@@ -8,16 +8,16 @@ from torch import Tensor
 
 from dvae_lib.detect import Hand
 
-# The camera is unknown. The network's depths go with its keypoints as in a projection without perspective, so the
-# camera is far away: its focal length in sides of a photograph.
+# The camera is unknown. The network's depths and keypoints are consistent with a projection without perspective, so
+# the camera is assumed to be far away: its focal length, in side lengths of a photograph.
 FOCAL_LENGTH = 10.0
 
 Array = NDArray[np.floating]
 
 
 def scale(hand: Hand) -> float:
-    """How many pixels of the photograph a millimetre takes, by least squares: the keypoints are a projection of the
-    hand's x and y in space.
+    """Pixels of the photograph per millimetre, by least squares: the keypoints are a projection of the hand's x and y
+    coordinates in 3D.
     """
     flat, world = hand.keypoints - hand.keypoints.mean(0), hand.world[:, :2] - hand.world[:, :2].mean(0)
     return float((flat * world).sum() / (world**2).sum())
@@ -28,8 +28,8 @@ def lift(
 ) -> tuple[Float[Tensor, "B 21 3"], Float[Tensor, "B 3 3"]]:
     """The joints (B, 21, 3) mm in the camera's frame, and the camera (B, 3, 3) of photographs of `size` pixels.
 
-    keypoints: (B, 21, 2) pixels, which the joints are projected to. depth: (B, 21) mm, of the joints from one another.
-    scale: (B,) pixels of a millimetre.
+    keypoints: (B, 21, 2) pixels, the projections of the joints. depth: (B, 21) mm, relative depths of the joints.
+    scale: (B,) pixels per millimetre.
     """
     f = FOCAL_LENGTH * size
     z = torch.from_numpy(f / np.asarray(scale, np.float64)[:, None] + depth)

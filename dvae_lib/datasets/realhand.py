@@ -2,7 +2,7 @@ r"""583 photographs of real hands with 3D poses: the real-world test set of Ge e
 
 On disk, in `DVAE_DATA_ROOT`/realhand: images/00000.jpg … 00582.jpg, 256 × 256 pixels, each the square `bbox` of a
 1280 × 720 video frame; pose_gt.mat with `pose_gt` (583, 21, 3) in cm; params.mat with `bbox` (x, y, width, height)
-and `cam_param` (fx, fy, u0, v0) of the whole frame. The joints are in our order, the wrist first.
+and `cam_param` (fx, fy, u0, v0) of the whole frame. The joints are in the book's order, with the wrist first.
 The licence allows non-commercial research and education; `dvae download realhand` fetches the files.
 """
 
@@ -20,11 +20,12 @@ from dvae_lib.datasets.formats.matlab import read_mat
 from dvae_lib.datasets.splits import hold_out_blocks
 from dvae_lib.files import UserError, absent, explain_os_errors, read_image
 
-RECIPE = 1  # of this module; raised when the same files give other samples
+RECIPE = 1  # of this module; increased when the same files give other samples
 COUNT, PHOTO = 583, 256  # photographs, and the side of each in pixels
 # The median distance of two poses relative to the wrist is 12 mm at 1 frame apart, 44 at 5, 58 at 10, and 64 over all
-# pairs. So 5 frames are nearly independent and 10 are independent. Gaps of 5 frames on either side of blocks of 30
-# leave 283 photographs for training, 120 for validation, 120 for the test, and 423 to train on in the end.
+# pairs. So poses 5 frames apart are nearly independent, and poses 10 frames apart are independent. Gaps of 5 frames on
+# either side of blocks of 30 leave 283 photographs for training, 120 for validation, 120 for the test, and 423 for the
+# final training.
 PERIOD, GAP = 150, 5
 VALIDATION, TEST = (60, 90), (95, 125)
 _ADVICE = (
@@ -36,7 +37,7 @@ _ADVICE = (
 class RealHandSource:
     """The photographs as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    folder: the one that holds images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
+    folder: the one that contains images/, pose_gt.mat and params.mat; by default DVAE_DATA_ROOT/realhand.
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a photograph or a label
     is missing or damaged, or if a label is not a number.
     """
@@ -85,7 +86,7 @@ class RealHandSource:
 
 
 def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.ndarray, v0: np.ndarray) -> np.ndarray:
-    """K (N, 3, 3) of the photographs: the video's camera, followed by cutting out `bbox` and scaling it."""
+    """K (N, 3, 3) of the photographs: the video's camera after cropping to `bbox` and scaling."""
     x, y, width, height = bbox.T
     K = np.zeros((len(bbox), 3, 3))
     K[:, 0, 0], K[:, 0, 2] = fx * PHOTO / width, (u0 - x) * PHOTO / width
@@ -95,12 +96,12 @@ def _photograph_camera(bbox: np.ndarray, fx: np.ndarray, fy: np.ndarray, u0: np.
 
 
 def is_right(pose: np.ndarray) -> np.ndarray:
-    """Which poses (N, 21, 3) are right hands: (N,) bool, by the side to which the fingers bend.
+    """Which poses (N, 21, 3) are right hands: (N,) bool, determined by the side to which the fingers bend.
 
     With the camera's axes (x right, y down, z forward) the cross product of the index and the little MCP, both relative
     to the wrist, points out of the back of a left hand and out of the palm of a right one. Fingers and thumb bend
-    towards the palm. Stretched fingers bend little, so the five fingertips are summed. All photographs show left hands,
-    by at least 38 mm.
+    towards the palm. Extended fingers bend little, so the five fingertips are summed. All photographs show left hands,
+    with a margin of at least 38 mm.
     """
     wrist, index, little = pose[:, 0], pose[:, 5], pose[:, 17]
     normal = np.cross(index - wrist, little - wrist)

@@ -1,7 +1,7 @@
 """Rendered hands as a data set: the presets of `dvae_lib.synthetic`, cropped by the evaluation protocol (chapter 2).
 
-Nothing is rendered and then cut: the crop's camera K' = A K draws the window straight at the size asked for. Beside
-the schema of `dataset`, samples carry the labels of the factors they were drawn from (`LABELS`).
+Images are not rendered and then cropped: the crop's camera K' = A K renders the window directly at the required size.
+In addition to the schema of `dataset`, samples have labels of the factors that they were rendered from (`LABELS`).
 """
 
 import dataclasses
@@ -18,17 +18,17 @@ from dvae_lib.synthetic import RECIPES, presets, scenes
 from dvae_lib.synthetic.presets import PRESETS
 from dvae_lib.synthetic.scenes import Scene
 
-UNDRAWN = ("synth-poses",)  # presets of poses alone
+UNDRAWN = ("synth-poses",)  # presets that contain only poses
 LABELS = {"angles": (18,), "viewpoint": (3, 3), "position": (3,), "proportions": (6,), "light": (12,)}
 
 
 class SyntheticSource:
     """A preset of `synthetic.presets`, such as "synth-stb", as a `Source` (see `dvae_lib.datasets.dataset`).
 
-    seed: other seeds give other people, motions, lights. motion: of synth-stb and synth-stb-rooms another seed of the
-    motion alone.
-    frames_per_sequence: of the 1500 of these, spread evenly; count: of the samples of the others, likewise. All by
-    default.
+    seed: determines people, motion and lights. motion: for synth-stb and synth-stb-rooms, another seed for the motion
+    only.
+    frames_per_sequence: for these, how many of the 1500 frames, spread evenly; count: for the other presets, how many
+    samples, spread evenly. All by default.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SyntheticSource:
         options = {"motion": motion, "frames_per_sequence": frames_per_sequence, "count": count}
         unfit = ("count",) if recorded else ("motion", "frames_per_sequence")
         if given := [option for option in unfit if options[option] is not None]:
-            raise UserError(f"{given[0]} is not for {name}: leave it out.")
+            raise UserError(f"{given[0]} is not an option of {name}: leave it out.")
         self.name = name
         moved = {} if motion is None else {"motion": motion}
         whole, sequence, frame, names = PRESETS[name](seed, **moved)
@@ -64,11 +64,11 @@ class SyntheticSource:
         return len(self._scene)
 
     def scene(self, indices: np.ndarray | list[int]) -> Scene:
-        """The factors of some samples, to be changed (`scenes.replace`) and drawn again."""
+        """The factors of some samples, which can be changed (`scenes.replace`) and rendered again."""
         return self._scene[np.asarray(indices)]
 
     def render(self, scene: Scene, size: int) -> dict[str, np.ndarray]:
-        """Draws scenes: image, depth, mask, and what `locate` says, as in the schema, and the factors' labels."""
+        """Renders scenes: image, depth, mask and the fields of `locate`, as in the schema, and the factors' labels."""
         return {
             **scenes.draw(scene, size),
             **self.locate(scene, size),
@@ -78,7 +78,7 @@ class SyntheticSource:
         }
 
     def locate(self, scene: Scene, size: int) -> dict[str, np.ndarray]:
-        """Where the joints of scenes are: pose, K, visible and right, as in the schema."""
+        """The joints of scenes: pose, K, visible and right, as in the schema."""
         joints = scenes.pose(scene)
         return {
             "pose": joints.astype(np.float32),
@@ -108,13 +108,13 @@ def _uv(scene: Scene, joints: np.ndarray) -> torch.Tensor:
 
 
 def _visible(scene: Scene, joints: np.ndarray) -> np.ndarray:
-    """(N, 21): within the camera's frame, as in RHD, where a joint behind a finger still counts."""
+    """(N, 21): whether a joint is within the camera's frame. A joint behind a finger counts as visible, as in RHD."""
     uv = _uv(scene, joints).numpy()
     return np.all((uv >= 0) & (uv < scene.frame), axis=-1)
 
 
 def protocol_window(scene: Scene) -> Scene:
-    """The scene with its window as the evaluation protocol cuts it around the hand."""
+    """The scene with the window that the evaluation protocol crops around the hand."""
     joints = scenes.pose(scene)
     centre, side = crop_window(_uv(scene, joints), torch.from_numpy(_visible(scene, joints)), scene.frame)
     corner = centre - side[:, None] / 2

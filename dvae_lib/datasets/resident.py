@@ -1,4 +1,4 @@
-"""Whole fields of data sets on a device, so that batches are indexed there and no step waits for a copy."""
+"""Complete fields of data sets on a device, so that batches are indexed there and no step waits for a copy."""
 
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
@@ -10,7 +10,7 @@ from torch import Tensor
 from dvae_lib.datasets.dataset import Dataset
 
 _CHUNK = 1024  # samples that are copied at a time
-_tensors: WeakValueDictionary[tuple, Tensor] = WeakValueDictionary()  # one copy for all stages of a training
+_tensors: WeakValueDictionary[tuple, Tensor] = WeakValueDictionary()  # one copy for all stages of a training run
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
@@ -20,7 +20,7 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 
 def on_device(dataset: Dataset, field: str, device: torch.device | str) -> Tensor:
-    """A field (N, …) of all samples, copied to the device unless somebody still has it there."""
+    """A field (N, …) of all samples, copied to the device unless it is still stored there."""
     key = (dataset.folder, field, str(device))
     tensor = _tensors.get(key)
     if tensor is None:
@@ -31,9 +31,9 @@ def on_device(dataset: Dataset, field: str, device: torch.device | str) -> Tenso
 
 
 def fits(stored: Iterable[tuple[Dataset, str]], device: torch.device | str) -> bool:
-    """Whether the device is a GPU on which these fields of data sets take at most a third of what is free.
+    """Whether the device is a GPU on which these fields of data sets take less than a third of the free memory.
 
-    While they are copied they lie there twice.
+    While they are copied, they take twice their size.
     """
     if torch.device(device).type != "cuda":
         return False

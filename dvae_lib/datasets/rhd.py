@@ -1,9 +1,9 @@
-r"""RHD: 43 986 rendered people with 3D poses of their hands (Zimmermann & Brox, ICCV 2017) (chapter 2).
+r"""RHD: 43 986 rendered images of people with 3D hand poses (Zimmermann & Brox, ICCV 2017) (chapter 2).
 
-On disk, in `DVAE_DATA_ROOT`/rhd: RHD_published_v2/<part>/{color,mask,depth}/00000.png …, 320 × 320 pixels, the parts
-being training and evaluation, and <part>/anno_<part>.pickle (see `rhd_labels`). Both hands are labelled. The protocol
-of Zimmermann & Brox keeps the dominant one: the left hand if more pixels of the mask show it than show the right one,
-else the right hand.
+On disk, in `DVAE_DATA_ROOT`/rhd: RHD_published_v2/<part>/{color,mask,depth}/00000.png …, 320 × 320 pixels, where the
+parts are training and evaluation, and <part>/anno_<part>.pickle (see `rhd_labels`). Both hands are labelled. The
+protocol of Zimmermann & Brox uses the dominant one: the left hand if it has more pixels in the mask than the right
+hand, otherwise the right hand.
 """
 
 import hashlib
@@ -23,29 +23,30 @@ from dvae_lib.datasets.splits import evenly
 from dvae_lib.files import UserError, absent, read_image
 from dvae_lib.hand import MIDDLE_MCP, Root, with_root
 
-RECIPE = 1  # of this module; raised when the same files give other samples
+RECIPE = 1  # of this module; increased when the same files give other samples
 COUNTS = {"training": 41258, "evaluation": 2728}
 KINDS = ("color", "mask", "depth")
 LEFT_PALM, LAST_PART = 17, 33  # of the mask's ids: 2–17 are the left hand, 18–33 the right, 1 the rest of the person
-_AT_ONCE = 64  # images unpacked before they are cut: what bounds the memory
-_THREADS = min(8, os.cpu_count() or 1)  # PNGs are unpacked without holding Python's lock
+_AT_ONCE = 64  # images decoded before they are cropped, which bounds the memory
+_THREADS = min(8, os.cpu_count() or 1)  # PNGs are decoded without holding Python's GIL
 
 
 class RHDSource:
     """The images of RHD as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    folder: of the data set, its RHD_published_v2 or the folder around that; by default DVAE_DATA_ROOT/rhd.
+    folder: RHD_published_v2, or the folder that contains it; by default DVAE_DATA_ROOT/rhd.
     split: “training”, “evaluation”, or “both”, training first.
-    root_joint: what the crop's window takes for joint 0, which the literature's protocol has at the palm's centre.
-        Samples have the wrist there whatever it is.
-    count: of the images, spread evenly over each part in proportion; all by default. No others need to be there.
+    root_joint: the joint 0 that the crop's window is computed from; in the protocol of the literature, the palm's
+        centre. In the samples, joint 0 is always the wrist.
+    count: the number of images, spread evenly over each part in proportion to its size; all by default. The other
+        images may be missing.
 
-    Samples have the schema's fields, those of the dominant hand. The mask keeps RHD's ids, those of the other hand
-    too where it is visible; `right` tells which are the sample's. `visible` is as labelled, RHD's own estimate from
+    Samples have the schema's fields for the dominant hand. The mask keeps RHD's ids, including those of the other hand
+    where it is visible; `right` states which hand is the sample's. `visible` is as labelled: RHD's own estimate from
     the mask.
 
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a label or an image is
-    missing or damaged, or if a label cannot be one.
+    missing or damaged, or if a label is implausible.
     """
 
     name = "rhd"
@@ -74,7 +75,7 @@ class RHDSource:
         return len(self.labels)
 
     def file(self, index: int, kind: str) -> Path:
-        """Where a sample's “color”, “mask” or “depth” lies."""
+        """The path of a sample's “color”, “mask” or “depth” image."""
         return self.folder / self.sequences[self._sequence[index]] / kind / f"{self.labels.frame[index]:05d}.png"
 
     def _check_images(self) -> None:
@@ -84,7 +85,7 @@ class RHDSource:
 
     @cached_property
     def fingerprint(self) -> dict:
-        """Labels count by what is in them, images by name and size alone: 132 000 are not read twice."""
+        """Labels are hashed by content, images by name and size only: 132 000 images need not be read twice."""
         labels, images = hashlib.sha256(), hashlib.sha256()
         for path in self._annotations:
             labels.update(path.read_bytes())
@@ -132,14 +133,14 @@ class RHDSource:
         mask = mask[..., 0]
         path = self.file(index, "mask")
         if mask.max() > LAST_PART:
-            raise UserError(f"{path} is no mask of RHD: it has the part id {mask.max()}, and 33 is the last. {ADVICE}")
+            raise UserError(f"{path} is not a mask of RHD: its part ids go up to {mask.max()}, beyond 33. {ADVICE}")
         if mask.max() <= 1 and self.labels.visible[index].any():
-            raise UserError(f"{path} shows neither hand, but the label says that joints are visible. {ADVICE}")
+            raise UserError(f"{path} shows neither hand, but the label states that joints are visible. {ADVICE}")
         return image, mask, decode_depth(depth)
 
 
 def locate(folder: Path) -> Path:
-    """The folder in or below `folder` that holds RHD's parts. Raises UserError if there is none."""
+    """The folder in or below `folder` that contains RHD's parts. Raises UserError if there is none."""
     published = "RHD_published_v2"
     for candidate in (folder, folder / published, folder / published / published, folder / "RHD_v1-1" / published):
         if any((candidate / part).is_dir() for part in COUNTS):
@@ -152,7 +153,7 @@ def annotation(folder: Path, part: str) -> Path:
 
 
 def expected(folder: Path) -> list[Path]:
-    """Every file of the complete data set, where this folder has it or would have it: labels, then images, by part."""
+    """The paths of all files of the complete data set, whether they exist or not: labels, then images, by part."""
     try:
         folder = locate(Path(folder))
     except UserError:
@@ -163,7 +164,7 @@ def expected(folder: Path) -> list[Path]:
 
 
 def is_right(mask: np.ndarray) -> np.ndarray:
-    """Whether the right hand is the dominant one (N,) of masks (N, H, W) with RHD's ids: a draw is a right hand."""
+    """Whether the right hand is dominant (N,) in masks (N, H, W) with RHD's ids; a tie counts as right."""
     left = ((mask > 1) & (mask <= LEFT_PALM)).sum(axis=(1, 2))
     return left <= (mask > LEFT_PALM).sum(axis=(1, 2))
 
@@ -171,9 +172,10 @@ def is_right(mask: np.ndarray) -> np.ndarray:
 def window(uv: torch.Tensor, visible: torch.Tensor, root_joint: Root = "palm") -> tuple[torch.Tensor, torch.Tensor]:
     """The protocol's window around a hand: centre (N, 2) and side (N,) in pixels of the image.
 
-    uv: (N, 21, 2) as labelled, in the book's order with the wrist at joint 0, which the protocol cuts to whole pixels.
-        Uncut they are where K puts the joints, within 0.08 pixels in two samples whose labels we have seen.
-    visible: (N, 21). The palm counts as visible if the wrist or the middle MCP is, between which it lies.
+    uv: (N, 21, 2) as labelled, in the book's order with the wrist as joint 0; the protocol truncates them to whole
+        pixels. Untruncated, they agree with the projection by K within 0.08 pixels in the two samples whose labels we
+        have inspected.
+    visible: (N, 21). The palm counts as visible if the wrist or the middle MCP is: it is their midpoint.
     """
     if root_joint == "palm":
         palm = visible[:, :1] | visible[:, MIDDLE_MCP : MIDDLE_MCP + 1]
@@ -182,17 +184,17 @@ def window(uv: torch.Tensor, visible: torch.Tensor, root_joint: Root = "palm") -
 
 
 def decode_depth(image: np.ndarray) -> np.ndarray:
-    """Whole mm (H, W) of a depth image (H, W, 3), whose red and green are a fraction of 5 m; 0 is unknown."""
+    """Depth in whole mm (H, W) from a depth image (H, W, 3): red and green encode a fraction of 5 m; 0 is unknown."""
     fraction = 256 * image[..., 0].astype(np.uint32) + image[..., 1]  # of 65535
     return ((5000 * fraction + 32767) // 65535).astype(np.uint16)
 
 
 def _shares(available: list[int], wanted: int | None) -> list[int]:
-    """How many samples of each part: in proportion, and of each at least one."""
+    """The number of samples of each part: in proportion to its size, and at least one."""
     total, least = sum(available), len(available)
     if wanted is None:
         return available
     if not least <= wanted <= total:
-        raise UserError(f"count is {wanted}: it must lie between {least} and {total}.")
+        raise UserError(f"count is {wanted}: it must be between {least} and {total}.")
     last = min(max(round(wanted * available[-1] / total), 1), wanted - least + 1)
     return [last] if least == 1 else [wanted - last, last]

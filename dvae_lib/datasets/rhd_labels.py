@@ -1,7 +1,7 @@
-"""The annotations of RHD: which entries a file must have, and what a hand and a camera can be (chapter 2).
+"""The annotations of RHD: the required entries, and the plausible values of hands and cameras (chapter 2).
 
 An annotation is the pickle of a dict from the number of an image to its entry: `xyz` (42, 3), joints in m in the
-camera's frame; `uv_vis` (42, 3), their column and row in pixels and 1 if they can be seen; and the camera `K` (3, 3).
+camera's frame; `uv_vis` (42, 3), their column and row in pixels and 1 if they are visible; and the camera `K` (3, 3).
 Rows 0–20 are the left hand, 21–41 the right one, in the order `ORDERS["rhd"]`.
 """
 
@@ -24,11 +24,11 @@ _SHAPES = {"xyz": (42, 3), "uv_vis": (42, 3), "K": (3, 3)}  # of an entry
 
 @dataclass(frozen=True)
 class Labels:
-    """What an annotation file says about N images; row 21 · right + i of 42 is joint i in RHD's order.
+    """The content of an annotation file of N images; row 21 · right + i of 42 is joint i in RHD's order.
 
     frame: (N,) number of the image; xyz: (N, 42, 3) mm; uv: (N, 42, 2) pixels; visible: (N, 42) bool.
-    K: (N, 3, 3) as printed. Whether it counts from the corner of the first pixel, as ours do, or from its centre,
-        is said nowhere, and half a pixel is too little to be seen.
+    K: (N, 3, 3) as published. Whether its origin is the corner of the first pixel, as in this library, or its centre,
+        is not documented, and half a pixel is too little to notice.
     """
 
     frame: np.ndarray
@@ -48,7 +48,7 @@ class Labels:
         return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
 
     def one_hand(self, right: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of each image the right hand or the left (N,), in the book's order, joint 0 the wrist.
+        """The right or the left hand of each image (N,), in the book's order, with the wrist as joint 0.
 
         Returns pose (N, 21, 3) mm, uv (N, 21, 2) pixels and visible (N, 21).
         """
@@ -63,28 +63,28 @@ _FIELDS = [field.name for field in fields(Labels)]
 def read_labels(path: Path) -> Labels:
     """The annotation file of a part, in the order of its images.
 
-    Raises UserError, naming the file and the entry, if it is missing, damaged or made to do harm (see `unpickle`), or
-    if an entry lacks a label or has one that cannot be of an image of RHD.
+    Raises UserError, naming the file and the entry, if it is missing, damaged or malicious (see `unpickle`), or if an
+    entry lacks a label or has one that is implausible for an image of RHD.
     """
     entries = load(path, ADVICE)
     if not isinstance(entries, dict) or not entries:
-        raise UserError(f"{path} is not an annotation of RHD, a dict of the images' numbers. {ADVICE}")
+        raise UserError(f"{path} is not an annotation of RHD, a dict with the images' numbers as keys. {ADVICE}")
     if not all(type(number) is int for number in entries):
         raise UserError(f"{path} has an entry whose key is not the number of an image. {ADVICE}")
     frame = np.array(sorted(entries))
     xyz, uv_vis, K = (_stack(path, entries, frame, key) for key in _SHAPES)
     labels = Labels(frame, 1000 * xyz, uv_vis[..., :2], uv_vis[..., 2] == 1, K)
     for sound, what in (
-        (_is_camera(K), "“K” is no camera of an image of 320 × 320 pixels"),
-        (_are_hands(labels), "“xyz” is no hand in metres before a camera"),
+        (_is_camera(K), "“K” is not a camera of an image of 320 × 320 pixels"),
+        (_are_hands(labels), "“xyz” is not a hand in metres in front of a camera"),
     ):
         if not sound.all():
-            raise UserError(f"{path}: entry {frame[sound.argmin()]} cannot be right: {what}. {ADVICE}")
+            raise UserError(f"{path}: entry {frame[sound.argmin()]} is implausible: {what}. {ADVICE}")
     return labels
 
 
 def _stack(path: Path, entries: dict, frame: np.ndarray, key: str) -> np.ndarray:
-    """The label `key` of all entries, float32 (N, …); single precision is a tenth of a micrometre."""
+    """The label `key` of all entries, float32 (N, …); single precision resolves a tenth of a micrometre."""
     shape, arrays = _SHAPES[key], []
     for number in frame.tolist():
         entry = entries[number]
@@ -97,28 +97,30 @@ def _stack(path: Path, entries: dict, frame: np.ndarray, key: str) -> np.ndarray
             found = f"{array.dtype} {array.shape}"
             raise UserError(f"{path}: “{key}” of entry {number} is {found} instead of numbers {shape}. {ADVICE}")
         arrays.append(array)
-    with np.errstate(over="ignore"):  # a damaged byte makes any number
+    with np.errstate(over="ignore"):  # a damaged byte can make any number
         stacked = np.stack(arrays).astype(np.float32)
-    finite = (np.abs(stacked) < 1e30).reshape(len(frame), -1).all(axis=1)  # and so are its squares' roots
+    finite = (np.abs(stacked) < 1e30).reshape(len(frame), -1).all(axis=1)  # small enough for finite norms
     if not finite.all():
         number = frame[finite.argmin()]
-        raise UserError(f"{path}: “{key}” of entry {number} holds a value that is not a number. {ADVICE}")
+        raise UserError(f"{path}: “{key}” of entry {number} contains a value that is not a number. {ADVICE}")
     return stacked
 
 
 def _is_camera(K: np.ndarray) -> np.ndarray:
-    """Which of K (N, 3, 3) are pinhole cameras of square images, (N,): wide enough for any, tight enough for damage."""
+    """Which of K (N, 3, 3) are pinhole cameras of square images (N,), within limits that allow any camera but not
+    damaged data.
+    """
     f, c = K[:, [0, 1], [0, 1]] / PIXELS, K[:, :2, 2] / PIXELS
     rest = np.abs(K[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - [0, 0, 0, 0, 1])
     return ((f > 0.1) & (f < 100) & (c >= 0) & (c <= 1)).all(axis=1) & (rest < 1e-6).all(axis=1)
 
 
 def _are_hands(labels: Labels) -> np.ndarray:
-    """Whose joints make up hands (N,). Only hands that can be seen count: the other may be anywhere."""
+    """Which entries have joints of plausible hands (N,). Only visible hands are checked: others may be anywhere."""
     hands, visible = labels.xyz.reshape(-1, 2, 21, 3).astype(np.float64), labels.visible.reshape(-1, 2, 21)
     bone = np.linalg.norm(hands[:, :, 12] - hands[:, :, 11], axis=-1)
     reach = np.linalg.norm(hands - hands[:, :, :1], axis=-1).max(axis=-1)
     before = ((hands[..., 2] > 0) | ~visible).all(axis=-1)
-    # Wide enough for any hand, and tight enough to tell metres from millimetres, and a hand from damaged bytes.
+    # Limits that allow any hand, but distinguish metres from millimetres and a hand from damaged data.
     sound = (bone > 5) & (bone < 150) & (reach < 600) & before
     return (sound | ~visible.any(axis=-1)).all(axis=1)

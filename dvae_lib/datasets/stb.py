@@ -1,12 +1,12 @@
-r"""STB: a left hand before six backgrounds in 18 000 stereo pairs with 3D poses (Zhang et al., ICIP 2017) (chapter 2).
+r"""STB: 18 000 stereo pairs of a left hand with 3D poses and six backgrounds (Zhang et al., ICIP 2017) (chapter 2).
 
 On disk, in `DVAE_DATA_ROOT`/stb: images/<sequence>/<view>_<frame>.png, 640 × 480 pixels, with the sequences
 B1Counting, B1Random … B6Random, the frames 0 … 1499 and the views of `VIEWS`; labels/<sequence>_BB.mat for the stereo
-camera and labels/<sequence>_SK.mat for the depth camera, each with `handPara` (3, 21, 1500) in mm. Depth images
-hold R + 256 G mm in their colours. `stb_layout` knows the other ways in which the archives unpack.
+camera and labels/<sequence>_SK.mat for the depth camera, each with `handPara` (3, 21, 1500) in mm. The colours of
+depth images encode R + 256 G mm. `stb_layout` handles the other folder structures of the archives.
 
 Joint 0 of the labels is the palm's centre. The wrist is not labelled; the protocol of Zimmermann & Brox (ICCV 2017)
-takes it to be where the MCP of the ring finger lands when mirrored at the palm's centre.
+defines it as the ring finger's MCP mirrored at the palm's centre.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ from dvae_lib.datasets.stb_layout import ADVICE, SEQUENCES, Layout
 from dvae_lib.files import UserError, read_image
 from dvae_lib.hand import MIDDLE_MCP, MIDDLE_PIP, ORDERS, project
 
-RECIPE = 1  # of this module; raised when the same files give other samples
+RECIPE = 1  # of this module; increased when the same files give other samples
 FRAMES = 1500  # of each sequence
 WIDTH, HEIGHT = 640, 480
 RING_MCP = 13
-_PATCH = PROTOCOL_SIZE + 4  # the widest window, and two pixels on either side to interpolate with
-_THREADS = min(8, os.cpu_count() or 1)  # PNGs are unpacked without holding Python's lock
+_PATCH = PROTOCOL_SIZE + 4  # the widest window, and two pixels on either side for interpolation
+_THREADS = min(8, os.cpu_count() or 1)  # PNGs are decoded without holding Python's GIL
 
 
 @dataclass(frozen=True)
 class View:
-    """A camera of STB. A row X of its labels lies at (X − origin) R in its own frame, R being exp([turn]×).
+    """A camera of STB. A row X of its labels is at (X − origin) R in the camera's frame, where R = exp([turn]×).
 
-    labels: "BB" or "SK", the label file that holds its joints.
-    intrinsics: fx, fy, cx, cy in pixels, as the data set prints them. Whether they count from the corner of the first
-        pixel, as ours do, or from its centre is said nowhere, and half a pixel is too little to be seen.
+    labels: "BB" or "SK", the label file that contains its joints.
+    intrinsics: fx, fy, cx, cy in pixels, as published. Whether their origin is the corner of the first pixel, as in
+        this library, or its centre, is not documented, and half a pixel is too little to notice.
     origin: mm; turn: rad.
     """
 
@@ -67,8 +67,8 @@ _STEREO = (822.79041, 822.79041, 318.47345, 250.31296)
 VIEWS = {
     "BB_left": View("BB", _STEREO),
     "BB_right": View("BB", _STEREO, origin=(120.054, 0.0, 0.0)),
-    # The data set prints the motion from the colour camera's frame to the depth camera's, where its labels are: as
-    # columns x' = R x + t. The rows (x' − t)ᵀ R go back.
+    # The data set states the motion from the colour camera's frame to the depth camera's, in which its labels are:
+    # as columns x' = R x + t. The rows (x' − t)ᵀ R are the inverse.
     "SK_color": View(
         "SK",
         (607.92271, 607.88192, 314.78337, 236.42484),
@@ -82,20 +82,20 @@ VIEWS = {
 class STBSource:
     """The frames of STB as a `Source` (see `dvae_lib.datasets.dataset`), cropped by the evaluation protocol.
 
-    folder: of the data set; by default DVAE_DATA_ROOT/stb.
-    views: names in `VIEWS`. By default both images of a stereo pair, each a sample of its own in its own camera's
-        frame: the “18k pairs” of the paper are 12 × 1500 such pairs, so 36 000 samples, of which the literature's
-        split keeps 6000 for the test. Many later works use ("BB_left",) alone: 18 000 samples, 3000 for the test.
-        ("SK_depth",) has the field `depth` in place of `image`, and so cannot stand beside the others.
+    folder: that of the data set; by default DVAE_DATA_ROOT/stb.
+    views: names in `VIEWS`. By default both images of a stereo pair, each a separate sample in its own camera's
+        frame: the “18k pairs” of the paper are 12 × 1500 such pairs, which are 36 000 samples; in the split of the
+        literature, 6000 of them are the test set. Many later works use ("BB_left",) only: 18 000 samples, 3000 for the
+        test. ("SK_depth",) has the field `depth` instead of `image`, and cannot be combined with the others.
     sequences: some of `SEQUENCES`; all by default.
-    frames_per_sequence: of the 1500, spread evenly; all by default. No other images need to be there.
+    frames_per_sequence: how many of the 1500, spread evenly; all by default. The other images may be missing.
 
-    Samples are ordered by sequence, then by frame, then by view. They have the schema's fields and `view`, the place
+    Samples are ordered by sequence, then by frame, then by view. They have the schema's fields and `view`, the index
     in `VIEWS`; `palm` is the labelled centre of the palm, and `content` the background's number, 0 for B1's. The data
-    set marks no joint as hidden, so all are visible, and shows left hands only.
+    set does not mark any joint as occluded, so all are visible, and it shows only left hands.
 
     Raises UserError, naming the file and what to do, if the folder is not the data set, if a sequence, an image or a
-    label is missing or damaged, or if a label cannot be a hand.
+    label is missing or damaged, or if a label is implausible.
     """
 
     name = "stb"
@@ -111,7 +111,7 @@ class STBSource:
         self.views = _chosen(views, list(VIEWS), "views")
         if "SK_depth" in self.views and len(self.views) > 1:
             raise UserError(
-                "The view SK_depth has depth where the others have colours: take it alone, or leave it out."
+                "The view SK_depth has depth instead of colours: use it without other views, or leave it out."
             )
         self.sequences = _chosen(SEQUENCES if sequences is None else sequences, SEQUENCES, "sequences")
         frames = evenly(FRAMES, FRAMES if frames_per_sequence is None else frames_per_sequence, "frames_per_sequence")
@@ -133,8 +133,8 @@ class STBSource:
         self.pose = np.stack([np.stack(views, axis=1) for views in seen]).reshape(-1, 21, 3)
         self.palm = self.pose[:, 0].copy()
         self.K = np.stack([view.K for view in VIEWS.values()])[self._view]
-        # The window sees the protocol's wrist, mirrored in the image. The one mirrored in space appears 1 px from there
-        # (median of B1Counting; at most 2.7).
+        # The window is computed from the protocol's wrist, which is mirrored in the image. The wrist that is mirrored
+        # in 3D projects to 1 px from there (median of B1Counting; at most 2.7).
         self.uv = project(torch.from_numpy(self.pose), torch.from_numpy(self.K))
         self.uv[:, 0] = _mirrored(self.uv)
         self.pose[:, 0] = _mirrored(self.pose)
@@ -144,7 +144,7 @@ class STBSource:
 
     @cached_property
     def fingerprint(self) -> dict:
-        """Labels count by what is in them, images by name and size alone: tens of thousands are not read twice."""
+        """Labels are hashed by content, images by name and size only: tens of thousands need not be read twice."""
         labels, images = hashlib.sha256(), hashlib.sha256()
         for path in self._labels.values():
             labels.update(path.read_bytes())
@@ -178,7 +178,7 @@ class STBSource:
         self, indices: np.ndarray, centre: torch.Tensor, side: torch.Tensor, size: int
     ) -> dict[str, np.ndarray]:
         """The field `image` (N, 3, size, size) or `depth` (N, size, size) of some samples."""
-        # Only what the window shows is kept of each image: a fifth, and crops are computed in floats.
+        # Only the part of each image in the window is kept, a fifth of it, since crops are computed in floats.
         corner = (centre - side[:, None] / 2).floor() - 1
         depth = self.views == ["SK_depth"]
         paths, fill = [self._images[i] for i in indices.tolist()], 0 if depth else GREY
@@ -187,15 +187,15 @@ class STBSource:
         patches = torch.from_numpy(np.stack(read))
         if not depth:
             return {"image": crop(patches.permute(0, 3, 1, 2), centre - corner, side, size).numpy()}
-        # The nearest measurement, not a mean: that would lie in the air between what they met, and 0 is no distance.
+        # The nearest measurement, not a mean: a mean could be between two surfaces, and 0 is not a distance.
         millimetres = patches[..., 0].int() + 256 * patches[..., 1].int()
         return {"depth": crop_nearest(millimetres, centre - corner, side, size).numpy().astype(np.uint16)}
 
 
 def expected(folder: Path, views: Sequence[str] = tuple(VIEWS)) -> list[Path]:
-    """Every file of the complete data set, or of some of its views, where this folder has it or would have it.
+    """The paths of all files of the complete data set, or of some of its views, whether they exist or not.
 
-    Labels first, then images, by sequence. A file that is missing is expected beside its like.
+    Labels first, then images, by sequence. A missing file is expected beside files of its kind.
     """
     layout = Layout(Path(folder))
     cameras = dict.fromkeys(VIEWS[view].labels for view in views)
@@ -207,22 +207,22 @@ def expected(folder: Path, views: Sequence[str] = tuple(VIEWS)) -> list[Path]:
 def read_labels(path: Path) -> np.ndarray:
     """Joints (1500, 21, 3) of a label file in the book's order, mm; joint 0 is the palm's centre.
 
-    Raises UserError if the file is missing or damaged, or if a frame cannot be a hand in mm.
+    Raises UserError if the file is missing or damaged, or if a frame is not a plausible hand in mm.
     """
     joints = read_mat(path, "handPara", (3, 21, FRAMES), ADVICE, frame_axis=2)
     joints = joints.transpose(2, 1, 0)[:, ORDERS["stb"]]
-    with np.errstate(over="ignore"):  # a damaged byte makes any number
+    with np.errstate(over="ignore"):  # a damaged byte can make any number
         palm, wrist = joints[:, 0], _mirrored(joints)
         reach = np.linalg.norm(joints - palm[:, None], axis=-1).max(axis=1)
         bone = np.linalg.norm(joints[:, MIDDLE_MCP] - joints[:, MIDDLE_PIP], axis=-1)
         nearest = np.minimum(joints[..., 2].min(axis=1), wrist[:, 2])
-        # Wide enough for any hand, and narrow enough to tell mm from cm and metres, and a hand from damaged bytes.
+        # Limits that allow any hand, but distinguish mm from cm and metres, and a hand from damaged data.
         sound = (reach < 300) & (bone > 15) & (nearest > 50) & (np.linalg.norm(palm, axis=1) < 3000)
     if not sound.all():
         i = sound.argmin()
         raise UserError(
-            f"{path}: frame {i} cannot be a hand in mm before a camera: its nearest joint is {nearest[i]:.4g} from the "
-            f"camera, its farthest {reach[i]:.4g} from the palm, its middle phalanx {bone[i]:.4g} long. {ADVICE}"
+            f"{path}: frame {i} is not a hand in mm in front of a camera: its nearest joint is {nearest[i]:.4g} from "
+            f"the camera, its farthest {reach[i]:.4g} from the palm, its middle phalanx {bone[i]:.4g} long. {ADVICE}"
         )
     return joints
 
@@ -236,12 +236,12 @@ def _chosen(names: Sequence[str], known: list[str], option: str) -> list[str]:
 
 
 def _mirrored(joints):
-    """The ring finger's MCP mirrored at joint 0, the palm's centre, of (N, 21, D): where the protocol has the wrist."""
+    """The ring finger's MCP mirrored at joint 0, the palm's centre, of (N, 21, D): the wrist of the protocol."""
     return 2 * joints[:, 0] - joints[:, RING_MCP]
 
 
 def _read_patch(path: Path, corner: list[int], fill: float) -> np.ndarray:
-    """The square (_PATCH, _PATCH, 3) of an image, right and below of `corner` (column, row); `fill` lies outside."""
+    """The square (_PATCH, _PATCH, 3) of an image, right of and below `corner` (column, row), padded with `fill`."""
     image = read_image(path, (WIDTH, HEIGHT), ADVICE)
     left, top = corner
     patch = np.full((_PATCH, _PATCH, 3), fill, dtype=np.uint8)

@@ -1,7 +1,7 @@
-"""Where an unpacked copy of STB has which file (chapter 2).
+"""The locations of the files in an unpacked copy of STB (chapter 2).
 
-The archives were packed by different hands. Folders “images” and “labels” may be there or not, a folder may hold one
-of the same name that holds the files, and labels may lie beside the images; but images lie in, or below, a folder
+The archives were packed inconsistently. The folders “images” and “labels” may exist or not, a folder may contain one of
+the same name that contains the files, and labels may be beside the images; but images are always in, or below, a folder
 named after their sequence, and every file keeps its name.
 """
 
@@ -14,16 +14,17 @@ from dvae_lib import settings
 from dvae_lib.files import UserError
 
 SEQUENCES = [f"B{background}{kind}" for background in range(1, 7) for kind in ("Counting", "Random")]
-ADVICE = f"Delete what is damaged; `{settings.DOWNLOAD['stb']}` then says how to get what is missing."
+ADVICE = f"Delete what is damaged; `{settings.DOWNLOAD['stb']}` then shows how to get what is missing."
 _LEVELS = 4  # how deep folders are searched: top/STB/images/B4Counting/B4Counting
 
 _Folders = dict[tuple[str, str], Path]
 
 
 class Layout:
-    """What lies below `top`. Of two folders that hold a view of a sequence, the fuller one counts, or the upper one.
+    """The files below `top`. If two folders contain a view of a sequence, the one with more images counts, and with
+    equally many the upper one.
 
-    `path in layout` tells whether a file was there, without asking the disk again.
+    `path in layout` states whether a file was found, without accessing the disk again.
     """
 
     def __init__(self, top: Path):
@@ -47,16 +48,18 @@ class Layout:
         return path.name in self._names.get(path.parent, ())
 
     def images(self, sequence: str, view: str, frames: Iterable[int]) -> list[Path]:
-        """Images of a view, where they are or should be."""
+        """The paths of a view's images, where they are or should be."""
         folder = self._folder(self._images, sequence, view, f"images/{sequence}")
         return [folder / f"{view}_{frame}.png" for frame in frames]
 
     def label(self, sequence: str, camera: str) -> Path:
-        """A label file, where it is or should be."""
+        """The path of a label file, where it is or should be."""
         return self._folder(self._labels, sequence, camera, "labels") / f"{sequence}_{camera}.mat"
 
     def _folder(self, found: _Folders, sequence: str, what: str, default: str) -> Path:
-        """Where something is, or would be beside its like: that of the same sequence if there is any, or another's."""
+        """The folder of some files or, if they are missing, the corresponding one beside the files of the same sequence
+        or, if there are none, of another sequence.
+        """
         if (sequence, what) in found:
             return found[sequence, what]
         if not found:
@@ -66,15 +69,15 @@ class Layout:
         return self.top.joinpath(*(sequence if part == like[0] else part for part in parts))
 
     def check(self, sequences: list[str], views: list[str], cameras: list[str]) -> None:
-        """Raises UserError unless there are images of these views, and labels, of each of the sequences."""
+        """Raises UserError unless each of the sequences has images of these views and labels of these cameras."""
         if not self.top.is_dir():
-            raise UserError(f"{self.top} does not exist; it should hold the STB data set. {ADVICE}")
+            raise UserError(f"{self.top} does not exist; it should contain the STB data set. {ADVICE}")
         looked = ", ".join(map(str, list(self._names)[:5])) + (", …" if len(self._names) > 5 else "")
         advice = f"Looked in {looked}, {_LEVELS} levels deep. {ADVICE}"
         if not {view for _, view in self._images} & {*views}:
             raise UserError(
-                f"{self.top} is not the STB data set: no folder is named after one of its sequences, as B1Counting "
-                f"is, and has images such as {views[0]}_0.png. {advice}"
+                f"{self.top} is not the STB data set: no folder is named after one of its sequences, such as "
+                f"B1Counting, and contains images such as {views[0]}_0.png. {advice}"
             )
         for sequence in sequences:
             images = [self.images(sequence, view, [0])[0] for view in views if (sequence, view) not in self._images]
@@ -84,7 +87,7 @@ class Layout:
 
 
 def _list(top: Path) -> dict[Path, frozenset[str]]:
-    """The names of the files in the folder and in those below it, upper folders first."""
+    """The names of the files in a folder and in those below it, upper folders first."""
     names = {}
     for folder, below, files in os.walk(top, followlinks=True):
         path = Path(folder)

@@ -1,4 +1,4 @@
-"""Tag images: other frames with the same content, which label the background of an image (Sec. 3.3)."""
+"""Tag images: other frames with the same content, which serve as labels of an image's background (Sec. 3.3)."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from dvae_lib.files import UserError
 class Tags:
     """The possible tags of each sample: samples of the same content from other sequences, whose poses are unrelated.
 
-    indices: the samples (N,) that need tags, such as those of training. candidates: those (M,) that may be tags; the
-    same unless given.
+    indices: the samples (N,) that require tags, such as those for training. candidates: the samples (M,) that may be
+    tags; by default the same samples.
     Raises UserError if the data set has no content labels, or if a content occurs in one sequence only.
     """
 
     def __init__(self, dataset: Dataset, indices: np.ndarray, candidates: np.ndarray | None = None):
         if "content" not in dataset.arrays:
-            raise UserError(f"{dataset.name} does not say which images share a background: it has no tag images.")
+            raise UserError(f"{dataset.name} has no labels of the background: it has no tag images.")
         content, self.sequence = np.array(dataset["content"]), np.array(dataset["sequence"])
         pool = indices if candidates is None else candidates
         self.candidates = {}
@@ -32,7 +32,7 @@ class Tags:
         self.content = content
 
     def draw(self, samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """A tag (n,) for each of the samples (n,)."""
+        """Samples a tag (n,) for each of the samples (n,)."""
         tags = np.empty_like(samples)
         keys = np.stack([self.sequence[samples], self.content[samples]], axis=1)
         for key in np.unique(keys, axis=0):

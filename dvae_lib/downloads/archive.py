@@ -1,9 +1,9 @@
-"""Zip archives unpacked so that they can do no harm: nothing beside the folder, nothing overwritten, nothing half.
+"""Unpacks zip archives safely: nothing outside the folder, nothing overwritten, no incomplete files.
 
-A zip file can name members that lead out of the folder it is unpacked in, hold links, or swell until the disk is full.
-All that is to be unpacked is checked before the first byte is written; what the data set does not need stays packed,
-whatever it is. Files then appear under their names one by one, each only when it is whole and has the checksum (CRC-32)
-that the archive holds for it; so a killed unpacking resumes.
+A zip file can have members whose names lead out of the target folder, contain links, or expand until the disk is full.
+All members to be unpacked are checked before the first byte is written; members that the data set does not need are not
+unpacked. Files then appear under their names one by one, each only when it is complete and has the checksum (CRC-32)
+stored in the archive, so that a killed run can be resumed.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from dvae_lib.files import UserError, check_room, explain_os_errors, printable
 
-MAX_FILES, MAX_BYTES = 10**6, 2 * 10**11  # of one unpacking; STB, the largest set, has 72 024 files of about 50 GB
-MAX_RATIO = 100  # unpacked to packed; images and labels stay below 5, and deflate ends at 1032
+MAX_FILES, MAX_BYTES = 10**6, 2 * 10**11  # of one call; STB, the largest data set, has 72 024 files, about 50 GB
+MAX_RATIO = 100  # unpacked size over packed size; images and labels stay below 5, and deflate below 1033
 SMALL = 1 << 20  # bytes; a smaller file may have any ratio
-UNFINISHED = ".unpacking"  # behind the name of a file that is being written
-_CLUSTER = 4096  # bytes; a file takes whole ones of the disk
+UNFINISHED = ".unpacking"  # suffix of a file that is being written
+_CLUSTER = 4096  # bytes; a file occupies whole clusters on disk
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others into memory without a limit
 _ENCRYPTED = 0x1  # bit of a member's flags
-# Names that Windows reads as something else: devices, drives, streams, and names that end in a dot or a space.
+# Names that Windows interprets otherwise: devices, drives, streams, and names that end in a dot or a space.
 _FALSE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)( *\.|$)|.*:|.*[. ]$|$", re.IGNORECASE)
 _ADVICE = "Make sure that the archive comes from the data set's authors, and fetch it again."
 
@@ -52,15 +52,15 @@ class _Member(NamedTuple):
 
 
 def unpack(archives: Sequence[Path], folder: Path, place: Place, progress: bool = True) -> int:
-    """Unpacks zip archives into `folder`; returns how many files were not there yet.
+    """Unpacks zip archives into `folder`; returns the number of new files.
 
-    place: tells for an archive and the name of a file in it (with “/” between folders) where below `folder` the file
-    belongs, or None to leave it out.
+    place: maps an archive and the name of a file in it (with “/” between folders) to the file's path below `folder`, or
+    to None to leave it out.
 
-    Raises UserError, before anything is written, if a file is no archive or is cut short, if a member's name leads out
-    of the folder, if a member that is to be unpacked is a link, a device or a bomb, if another file is already there
-    under its name, or if the disk lacks the room; and later, if a member turns out to be damaged or the disk fills
-    up. What was there before always stays as it is, and what has been unpacked so far stays too.
+    Raises UserError, before anything is written, if a file is not an archive or is truncated, if a member's name leads
+    out of the folder, if a member to be unpacked is a link, a device or a zip bomb, if a different file already exists
+    under its name, or if the disk is too full; and later, if a member is damaged or the disk fills up. Existing files
+    are never changed, and files that have been unpacked are kept.
     """
     with contextlib.ExitStack() as stack:
         opened = [(path, stack.enter_context(_open(path))) for path in archives]
@@ -82,44 +82,44 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except PermissionError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-    except Exception as error:  # a damaged directory raises whatever its bytes happen to lead to
+    except Exception as error:  # a damaged directory can raise any exception
         raise UserError(
-            f"{path} is not a zip archive, or not a whole one ({printable(str(error))}): a download that broke off "
-            "looks like this. Delete it and fetch it again. Nothing was unpacked."
+            f"{path} is not a zip archive, or is incomplete ({printable(str(error))}), for example because its "
+            "download was interrupted. Delete it and fetch it again. Nothing was unpacked."
         ) from error
 
 
 def _plan(opened: list[tuple[Path, zipfile.ZipFile]], place: Place) -> dict[str, _Member]:
-    """What will lie where, below the folder."""
+    """The members to unpack, by their paths below the folder."""
     plan: dict[str, _Member] = {}
     for path, archive in opened:
         placed = list(_placed(path, archive, place))
         if not placed:
-            raise UserError(f"{path} holds no file of the data set: leave it out. Nothing was unpacked.")
+            raise UserError(f"{path} contains no file of the data set: leave it out. Nothing was unpacked.")
         for target, member in placed:
             other = plan.setdefault(target, member)
             if (other.info.CRC, other.size) != (member.info.CRC, member.size):
-                raise member.refused(f"belongs at the same place as another file, {other} of {other.path.name}")
+                raise member.refused(f"has the same destination as another file, {other} of {other.path.name}")
     seen: dict[str, str] = {}
     folders = {str(above) for target in plan for above in PurePosixPath(target.casefold()).parents}
     for target, member in plan.items():
         first = seen.setdefault(target.casefold(), target)
-        if first != target or target.casefold() in folders:  # one name on Windows and macOS, or a file as a folder
-            raise member.refused(f"has a name that another file or folder bears too (“{first}”)")
+        if first != target or target.casefold() in folders:  # equal on Windows and macOS, or a file as a folder
+            raise member.refused(f"has the same name as another file or folder (“{first}”)")
     total = sum(member.size for member in plan.values())
     if len(plan) > MAX_FILES or total > MAX_BYTES:
         raise UserError(
-            f"{', '.join(str(path) for path, _ in opened)} would unpack to {len(plan)} files of {total / 1e9:.0f} GB, "
-            "more than any data set of hands: it was not unpacked. Fetch it again from its source."
+            f"{', '.join(str(path) for path, _ in opened)} would unpack to {len(plan)} files, {total / 1e9:.0f} GB in "
+            "total, more than any data set of hands, and was not unpacked. Fetch it again from its source."
         )
     return plan
 
 
 def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tuple[str, _Member]]:
-    """The members of an archive that have a place, each with it.
+    """The members of an archive that are to be unpacked, each with its destination.
 
-    Only these places are written to, so only members that have one are checked. A name that leads out of the folder is
-    refused in any case: no data set has one, and `place` must not be led astray.
+    Other members are not written, so they are not checked. A name that leads out of the folder is always refused: no
+    data set has one, and `place` must not be misled.
     """
     for info in archive.infolist():
         member, name = _Member(path, archive, info), info.filename.replace("\\", "/")  # some Windows programs write \
@@ -133,40 +133,40 @@ def _placed(path: Path, archive: zipfile.ZipFile, place: Place) -> Iterator[tupl
             raise member.refused(reason)
         if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
             raise member.refused(
-                "is encrypted or packed by a method that is not read here",
+                "is encrypted or packed with an unsupported method",
                 "Unpack it with another program, such as 7-Zip, into a folder of its own.",
             )
         yield target, member
 
 
 def _danger(target: str, info: zipfile.ZipInfo) -> str | None:
-    """Why a member must not be unpacked to `target`, for which the whole archive is refused; None if it may."""
+    """The reason not to unpack a member to `target`, for which the whole archive is refused; None if there is none."""
     if not target.isprintable() or len(target.encode()) > 200 or any(map(_FALSE_NAME.match, target.split("/"))):
-        return "has a name that is not a file's on every system"
+        return "has a name that is not valid on every system"
     if target.endswith(UNFINISHED):
         return "has the name of an unfinished file"
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device and not a file"
     if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
-        return f"would swell from {info.compress_size} to {info.file_size} bytes, as no image and no label does"
+        return f"would expand from {info.compress_size} to {info.file_size} bytes, unlike any image or label"
     return None
 
 
 def _not_there_yet(members: dict[Path, _Member], bar: tqdm) -> dict[Path, _Member]:
-    """Leaves out the files that an earlier unpacking has finished."""
+    """Leaves out the files that an earlier call has unpacked."""
     wanted = {target: member for target, member in members.items() if not os.path.lexists(target)}
     other = [target for target, member in members.items() if target not in wanted and not _is(target, member, bar)]
     if other:
         some = ", ".join(map(str, other[:3])) + (", …" if len(other) > 3 else "")
         raise UserError(
-            f"{len(other)} files are already there, but not as they are in the archives: {some}. Nothing was written. "
+            f"{len(other)} files already exist, but differ from those in the archives: {some}. Nothing was written. "
             "If they are damaged, or left over from an earlier attempt, delete them and start again."
         )
     return wanted
 
 
 def _is(path: Path, member: _Member, bar: tqdm) -> bool:
-    """Whether the file has the member's content, by its size and checksum."""
+    """Whether the file has the member's content, according to its size and checksum."""
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     checksum = 0
@@ -178,20 +178,20 @@ def _is(path: Path, member: _Member, bar: tqdm) -> bool:
 
 
 def _write(member: _Member, target: Path) -> None:
-    """Unpacks one file; its checksum is compared as its end is read."""
+    """Unpacks one file; its checksum is verified at its end."""
     part = target.with_name(target.name + UNFINISHED)
     try:
-        with explain_os_errors(target, kept="what is unpacked so far stays"):
+        with explain_os_errors(target, kept="files unpacked so far are kept"):
             target.parent.mkdir(parents=True, exist_ok=True)
             with member.archive.open(member.info) as source, open(part, "wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
             os.replace(part, target)
-    except Exception as error:  # damaged bytes raise whatever they happen to lead to
+    except Exception as error:  # damaged data can raise any exception
         with contextlib.suppress(OSError):
             part.unlink()
         if isinstance(error, UserError):
             raise
         raise UserError(
             f"{member.path} is damaged: {member} in it cannot be unpacked ({printable(str(error))}). Delete the "
-            "archive, fetch it again and start again: what is unpacked so far stays."
+            "archive, fetch it again and start again: files unpacked so far are kept."
         ) from error

@@ -1,4 +1,4 @@
-"""Whether a data set on disk is complete, and every file of it can be read: `dvae check stb`."""
+"""Checks that a data set on disk is complete and that its files can be read: `dvae check stb`."""
 
 import functools
 from collections import Counter, defaultdict
@@ -18,17 +18,17 @@ from dvae_lib.plots.samples import save_contact_sheet
 from dvae_lib.settings import DOWNLOAD
 
 HASHES = {name: Path(__file__).with_name(f"{name}.sha256") for name in ("realhand", "digits", "detector", "camera")}
-# Of the label files only this one's hash is known: no list of them was ever published.
+# The only label file whose hash is known: no list of hashes was published.
 STB_LABELS = {"B1Counting_BB.mat": "e26578ab5e5d7a5462a9cc97a846373a2fd7ed24a84c26a49772845ec76e38d5"}
-SAMPLE = 300  # images that are opened, spread over the data set, unless all are
+SAMPLE = 300  # images to open, spread over the data set, unless all are opened
 THREADS = 8
 EXPECTED: dict[str, Callable[[Path], list[Path]]] = {"rhd": rhd.expected, "stb": stb.expected}
 STEREO = ("BB_left", "BB_right")
 CONTENT = {
     "realhand": "583 photographs with their poses",
     "digits": "2062 photographs of hands",
-    "detector": "two networks that find hands and read their joints",
-    "camera": "what finds hands before a reader's camera",
+    "detector": "two networks that detect hands and predict their joints",
+    "camera": "the script and networks that detect hands in a reader's camera",
 }
 ADVICE = {
     "realhand": f"Run `{DOWNLOAD['realhand']}` to fetch what is missing or damaged.",
@@ -36,14 +36,14 @@ ADVICE = {
     "detector": f"Run `{DOWNLOAD['detector']}` to fetch what is missing or damaged.",
     "camera": f"Run `{DOWNLOAD['camera']}` to fetch what is missing or damaged.",
     "rhd": f"Run `{DOWNLOAD['rhd']}` to fetch what is missing.",
-    "stb": f"`{DOWNLOAD['stb']}` says where its archives are, and unpacks what is missing.",
+    "stb": f"`{DOWNLOAD['stb']}` shows where its archives are, and unpacks what is missing.",
 }
 
 
 def inspect(name: str, folder: Path, files: list[Path], thorough: bool = False) -> str:
-    """Says that a folder holds all the files of a data set, whole; or raises UserError with all that is wrong.
+    """States that a folder contains all files of a data set, undamaged, or raises UserError with all problems.
 
-    Every label file is opened, and so are the images if `thorough`, else a sample of them.
+    Opens every label file, and all images if `thorough`, otherwise a sample of them.
     """
     missing = absent(files)
     gone = set(missing)
@@ -54,20 +54,20 @@ def inspect(name: str, folder: Path, files: list[Path], thorough: bool = False) 
         names = [str(path.relative_to(folder)) for path in damaged]
         wrong.append(f"of the {len(opened)} files opened, {_some(names, 'damaged')}: {next(iter(damaged.values()))}")
     if wrong:
-        advice = "Delete what is damaged first. " if damaged else ""
+        advice = "Delete the damaged files first. " if damaged else ""
         if name == "stb" and not absent(stb.expected(folder, STEREO)):
-            advice += "The stereo pairs (BB) are all there; --view BB_left --view BB_right checks these alone. "
+            advice += "The stereo pairs (BB) are complete; --view BB_left --view BB_right checks only these. "
         advice += ADVICE[name]
         raise UserError(f"{name} in {folder} is not complete: {'; '.join(wrong).rstrip('.')}. {advice}")
     more = "" if thorough else "; --thorough opens them all"
     return (
-        f"{name} in {folder} is complete: all {len(files)} files are there, and none of the {len(opened)} that were "
+        f"{name} in {folder} is complete: all {len(files)} files exist, and none of the {len(opened)} that were "
         f"opened is damaged{more}."
     )
 
 
 def inspect_hashes(name: str, folder: Path) -> str:
-    """The same of a set whose files' hashes are known."""
+    """The same for a data set whose hashes are known."""
     missing, damaged = verify(folder, read_hashes(HASHES[name]))
     wrong = [_some(missing, "missing")] if missing else []
     wrong += [_some(damaged, "not as published")] if damaged else []
@@ -77,9 +77,9 @@ def inspect_hashes(name: str, folder: Path) -> str:
 
 
 def describe(folder: Path, files: list[Path], missing: list[Path]) -> str:
-    """What is missing, for a person: whole folders by their name, then files of a kind by how many and which."""
+    """A readable summary of what is missing: whole folders by name, then files by kind, with numbers and examples."""
     if len(missing) == len(files):
-        return f"none of its {len(files)} files is there"
+        return f"none of its {len(files)} files exists"
     all_in, gone_in = (Counter(path.parent for path in paths) for paths in (files, missing))
     empty = [path for path in all_in if gone_in[path] == all_in[path] > 1]
     some = [f"everything in {_few([str(path.relative_to(folder)) for path in empty], 'folders')}"] if empty else []
@@ -99,7 +99,7 @@ def describe(folder: Path, files: list[Path], missing: list[Path]) -> str:
 
 
 def _kind(folder: Path, path: Path) -> str:
-    """Files that only a number at the end tells apart, such as “images/B1Counting/BB_left_*.png”."""
+    """The pattern of files that differ only in a number at the end, such as “images/B1Counting/BB_left_*.png”."""
     stem, _, suffix = path.name.rpartition(".")
     kind = stem.rstrip("0123456789")
     return f"{_below(folder, path.parent)}/{'' if kind == stem else kind}*.{suffix}"
@@ -122,7 +122,7 @@ def _some(names: list[str], what: str) -> str:
 
 
 def _chosen(files: list[Path], thorough: bool) -> list[Path]:
-    """The files to open: labels, and of every kind of images some, evenly spread, the first and the last among them."""
+    """The files to open: labels, and some images of every kind, evenly spread, including the first and the last."""
     images = defaultdict(list)
     for path in files:
         if path.suffix == ".png":
@@ -139,7 +139,7 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 
 def _damaged(files: list[Path]) -> dict[Path, str]:
-    """What is wrong with those of the files that cannot be read."""
+    """The errors of those files that cannot be read."""
     bar = functools.partial(tqdm, total=len(files), desc="Opening files", unit="file", leave=False, disable=not files)
     with ThreadPoolExecutor(THREADS) as pool:
         return {path: error for path, error in zip(files, bar(pool.map(_error, files)), strict=True) if error}
@@ -170,20 +170,20 @@ def check(
     sheet: Path | None = None,
     size: int = 128,
 ) -> None:
-    """Prints that a data set is complete, or raises UserError with all that is wrong (`dvae check`).
+    """Prints that a data set is complete, or raises UserError with all problems (`dvae check`).
 
-    folder: where it lies; DVAE_DATA_ROOT/<name> by default. views: of stb only these.
-    sheet: a PNG to draw 48 of the samples into, with their joints, in crops of `size` pixels.
+    folder: that of the data set; DVAE_DATA_ROOT/<name> by default. views: those of stb to check; all by default.
+    sheet: a PNG file to write, with 48 of the samples and their joints, in crops of `size` pixels.
     """
     folder = folder or settings.downloaded(name)
     if name not in DOWNLOAD:
-        raise UserError(f"“{name}” has no files to check: the data sets that have are {', '.join(DOWNLOAD)}.")
+        raise UserError(f"“{name}” has no files to check: choose one of {', '.join(DOWNLOAD)}.")
     if views and (name != "stb" or not set(views) <= set(stb.VIEWS)):
         raise UserError(f"--view is for stb, which has the views {', '.join(stb.VIEWS)}.")
     if sheet and list(views or ()) == ["SK_depth"]:
-        raise UserError("--sheet draws joints on colours, which SK_depth does not have: choose another view.")
+        raise UserError("--sheet draws joints on colour images, which SK_depth does not have: choose another view.")
     if sheet and name in ("detector", "camera"):
-        raise UserError(f"--sheet draws photographs, and {name} has none: leave it out.")
+        raise UserError(f"--sheet shows photographs, but {name} has none: leave it out.")
     if name in HASHES:
         print(inspect_hashes(name, folder))
     else:
@@ -191,9 +191,9 @@ def check(
         print(inspect(name, folder, files, thorough))
     if name == "digits":
         for doubt in digits.doubts(digits.listed()):
-            print(f"Look at {doubt}.")
+            print(f"Note: {doubt}.")
     if sheet:
         source = open_source(name, folder=folder, **({"views": views} if views else {}))
         samples = source.read(np.array(_spread(len(source), 48)), size)
         save_contact_sheet(samples, sheet, size)
-        print(f"Crops of {len(samples['pose'])} of them, with their joints, are drawn in {sheet}.")
+        print(f"{sheet} shows crops of {len(samples['pose'])} of them with their joints.")

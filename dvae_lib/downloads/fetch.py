@@ -1,4 +1,4 @@
-"""Files from the network that are whole and the right ones: hashes, resumed downloads, sentences when it fails."""
+"""Complete and verified files from the network: hashes, resumed downloads, and readable errors."""
 
 import http
 import http.client
@@ -15,19 +15,19 @@ from tqdm import tqdm
 
 from dvae_lib.files import UserError, check_room, explain_os_errors, printable, sha256
 
-AT_ONCE = 8  # small files spend their time waiting for the server
-TIMEOUT = 60  # seconds without a byte
+AT_ONCE = 8  # parallel downloads: small files mostly wait for the server
+TIMEOUT = 60  # seconds without data
 PAUSES = (1, 5, 20)  # seconds before a large file's download is tried again
 
 
 def read_hashes(path: Path) -> dict[str, str]:
-    """The file name → hash of a list as `sha256sum` writes it; names are relative to the data set's folder."""
+    """The hashes by file name of a list written by `sha256sum`; names are relative to the data set's folder."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return {name: digest for digest, name in (line.split("  ", maxsplit=1) for line in lines)}
 
 
 def verify(folder: Path, hashes: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Names of the files that are missing from `folder`, and of those that are not the expected ones."""
+    """Names of the files that are missing from `folder`, and of those that are not as expected."""
     missing = [name for name in hashes if not (folder / name).is_file()]
     damaged = [name for name in hashes if name not in missing and sha256(folder / name) != hashes[name]]
     return missing, damaged
@@ -36,7 +36,7 @@ def verify(folder: Path, hashes: dict[str, str]) -> tuple[list[str], list[str]]:
 def fetch_all(folder: Path, hashes: dict[str, str], url: Callable[[str], str], progress: bool = True) -> int:
     """Downloads into `folder` what `verify` finds missing or damaged, each `name` from `url(name)`; returns how many.
 
-    Raises UserError, naming the file, if one does not arrive; those that came before stay.
+    Raises UserError, naming the file, if a download fails; the files downloaded before it are kept.
     """
     missing, damaged = verify(folder, hashes)
     wanted = missing + damaged
@@ -48,21 +48,23 @@ def fetch_all(folder: Path, hashes: dict[str, str], url: Callable[[str], str], p
 
 
 def fetch(url: str, path: Path, digest: str | None = None, size: int | None = None, progress: bool = False) -> None:
-    """Downloads one file; `path` then has the sha256 `digest` and `size` bytes, or is as it was before.
+    """Downloads one file; `path` then has the sha256 `digest` and `size` bytes, or is unchanged.
 
-    What has arrived lies in <path>.part until it is whole, and a second call asks the server for the rest. With
-    `progress`, as for a large file, it also says how far it is, and a broken connection is tried again.
+    Received data are stored in <path>.part until the file is complete, and a second call requests the rest from the
+    server. With `progress`, for large files, it also shows a progress bar and retries broken connections.
     """
     part = path.with_name(path.name + ".part")
     try:
         _persist(url, part, size, PAUSES if progress else ())
     except urllib.error.HTTPError as error:
         raise UserError(
-            f"{url} is not available: the server says {error.code} {printable(str(error.reason))}. Start again later, "
-            f"or put the file at {path} by hand."
+            f"{url} is not available: the server responds {error.code} {printable(str(error.reason))}. Start again "
+            f"later, or save the file as {path} yourself."
         ) from error
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise UserError(f"{url} did not arrive ({_said(error)}). Start again: it resumes where it stopped.") from error
+        raise UserError(
+            f"{url} could not be downloaded ({_said(error)}). Start again: it resumes where it stopped."
+        ) from error
     wrong = []
     if size is not None and _size(part) != size:
         wrong.append(f"{_size(part)} bytes instead of {size}")
@@ -71,15 +73,15 @@ def fetch(url: str, path: Path, digest: str | None = None, size: int | None = No
     if wrong:
         part.unlink()
         raise UserError(
-            f"{url} is not the file it should be ({', '.join(wrong)}) and was thrown away. It was changed on its way, "
-            "or there is another file now. Start again; if that does not help, report it."
+            f"{url} is not the expected file ({', '.join(wrong)}) and was deleted. It was changed in transit, or the "
+            "server now has another file. Start again; if that does not help, report it."
         )
     with explain_os_errors(path):
         os.replace(part, path)
 
 
 def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) -> None:
-    """Tries again after a pause each, and may do so all over again whenever an attempt has brought something."""
+    """Retries after each of the pauses, and restarts the sequence of pauses whenever an attempt has received data."""
     failures = 0
     while True:
         have = _size(part)
@@ -90,12 +92,12 @@ def _persist(url: str, part: Path, size: int | None, pauses: Sequence[float]) ->
             if isinstance(error, urllib.error.HTTPError) or failures > len(pauses):
                 raise
             pause = pauses[failures - 1]
-            tqdm.write(f"{url} broke off ({_said(error)}): trying again in {pause} seconds.", file=sys.stderr)
+            tqdm.write(f"{url} was interrupted ({_said(error)}): trying again in {pause} seconds.", file=sys.stderr)
             time.sleep(pause)
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, in words that may be the server's."""
+    """The error message, which may contain text from the server."""
     return printable(str(error), 200)
 
 
@@ -104,9 +106,9 @@ def _size(path: Path) -> int:
 
 
 def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
-    """Adds to `part` the bytes of the file that it does not hold yet.
+    """Appends to `part` the missing bytes of the file.
 
-    Raises UserError, before what has arrived is touched, if another file comes or the disk lacks the room.
+    Raises UserError, before `part` is changed, if the server sends another file or the disk is too full.
     """
     have = _size(part)
     if size is not None and have >= size:
@@ -116,7 +118,7 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # `part` holds all there is; its hash will tell
+            return  # `part` is complete; its hash is checked later
         raise
     with response:
         resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server sends the whole file again
@@ -125,9 +127,9 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
         total = start + int(announced) if announced else size
         if size is not None and total != size:
             raise UserError(
-                f"{url} is another file than it should be: it has {total} bytes instead of {size}. Nothing was "
-                "downloaded. Open the address in a browser: a network that asks for a login answers in the server's "
-                "place, or the authors have published another version."
+                f"{url} is not the expected file: it has {total} bytes instead of {size}. Nothing was downloaded. Open "
+                "the address in a browser: a network that requires a login may have answered instead of the server, "
+                "or the authors have published another version."
             )
         check_room(part, (total or 0) - start)
         bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, disable=not progress)
@@ -144,5 +146,5 @@ def _append(url: str, part: Path, size: int | None, progress: bool) -> None:
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read(1 << 20)
-    except OSError as error:  # without its number: those that have one are the disk's
+    except OSError as error:  # without its errno: errors that have one come from the disk
         raise ConnectionError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What comes out of other people's packages, a few of their files: MediaPipe's networks, and its script for pages."""
+"""Files taken from third-party packages: MediaPipe's networks, and its script for pages."""
 
 import shutil
 import subprocess
@@ -27,8 +27,8 @@ class Readable(Protocol):
 
 
 class Package(NamedTuple):
-    """name: of the package, with its version. members: of each file that is taken the name here. command: what fetches
-    the package into a folder, which comes last, before the package's name.
+    """name: that of the package, with its version. members: the local name of each file that is taken. command: fetches
+    the package into a folder; the folder and the package's name are appended to it.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Package(NamedTuple):
     command: Sequence[str]
 
 
-# The last wheel of MediaPipe that has the networks in it. Whatever this machine is, the wheel need not run here.
+# The last wheel of MediaPipe that contains the networks. It may be for another platform: it is not executed.
 _ANY_MACHINE = ("--python-version", "3.12", "--platform", "manylinux_2_28_x86_64", "--only-binary=:all:", "--no-deps")
 _SCRIPTS = (
     "hands.js",
@@ -65,9 +65,9 @@ PACKAGES = {
 
 
 def get_members(what: str, folder: Path, archives: Sequence[Path]) -> str:
-    """Takes the files of one of `PACKAGES` into a folder, out of an archive that is here, or of one fetched now.
+    """Copies the files of one of `PACKAGES` into a folder, from a given archive or from one that is fetched now.
 
-    Raises UserError if the package cannot be fetched, or has not the files as they should be.
+    Raises UserError if the package cannot be fetched, or does not contain the expected files.
     """
     package, hashes = PACKAGES[what], read_hashes(HASHES[what])
     missing, damaged = verify(folder, hashes)
@@ -81,12 +81,10 @@ def get_members(what: str, folder: Path, archives: Sequence[Path]) -> str:
                 if name not in missing:
                     continue
                 if not _take(archive, member, taken) or sha256(taken) != hashes[name]:
-                    raise UserError(
-                        f"{archive} has no {name}, or another one than it should: it must be {package.name}."
-                    )
+                    raise UserError(f"{archive} does not contain the expected {name}: it must be {package.name}.")
                 with atomic_write(folder / name) as part:
                     shutil.copyfile(taken, part)
-    return f"{what} is complete in {folder}, and every hash is right."
+    return f"{what} is complete in {folder}, and every hash is correct."
 
 
 def _fetched(package: Package, folder: Path) -> Path:
@@ -99,14 +97,14 @@ def _fetched(package: Package, folder: Path) -> Path:
     found = [*folder.glob("*.whl"), *folder.glob("*.tgz")]
     if said or not found:
         raise UserError(
-            f"{tool} could not fetch {package.name} ({said or 'nothing came'}). Fetch it by hand, and pass it with "
-            "--archive FILE."
+            f"{tool} could not fetch {package.name} ({said or 'no file was fetched'}). Fetch it yourself, and pass it "
+            "with --archive FILE."
         )
     return found[0]
 
 
 def _take(archive: Path, member: str, to: Path) -> bool:
-    """Copies one member of a zip or tar file, if there is such a file in it; nothing else is unpacked."""
+    """Copies one member of a zip or tar file, if it exists; nothing else is unpacked."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:

@@ -1,7 +1,7 @@
-"""Trained runs from elsewhere: packed into one zip file, and taken in again, checked (`dvae pack-runs`, `fetch-runs`).
+"""Sharing trained runs: packs them into one zip file, and imports it with checks (`dvae pack-runs`, `fetch-runs`).
 
-A pack holds the folders of runs as they lie in DVAE_RUNS_ROOT, <profile>/<name>-<hash>/, and `manifest.json` with the
-sha256 of every file. Only safetensors and JSON are in it, which nothing can be run from.
+A pack contains the folders of runs as in DVAE_RUNS_ROOT, <profile>/<name>-<hash>/, and `manifest.json` with the sha256
+of every file. It contains only safetensors and JSON, from which no code can be executed.
 """
 
 import re
@@ -39,10 +39,11 @@ def pack_runs(runs: Iterable[Run], out: Path) -> None:
 
 
 def fetch_runs(source: str) -> list[Run]:
-    """Takes in the runs of a pack, or of one that is unpacked: a file, a folder or an address. Returns all of them.
+    """Imports the runs of a pack, which is a zip file, a folder of its unpacked content or a URL. Returns all of them.
 
-    What is trained here already stays as it is. Raises UserError, before anything is taken in, if a file is damaged,
-    missing or of no run, and if a run is of another version of the library or of another recipe of its data.
+    Runs that are already trained here are not changed. Raises UserError, before anything is imported, if a file is
+    damaged, missing or not part of a run, and if a run is of another version of the library or of another recipe of its
+    data.
     """
     root = settings.runs_root()
     root.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def fetch_runs(source: str) -> list[Run]:
 
 
 def _arrived(source: str, incoming: Path) -> Path:
-    """A folder in `incoming` with all files of a pack, each as the manifest says."""
+    """A folder in `incoming` with all files of a pack, each verified with the manifest."""
     folder, path = incoming / "unpacked", Path(source)
     if path.is_dir():
         shutil.copytree(path, folder, ignore=lambda at, names: [n for n in names if not _known(Path(at), path, n)])
@@ -68,20 +69,20 @@ def _arrived(source: str, incoming: Path) -> Path:
             fetch(source, path, progress=True)
         unpack([path], folder, lambda _, name: name if _NAME.fullmatch(name) else None)
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"{source} holds no {MANIFEST}: it is no pack of runs, as `dvae pack-runs` writes them.")
+        raise UserError(f"{source} contains no {MANIFEST}: it is not a pack of runs, as written by `dvae pack-runs`.")
     hashes = {name: digest for name, digest in read_json(folder / MANIFEST).items() if _NAME.fullmatch(name)}
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
     missing, damaged = verify(folder, hashes)
     if wrong := [*missing, *damaged, *sorted(there - set(hashes))]:
         raise UserError(
-            f"{source} is not whole: {', '.join(wrong[:3])} is missing, damaged or not in its {MANIFEST}. Nothing was "
-            "taken in; fetch it again."
+            f"{source} is not valid: {', '.join(wrong[:3])} is missing, damaged or not in its {MANIFEST}. Nothing was "
+            "imported; fetch it again."
         )
     return folder
 
 
 def _known(at: Path, root: Path, name: str) -> bool:
-    """Whether a folder's entry may belong to a pack; nothing is followed out of it."""
+    """Whether a folder's entry may belong to a pack; links are not followed."""
     path = at / name
     relative = path.relative_to(root).as_posix()
     return not path.is_symlink() and (path.is_dir() or bool(_NAME.fullmatch(relative)))
@@ -90,6 +91,6 @@ def _known(at: Path, root: Path, name: str) -> bool:
 def _checked(folder: Path) -> Run:
     run = Run.open(folder)
     if folder_of(run.experiment.name, run.config).name != folder.name or run.profile != folder.parent.name:
-        raise UserError(f"{folder.parent.name}/{folder.name} is not the folder of its {CONFIG}. Nothing was taken in.")
-    run.load()  # the weights fit the model
+        raise UserError(f"{folder.parent.name}/{folder.name} does not match its {CONFIG}. Nothing was imported.")
+    run.load()  # checks that the weights fit the model
     return run

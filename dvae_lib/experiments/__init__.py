@@ -1,4 +1,4 @@
-"""Every run of the book and of the study as data, in four profiles; `load_or_train(name)` is what chapters call."""
+"""All runs of the book and of the study as data, in four profiles; chapters call `load_or_train(name)`."""
 
 from importlib import import_module
 from typing import Any
@@ -11,7 +11,7 @@ from dvae_lib.experiments.profiles import for_profile
 from dvae_lib.files import UserError
 from dvae_lib.hand import Root
 
-# These modules import this one, and are imported when they are first asked for.
+# These modules import this one, so they are imported on first use.
 _LATER = {"Run": "run", "every_run": "run", "load_or_train": "run", "train_all": "launch"}
 __all__ = [
     "BETAS",
@@ -39,15 +39,17 @@ def __getattr__(name: str) -> Any:
 def experiments(
     profile: str | None = None, data: str | None = None, root_joint: Root | None = None
 ) -> dict[str, Experiment]:
-    """All experiments of a profile on some data, by name; what is not given is as `settings` says."""
+    """All experiments of a profile on some data, by name; missing arguments are taken from `settings`."""
     profile, data = profile or settings.profile(), data or settings.data()
     root_joint = root_joint or settings.root_joint()
     return {e.name: for_profile(e, profile, root_joint) for e in experiments_on(data)}
 
 
 def find(name: str, profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> Experiment:
-    """Raises UserError, naming what there is, if there is no such experiment."""
+    """The experiment of this name. Raises UserError, listing all names, if there is none."""
     known = experiments(profile, data, root_joint)
     if name not in known:
-        raise UserError(f"There is no experiment “{name}” on {data or settings.data()} data: {', '.join(known)}.")
+        raise UserError(
+            f"There is no experiment “{name}” on {data or settings.data()} data: choose one of {', '.join(known)}."
+        )
     return known[name]

@@ -1,8 +1,8 @@
-"""Pose transfer measured where the true counterfactual image is known (chapters 04, 05, 12).
+"""Evaluates pose transfer where the true counterfactual image is known (chapters 04, 05, 12).
 
-A model takes the pose of one image and the content of another. Of rendered hands the renderer draws the right answer:
-the scene of the second image with the pose and viewpoint of the first. Of the digits it is a photograph: the student
-of the second image made the gesture of the first one, too.
+A model combines the pose of one image with the content of another. For rendered hands, the renderer produces the true
+result: the scene of the second image with the pose and viewpoint of the first. For the digits it is a photograph: the
+student of the second image also made the gesture of the first one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,26 +25,26 @@ from dvae_lib.models import DVAE, CrossModalVAE, Regressor
 from dvae_lib.synthetic.scenes import Scene, replace
 
 Batch = Mapping[str, Tensor]
-Estimator = CrossModalVAE | DVAE | Regressor  # reads poses off images
+Estimator = CrossModalVAE | DVAE | Regressor  # predicts poses from images
 _FIELDS = ("image", "mask", "pose", "K", "visible", "right")
-_MARGIN = 3  # pixels around a hand, at 64 pixels, that are left out where content is compared
+_MARGIN = 3  # pixels around a hand, at 64 pixels, that are excluded when content is compared
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """N pairs of held-out samples: i gives the pose, j the content. Of rendered hands each pose has one pair for every
-    other content; of photographs i is the target itself, another photograph of the student of j.
+    """N pairs of held-out samples: i gives the pose, j the content. For rendered hands, each pose has one pair with
+    every other content; for photographs, i is the target itself, another photograph of the student of j.
 
     index: (N, 2), i and j in the data set. content: (N,), the background of j, or its student.
     inputs: what a model is given: "pose" (N, 21, 3) of i; "image" and "tag" (N, 3, S, S), both the image of j; "place"
-        (N, 3), where the target's crop lies.
+        (N, 3), the position of the target's crop.
     targets: a batch with the true counterfactual images; its "hand" (N, 1, S, S) marks the whole person, with the arm,
-        or what `hand.silhouette` makes of a photograph's joints.
+        or the `hand.silhouette` of a photograph's joints.
     partner: (N,), for each pair the pair at which its walks end.
-    pose_swapped_targets: like targets, with the pose of the partner, or its gesture, in the content of j.
-    contents_per_pose: how many contents each pose has; the pairs of a pose follow one another.
-    unit: (N,), which pairs are not independent: those of a pose, or of a student.
-    learnt: (N,), whether the content is one of training.
+    pose_swapped_targets: like targets, with the partner's pose, or gesture, in the content of j.
+    contents_per_pose: the number of contents of each pose; the pairs of a pose follow one another.
+    unit: (N,), the group of dependent pairs: those of one pose, or of one student.
+    learnt: (N,), whether the content occurs in training.
     """
 
     index: np.ndarray
@@ -59,13 +59,13 @@ class Pairs:
 
 
 def samples_at(run: Run, indices: np.ndarray, names: Sequence[str] = ("image",), part: Part = "validation") -> Batches:
-    """Samples (N,) of the data set in which a part of a run's first one lies, without augmentation."""
+    """Samples (N,) of the data set that contains a part of a run's first data set, without augmentation."""
     dataset, _ = run.subsets(part)[0]
     return Batches([(dataset, indices)], 256, names, root_joint=run.experiment.root_joint)
 
 
 def images(run: Run, indices: np.ndarray, part: Part = "validation") -> Tensor:
-    """The images (N, 3, S, S) of such samples."""
+    """The images (N, 3, S, S) of `samples_at`."""
     return torch.cat([batch["image"] for batch in samples_at(run, indices, part=part).in_order()])
 
 
@@ -78,7 +78,7 @@ def render(run: Run, source: SyntheticSource, scene: Scene) -> dict[str, Tensor]
 
 
 def draw_pairs(run: Run, poses: int = 96, seed: int = 0, part: Part = "validation") -> Pairs:
-    """Poses spread evenly over a part of the samples of a run on rendered hands, each with a sample of every other
+    """Pairs for poses spread evenly over a part of a run's rendered samples, each pose with a sample of every other
     content.
 
     A target is the scene of j (its room, person, light, camera and the hand's place) with the joint angles and the
@@ -95,7 +95,7 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0, part: Part = "validatio
     source = run.source(part)
     pose_scene, content_scene = (source.scene(indices) for indices in index.T)
     n = len(index)
-    partner = np.roll(np.arange(n), -(n // 2 + 1))  # half the list away, and one more: those have the same contents
+    partner = np.roll(np.arange(n), -(n // 2 + 1))  # half the list plus one: half alone would keep the content
     targets, pose_swapped_targets = (
         render(run, source, replace(content_scene, scene, "pose", "viewpoint"))
         for scene in (pose_scene, pose_scene[partner])
@@ -115,15 +115,15 @@ def draw_pairs(run: Run, poses: int = 96, seed: int = 0, part: Part = "validatio
 
 
 def of_photographs(run: Run) -> bool:
-    """Whether the true counterfactuals are photographs, and not drawn by the renderer."""
+    """Whether the true counterfactuals are photographs, not rendered images."""
     return run.experiment.data[0] == "digits"
 
 
 def photographed_pairs(run: Run, seed: int = 0, part: Part = "validation") -> Pairs:
-    """Every photograph of a part of the digits, asked for by its pose and another photograph of its student.
+    """A pair for every photograph of a part of the digits: its pose and another photograph of its student.
 
-    A walk ends at a photograph of another student and another gesture, such that the student of the first one made
-    that gesture too.
+    A walk ends at a photograph of another student and another gesture, such that the first student also made that
+    gesture.
     """
     dataset, held_out = run.subsets(part)[0]
     student, gesture = np.asarray(dataset["content"]), np.asarray(dataset["sequence"])
@@ -132,7 +132,7 @@ def photographed_pairs(run: Run, seed: int = 0, part: Part = "validation") -> Pa
     photograph_of = {key: i for i, key in enumerate(zip(student.tolist(), gesture.tolist(), strict=True))}
     partner, swapped, n = [], [], len(held_out)
     for place, i in enumerate(held_out):
-        others = (place + n // 2 + np.arange(n)) % n  # half the list away, or after
+        others = (place + n // 2 + np.arange(n)) % n  # from half the list away onwards
         known = ((o, photograph_of.get((student[i], gesture[held_out[o]]))) for o in others.tolist())
         end, photograph = next(
             (o, p)
@@ -147,7 +147,7 @@ def photographed_pairs(run: Run, seed: int = 0, part: Part = "validation") -> Pa
     )
     ends = torch.tensor(partner)
     inputs = {"pose": asked["pose"], "place": asked["place"], "image": shown["image"], "tag": shown["image"]}
-    # The walk ends in the partner's own pose, which the student of the pair made only nearly.
+    # The walk ends at the partner's own pose; that of the pair's student in this gesture is only similar.
     reached = swapped_samples | {"pose": asked["pose"][ends]}
     content, unit = torch.from_numpy(student[held_out]), torch.from_numpy(run.units(part))
     learnt = torch.from_numpy(np.isin(student[held_out], student[run.subsets(run.learnt_from)[0][1]]))
@@ -177,9 +177,9 @@ def baselines(
 ) -> dict[str, Tensor]:
     """The images (N, 3, S, S) of methods without disentanglement:
 
-    the cross-modal VAE's image of a pose, if it is given; the training image with the nearest pose, of any content and
-    of the right one; the mean of all training images, and of those with the right content. For the right student of
-    the digits the held-out photographs count too, but for the one that is asked for: of some there are no others.
+    the cross-modal VAE's image of a pose, if it is given; the training image with the nearest pose, with any content
+    and with the correct one; the mean of all training images, and of those with the correct content. For the correct
+    student of the digits, held-out photographs other than the target are included, as some students have no others.
     """
     dataset, train = run.subsets(run.learnt_from)[0]
     pool = np.union1d(train, tag_candidates(dataset, part, run.subsets(part)[0][1])) if of_photographs(run) else train
@@ -212,7 +212,7 @@ def baselines(
 
 @torch.inference_mode()
 def estimated_pose_error(images: Tensor, targets: Batch, estimator: Estimator) -> Tensor:
-    """The error (N,) in mm of the poses that an estimator finds in images (N, 3, S, S), against those of the targets.
+    """The error (N,) in mm of the poses that an estimator predicts from images (N, 3, S, S), against the targets.
 
     It is the mean over the visible joints; NaN where none is visible.
     """
@@ -237,9 +237,9 @@ def score(images: Tensor, targets: Batch, estimator: Estimator) -> dict[str, Ten
 
 @torch.inference_mode()
 def is_correct_student(images: Tensor, pairs: Pairs, estimator: Estimator) -> Tensor:
-    """1 for each of images (N, 3, S, S) in which the estimator sees the student of its pair, else 0: (N,).
+    """1 for each of images (N, 3, S, S) in which the estimator recognises the student of its pair, else 0: (N,).
 
-    The estimator says whose hand a photograph shows; NaN for students whom it has not learnt.
+    The estimator predicts the person; NaN for students who do not occur in training.
     """
     told = estimator.translate("image", images, "content").argmax(1)
     return torch.where(pairs.learnt, (told == pairs.content).float(), torch.nan)
@@ -266,15 +266,15 @@ def _rmse(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def drifts(model: DVAE, pairs: Pairs, estimator: Estimator) -> dict[str, Tensor]:
-    """What changes from the latent of each pair to that of its partner, where one part is walked and the other stays.
+    """The changes on walks from the latent of each pair to that of its partner, in one part while the other is fixed.
 
-    Each value is (N,), a distance of the walk's end from its start; on a straight walk it is largest there.
-    A walk in the content should leave the pose: "estimated pose", the drift in mm of the pose that the estimator finds
-    in the images; "decoded pose", that of the decoded pose; "content moved", the distance of the images outside the
-    persons, RMSE on [−1, 1]. A walk in the pose should leave the content: "content", the drift of the images outside
-    the persons; "pose moved", the distance in mm of the poses found. For comparison "pose distance" and "content
-    distance", how far the true poses and contents of the two ends are apart, and "estimated pose of true images" and
-    "content of true images", the distance of two true images that differ in their content or in their pose alone.
+    Each value is (N,), the distance between the end and the start of a walk; in the latent, the end is farthest away.
+    A walk in the content should preserve the pose: "estimated pose", the drift in mm of the pose that the estimator
+    predicts from the images; "decoded pose", that of the decoded pose; "content moved", the distance between the images
+    outside the persons, RMSE on [−1, 1]. A walk in the pose should preserve the content: "content", the drift of the
+    images outside the persons; "pose moved", the distance in mm between the estimated poses. For comparison, "pose
+    distance" and "content distance" are those between the true poses and contents of the two ends, and "estimated pose
+    of true images" and "content of true images" those between two true images that differ only in content or in pose.
     """
     z = encode(model, pairs.inputs)
     targets, pose_swapped, partner = pairs.targets, pairs.pose_swapped_targets, pairs.partner

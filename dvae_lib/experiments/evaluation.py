@@ -21,10 +21,10 @@ MEAN_POSE = "mean pose"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The errors of a model on N samples. The mean labels are among the sources, as “mean pose”.
+    """The errors of a model on N samples. One of the sources is “mean pose”, the prediction by the mean labels.
 
-    report: numbers as JSON has them, see `evaluate`. scores: of the 3D poses, by source. errors: each sample's error
-    (N,), by source and by what was decoded: the mean over its visible joints in mm, or as in the report.
+    report: numbers in JSON types, see `evaluate`. scores: those of the 3D poses, by source. errors: the error of each
+    sample (N,), by source and decoded quantity: the mean over its visible joints in mm, or as in the report.
     """
 
     report: dict
@@ -39,12 +39,12 @@ def mean_labels(batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def composed(means: Mapping[str, Tensor]) -> Tensor:
-    """The pose (B, 21, 3) that the decoded CPose and viewpoint make; the viewpoint is projected to a rotation."""
+    """The pose (B, 21, 3) composed of the decoded CPose and viewpoint; the viewpoint is projected to a rotation."""
     return compose(means["cpose"], project_to_rotation(means["viewpoint"].float()))
 
 
 def decoder_disagreement(means: Mapping[str, Tensor]) -> Tensor:
-    """The distance (B,) of the decoded pose from the `composed` one: the mean over all joints, in bone scales."""
+    """The distance (B,) between the decoded and the `composed` pose: the mean over all joints, in bone scales."""
     return (composed(means) - means["pose"]).norm(dim=-1).mean(-1)
 
 
@@ -52,17 +52,17 @@ def decoder_disagreement(means: Mapping[str, Tensor]) -> Tensor:
 def evaluate(
     model: Model, test: Iterable[dict[str, Tensor]], average: Mapping[str, Tensor], root_joint: Root
 ) -> Evaluation:
-    """Compares everything that is decoded from the mean of every encoder with the truth; of a dVAE also from “factors”.
+    """Compares all decodings of the mean of every encoder with the truth; for a dVAE also those from “factors”.
 
     average: the mean labels of the training samples. root_joint: what joint 0 is in them and in the batches.
 
-    The report has for the mean pose and each source its end-point error in mm (`epe`), also relative to the mean pose's
-    (`relative`), and the rest of `metrics.PoseScores` (`scores`); for CPose the EPE in mm; for the viewpoint the mean
-    angle in degrees; where both are decoded the EPE of the pose `composed` of them, which is also `epe` if no pose is
-    decoded, and its distance from the decoded pose, as `disagreement_mm` over the visible joints and as
-    `decoder_disagreement`; for keypoints the mean distance, where the crop spans 2; for images the root mean square
-    error on [−1, 1]; for the content the share that is wrong; of a VAE the KL in nats, and the bound that training
-    maximises, with one z a sample.
+    The report contains, for the mean pose and each source, the end-point error in mm (`epe`), also relative to that of
+    the mean pose (`relative`), and the rest of `metrics.PoseScores` (`scores`); for the CPose the EPE in mm; for the
+    viewpoint the mean angle in degrees; if both are decoded, the EPE of the pose `composed` of them, which is also
+    `epe` if no pose is decoded, and its distance from the decoded pose, as `disagreement_mm` over the visible joints
+    and as `decoder_disagreement`; for keypoints the mean distance, where the crop spans 2; for images the root mean
+    square error on [−1, 1]; for the content the error rate; for a VAE the KL in nats, and the bound that training
+    maximises, with one z per sample.
     """
     model.eval()
     torch.manual_seed(0)
@@ -97,14 +97,14 @@ def evaluate(
 
 @torch.inference_mode()
 def errors(model: Model, test: Iterable[dict[str, Tensor]], source: str = "image") -> dict[str, Tensor]:
-    """Each sample's errors (N,) of everything that is decoded from one source, as `evaluate` has them."""
+    """Each sample's errors (N,) of everything that is decoded from one source, as in `evaluate`."""
     model.eval()
     batches = [_errors(model.predictions(batch)[source], batch) for batch in test]
     return {name: _per_sample(torch.cat([batch[name] for batch in batches])) for name in batches[0]}
 
 
 def _errors(means: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The errors of what was decoded from one source: of joints (B, 21) for poses, of samples (B,) for the rest."""
+    """The errors of all decodings of one source: of joints (B, 21) for poses, of samples (B,) for the rest."""
     errors = {name: _error(name, mean, batch) for name, mean in means.items()}
     if {"cpose", "viewpoint"} <= means.keys():
         pose = composed(means)
@@ -127,7 +127,9 @@ def _per_sample(values: Tensor) -> Tensor:
 
 
 def _error(name: str, mean: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """Of pose and CPose (B, 21) in mm; of the viewpoint (B,) in degrees, keypoints in half crops, an image its RMSE."""
+    """For pose and CPose (B, 21) in mm; for the viewpoint (B,) in degrees; for keypoints in half crops; for images the
+    RMSE; for the content 1 if wrong, else 0.
+    """
     truth = batch[name]
     if name in ("pose", "cpose"):
         return joint_errors(mean, {**batch, "pose": truth})

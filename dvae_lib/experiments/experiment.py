@@ -1,7 +1,7 @@
-"""What a run is made of, whatever kind of model it trains; `kinds` has an experiment for each.
+"""The settings of a run that all kinds of models have in common; `kinds` has an experiment for each kind.
 
-Every value is checked when an experiment is made. Where a setting would have no effect it is None, and cannot be set:
-where no image is decoded, for example, there is no `width` of the image decoder. Defaults are the paper's values.
+Every value is checked when an experiment is created. A setting without effect is None and cannot be set: if no image is
+decoded, for example, there is no `width` of the image decoder. Defaults are the paper's values.
 """
 
 import json
@@ -25,32 +25,32 @@ from dvae_lib.training.distributed import Precision
 
 IMAGES = ("image", "depth", "tag")
 VECTORS = ("keypoints", "pose", "cpose", "viewpoint", "place", "content")
-_SMALLEST = 32  # pixels of the crops from which poses are read without images
-_TEXTS = ("about", "reasons")  # say something of an experiment, and change nothing of it
-_FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # what no override changes
-_AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1, "noise": 1}  # the most of each
+_SMALLEST = 32  # pixels of the prepared crops that are loaded if no images are used
+_TEXTS = ("about", "reasons")  # describe an experiment, without any effect on it
+_FIXED = ("name", "data", "options", "root_joint", *_TEXTS)  # cannot be overridden
+_AUGMENTED = {"rotation": 180, "zoom": 1, "shift": 1, "colour": 1, "background": 1, "noise": 1}  # the maximum of each
 
 Name = Annotated[str, Allowed("a word of letters, digits, - and _", lambda s: s.replace("-", "_").isidentifier())]
 DataSet = Name
 ModalityName = Annotated[str, one_of(*IMAGES, *VECTORS)]
 Vector = Annotated[str, one_of(*VECTORS)]
 Pixels = Annotated[int, whole_from(16)]
-Paper = dict[str, tuple[Any, str]]  # of a field the value that the paper gives, and where
+Paper = dict[str, tuple[Any, str]]  # by field: the value in the paper, and its place
 
 
 @dataclass(frozen=True)
 class Experiment(ABC):
-    """What all kinds have in common. Raises UserError, saying what is allowed, for a value that is not."""
+    """What all kinds have in common. Raises UserError, stating what is allowed, for an invalid value."""
 
     name: Name
     about: str = field(compare=False)  # one line for `dvae list`
     _: KW_ONLY
     data: Annotated[tuple[DataSet, ...], NonEmpty] = ("synth-stb",)  # a batch takes equal shares of these;
-    # the run is tested on the first
-    options: dict[str, dict] = field(default_factory=dict)  # of each data set, as which of its samples
-    root_joint: Root = "palm"  # what poses are relative to: not said in the paper, and the protocol's that it follows
+    # the run is evaluated on the first
+    options: dict[str, dict] = field(default_factory=dict)  # by data set, for example which of its samples
+    root_joint: Root = "palm"  # what poses are relative to: not stated in the paper; as in the protocol that it follows
     size: Pixels | None = None  # pixels of the crop's side
-    pretrained: Literal["random", "imagenet"] | None = None  # where ResNet-18 starts
+    pretrained: Literal["random", "imagenet"] | None = None  # initial weights of ResNet-18
     steps: Count = 150_000  # not given in the paper
     batch: Annotated[int, whole_from(2)] = 32
     lr: Positive = 1e-4
@@ -58,7 +58,7 @@ class Experiment(ABC):
     precision: Precision = "bf16-mixed"
     augmentation: Augmentation = Augmentation(rotation=180.0, flip=True)
     seed: Annotated[int, whole_from(0)] = 0
-    reasons: dict[str, str] = field(default_factory=dict, compare=False)  # why a field has not the paper's value
+    reasons: dict[str, str] = field(default_factory=dict, compare=False)  # why a field differs from the paper
 
     kind: ClassVar[str]
 
@@ -81,9 +81,9 @@ class Experiment(ABC):
 
     @classmethod
     def converted(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of fields, as JSON has them, as the fields have them.
+        """Converts values from JSON to the types of the fields.
 
-        Raises UserError, saying what is allowed, for a value that is not, and KeyError if there is no such field.
+        Raises UserError, stating what is allowed, for an invalid value, and KeyError if there is no such field.
         """
         types, result = cls._types(), {}
         for name, value in values.items():
@@ -98,7 +98,7 @@ class Experiment(ABC):
         raise UserError(f"{self.name}: {sentence}")
 
     def _check(self) -> None:
-        """Raises UserError where values do not go together."""
+        """Raises UserError if values are not compatible."""
         pictures = {"image" if name == "tag" else name for name in self._seen if name in IMAGES}
         for data in self.data:
             if lacking := pictures - set(pictures_of(data)):
@@ -114,11 +114,11 @@ class Experiment(ABC):
     def _check_augmentation(self) -> None:
         for name, most in _AUGMENTED.items():
             if not 0 <= getattr(self.augmentation, name) <= most:
-                self._refuse(f"“{name}” of the augmentation is no number from 0 to {most}.")
+                self._refuse(f"“{name}” of the augmentation must be from 0 to {most}.")
         unmasked = [data for data in self.data if "mask" not in pictures_of(data)]
         obstacles = {
-            "zoom": not {"image", "depth", "keypoints"} & self._seen and "no image and no keypoints are seen",
-            "colour": "image" not in self._seen and "no image in colour is seen",
+            "zoom": not {"image", "depth", "keypoints"} & self._seen and "no images and no keypoints are used",
+            "colour": "image" not in self._seen and "no colour image is used",
             "background": unmasked and f"{' and '.join(unmasked)} has no masks of the hands",
         }
         obstacles["noise"] = "keypoints" not in self.inputs and "no keypoints are encoded"
@@ -128,7 +128,7 @@ class Experiment(ABC):
                 self._refuse(f"“{name}” of the augmentation has no effect, as {obstacle}: set it to 0.")
 
     def _obstacles(self) -> dict[str, str | bool]:
-        """Of each field that may be None: why it has no effect here, or nothing."""
+        """For each field that may be None: why it has no effect here, or a false value."""
         return {
             "size": not self._seen & {*IMAGES} and "no image is encoded or decoded",
             "pretrained": not {*IMAGES} & {*self.inputs} and "no image is encoded",
@@ -137,12 +137,12 @@ class Experiment(ABC):
     @property
     @abstractmethod
     def inputs(self) -> tuple[str, ...]:
-        """All that is encoded."""
+        """The encoded modalities."""
 
     @property
     @abstractmethod
     def outputs(self) -> tuple[str, ...]:
-        """All that is decoded."""
+        """The decoded modalities."""
 
     @property
     def _seen(self) -> set[str]:
@@ -151,52 +151,52 @@ class Experiment(ABC):
     @property
     @abstractmethod
     def stages(self) -> list[Stage]:
-        """The stages of training, one after another."""
+        """The stages of training, in order."""
 
     @property
     def purpose(self) -> Purpose:
-        """Which of the splits."""
+        """The kind of split that is used."""
         return "pose"
 
     def images(self, stage: str | None = None) -> list[str]:
-        """What batches have to load in a stage; of none, in any."""
+        """What batches must load besides labels, in the given stage or, without one, in any."""
         return [name for name in dict.fromkeys((*self.outputs, *self.inputs)) if name in (*IMAGES, "content")]
 
     @abstractmethod
     def build(self) -> CrossModalVAE | DVAE | Regressor:
-        """The model, its weights drawn by the seed."""
+        """The model, with random weights determined by the seed."""
 
     @property
     def crop(self) -> int:
-        """Pixels of the side of the prepared crops that are read."""
+        """The side in pixels of the prepared crops that are loaded."""
         return self.size or _SMALLEST
 
     @property
     def shares(self) -> int:
-        """How many parts a batch has at most, each as large as the others."""
+        """The maximum number of equally large parts of a batch."""
         return len(self.data)
 
     def divide(self, sizes: Sequence[int]) -> list[int]:
-        """How many samples of a batch come from each of its subsets, of these sizes."""
+        """The number of samples in a batch from each subset, given the sizes of the subsets."""
         return [self.batch // len(sizes)] * len(sizes)
 
     def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
-        """Of the first data set's training samples those that a stage sees, by the labels that it may use."""
+        """The first data set's training samples in a stage, grouped by the labels that the stage may use."""
         return [(indices, LABELS)]
 
     def known(self, stage: str, data: str) -> Sequence[str] | None:
-        """Which labels a stage sees of another data set than the first; None if it sees nothing of it."""
+        """The labels that a stage uses from a data set other than the first; None if it does not use that data set."""
         return LABELS
 
     def values(self) -> dict[str, Any]:
-        """All that applies to this experiment, by name."""
+        """All settings that apply to this experiment, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", *_TEXTS)}
         return {name: value for name, value in named.items() if value is not None}
 
     def config(self) -> dict[str, Any]:
-        """All that says what is trained, as JSON has it: `from_config` reads it."""
+        """All settings that determine what is trained, in JSON types: `from_config` reads them."""
         values = {name: value for name, value in asdict(self).items() if name not in _TEXTS}
-        # These came when the study was registered: what has none of them keeps its hash.
+        # These fields were added when the study was already registered: without them, hashes stay the same.
         if not self.augmentation.noise:
             del values["augmentation"]["noise"]
         if not values.get("without_labels", True):
@@ -204,7 +204,7 @@ class Experiment(ABC):
         return {"kind": self.kind} | values
 
     def with_overrides(self, **values: Any) -> "Experiment":
-        """This with other values, as beta=1.0. Raises UserError if no setting has this name, or may have the value."""
+        """A copy with other values, such as beta=1.0. Raises UserError for an unknown setting or an invalid value."""
         settable = [f.name for f in fields(self) if f.name not in _FIXED]
         for name in values:
             if name not in settable:
@@ -215,7 +215,7 @@ class Experiment(ABC):
 
     @property
     def paper(self) -> Paper:
-        """What the paper gives of the fields that apply."""
+        """The paper's values of the fields that apply."""
         given = {
             "options": ({}, "all samples, Sec. 4.2"),
             "size": (256, "supplement, Sec. B"),
@@ -228,15 +228,15 @@ class Experiment(ABC):
 
 
 def read_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """{"beta": 1.0} of ["beta=1.0"], for `Experiment.with_overrides`: values in JSON, or plain words.
+    """Converts ["beta=1.0"] to {"beta": 1.0}, for `Experiment.with_overrides`: values are JSON or plain words.
 
-    Raises UserError for what is no assignment.
+    Raises UserError for a text that is not an assignment.
     """
     values = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise UserError(f"“{assignment}” sets nothing: write it as in beta=1, d=32, steps=500 or lr=0.001.")
+            raise UserError(f"“{assignment}” is not an assignment such as beta=1, d=32, steps=500 or lr=0.001.")
         try:
             values[name] = json.loads(text)
         except ValueError:

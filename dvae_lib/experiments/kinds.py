@@ -20,28 +20,28 @@ from dvae_lib.training import Stage, algorithm_1, algorithm_2, cross_modal, join
 
 @dataclass(frozen=True, kw_only=True)
 class VAEExperiment(Experiment):
-    """What the experiments on VAEs have in common. λ and β are given for images of 256 pixels."""
+    """What experiments on VAEs have in common. λ and β are specified for images of 256 pixels."""
 
-    lambdas: Annotated[dict[ModalityName, NotNegative], NonEmpty]  # all that is decoded, each with the λ of its term
+    lambdas: Annotated[dict[ModalityName, NotNegative], NonEmpty]  # the decoded modalities, each with its λ
     beta: NotNegative
-    width: Count | None = None  # kernels of the image decoder, times the supplement's
-    foreground_precision: Positive | None = None  # of the image's likelihood on the hand, times that elsewhere
+    width: Count | None = None  # number of kernels of the image decoder, relative to the supplement
+    foreground_precision: Positive | None = None  # of the image's likelihood on the hand, relative to that elsewhere
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return tuple(self.lambdas)
 
     def images(self, stage: str | None = None) -> list[str]:
-        """As of any experiment, and the mask of the hand where its likelihood has a precision of its own."""
+        """As in any experiment, and the mask of the hand if its likelihood has a precision of its own."""
         return [*super().images(stage), *(["hand"] if self.foreground_precision not in (None, 1) else [])]
 
     def _obstacles(self) -> dict[str, str | bool]:
         undrawn = not {*IMAGES} & {*self.outputs} and "no image is decoded"
-        flat = "image" not in self.outputs and "no image in colour is decoded"
+        flat = "image" not in self.outputs and "no colour image is decoded"
         return super()._obstacles() | {"width": undrawn, "foreground_precision": flat}
 
     def _decoded(self) -> dict[str, Modality]:
-        """All that is decoded, by name."""
+        """The decoded modalities, by name."""
         precision = self.foreground_precision or 1.0
         return {
             name: modality(name, self.crop, weight, precision if name == "image" else 1.0)
@@ -50,7 +50,7 @@ class VAEExperiment(Experiment):
 
     @property
     def resolution(self) -> int:
-        """Pixels of the images that λ and β stand beside; 256, which changes nothing, where none is decoded."""
+        """The size in pixels for which λ and β are rescaled; 256, which changes nothing, if no image is decoded."""
         return self.crop if {*IMAGES} & {*self.outputs} else 256
 
     @property
@@ -77,11 +77,11 @@ class VAEExperiment(Experiment):
 class CrossModalExperiment(VAEExperiment):
     """A cross-modal VAE (chapter 03); with one modality a plain VAE (chapter 01)."""
 
-    encoded: Annotated[tuple[ModalityName, ...], NonEmpty]  # what has an encoder
-    schedule: Literal["joint", "alternating"] | None = None  # of the encoders: all in a step, or one
+    encoded: Annotated[tuple[ModalityName, ...], NonEmpty]  # the modalities with an encoder
+    schedule: Literal["joint", "alternating"] | None = None  # encoders in each step: all, or one
     d: Count = 64  # dimensions of z
     beta: NotNegative = 0.01
-    watched: Count | None = None  # steps between two looks at the same validation samples: see `watch`
+    watched: Count | None = None  # steps between two evaluations on the same validation samples: see `watch`
 
     kind: ClassVar[str] = "cross-modal VAE"
 
@@ -90,7 +90,7 @@ class CrossModalExperiment(VAEExperiment):
         return self.encoded
 
     def _obstacles(self) -> dict[str, str | bool]:
-        return super()._obstacles() | {"schedule": len(self.encoded) == 1 and "one modality alone is encoded"}
+        return super()._obstacles() | {"schedule": len(self.encoded) == 1 and "only one modality is encoded"}
 
     @property
     def stages(self) -> list[Stage]:
@@ -114,20 +114,20 @@ class DisentangledExperiment(VAEExperiment):
 
     factors: Annotated[dict[ModalityName, Count], NonEmpty]  # dimensions of the slice of each
     unlabelled: Annotated[int, whole_from(0)] = 0  # dimensions of z_u, encoded from the image
-    embeddings: tuple[ModalityName, ...] = ()  # what is encoded to the whole z afterwards
+    embeddings: tuple[ModalityName, ...] = ()  # modalities that are encoded to the whole z afterwards
     shared: bool = False  # decoders of image and pose with shared layers (supplement, Table 3)
     schedule: Literal["algorithm 1", "algorithm 2", "joint"] = "algorithm 1"
     inner: Count | None = None  # T2 of Algorithm 2
     embedding_steps: Count | None = None  # T2 of Algorithm 1, T3 of Algorithm 2; not given in the paper
-    labelled: Share = 1.0  # share of the first data set's training samples that have labels, from the first on
-    unlabelled_poses: bool = False  # semi-supervised: the others' poses are learnt from too, but not their images
+    labelled: Share = 1.0  # share of the first data set's training samples that have labels, from the first sample on
+    unlabelled_poses: bool = False  # semi-supervised: also trains on the poses of the others, but not on their images
     weak: tuple[Vector, ...] | None = (
-        None  # weakly supervised: the labels known of the others' images; None: these are left out
+        None  # weakly supervised: the known labels of the others' images; None: these images are not used
     )
-    mixture: Literal["halves", "natural"] | None = None  # of a batch's images with all labels and with some: as many of
-    # either, or as they occur
-    embedding_decoders: tuple[Vector, ...] = ()  # that the embedding step trains as well; in Algorithm 1 none
-    without_labels: tuple[DataSet, ...] = ()  # data sets, not the first, whose labels the embedding step does not see
+    mixture: Literal["halves", "natural"] | None = None  # of a batch's images with all labels and with some: equal
+    # numbers of both, or as they occur
+    embedding_decoders: tuple[Vector, ...] = ()  # decoders that the embedding step also trains; none in Algorithm 1
+    without_labels: tuple[DataSet, ...] = ()  # data sets, not the first, whose labels the embedding step does not use
 
     kind: ClassVar[str] = "disentangled VAE"
 
@@ -145,20 +145,20 @@ class DisentangledExperiment(VAEExperiment):
         return super()._obstacles() | {
             "inner": self.schedule != "algorithm 2" and "only Algorithm 2 has an inner loop",
             "embedding_steps": joint or (not self.embeddings and "there are no embeddings"),
-            "mixture": (self.weak is None or not self.labelled) and "no images have all labels and others some",
+            "mixture": (self.weak is None or not self.labelled) and "no images have all labels while others have some",
         }
 
     def _check(self) -> None:
         if apart := set(self.factors) - set(self.lambdas):
             self._refuse(f"the factor “{apart.pop()}” has no λ: every factor is decoded.")
         if self.unlabelled and ("image" not in self.lambdas or "image" in self.factors):
-            self._refuse("“unlabelled” is for what an observed image shows beside the factors: decode “image”.")
+            self._refuse("“unlabelled” is for what an observed image shows besides the factors: decode “image”.")
         if self.schedule == "algorithm 2" and not self.unlabelled:
-            self._refuse("Algorithm 2 is for an unlabelled part: set “unlabelled”, or schedule=“algorithm 1”.")
+            self._refuse("Algorithm 2 requires an unlabelled part: set “unlabelled”, or schedule=“algorithm 1”.")
         if self.schedule == "joint" and not self.embeddings:
             self._refuse("the schedule “joint” needs “embeddings”.")
         if self.shared and not {"image", "pose"} <= set(self.lambdas):
-            self._refuse("“shared” is for decoders of image and pose: decode both.")
+            self._refuse("“shared” requires decoders of image and pose: decode both.")
         self._check_supervision()
         super()._check()
 
@@ -166,19 +166,19 @@ class DisentangledExperiment(VAEExperiment):
         if self.labelled == 1 and (self.unlabelled_poses or self.weak is not None):
             self._refuse("“unlabelled_poses” and “weak” are for samples without labels: set “labelled” below 1.")
         if self.unlabelled_poses and (self.schedule == "joint" or self.images("disentangling")):
-            self._refuse("“unlabelled_poses” is for a disentangling step that sees no images.")
+            self._refuse("“unlabelled_poses” requires a disentangling step without images.")
         if self.weak is not None and self.embedding_steps is None:
-            self._refuse("“weak” is for images of the embedding step: there is none.")
+            self._refuse("“weak” requires an embedding step: there is none.")
         if self.embedding_decoders and (self.embedding_steps is None or self.schedule != "algorithm 1"):
-            self._refuse("“embedding_decoders” is for the embedding step of Algorithm 1: there is none.")
+            self._refuse("“embedding_decoders” requires the embedding step of Algorithm 1: there is none.")
         if unknown := set(self.embedding_decoders) - set(self.lambdas):
             self._refuse(f"“embedding_decoders” names “{unknown.pop()}”, which is not decoded.")
         if unknown := set(self.weak or ()) - (set(LABELS) & set(self.lambdas)):
-            self._refuse(f"“weak” names “{unknown.pop()}”, which is no label that is decoded.")
+            self._refuse(f"“weak” names “{unknown.pop()}”, which is not a decoded label.")
         if foreign := set(self.without_labels) - set(self.data[1:]):
-            self._refuse(f"“without_labels” names {foreign.pop()}, which is not among the data after the first.")
+            self._refuse(f"“without_labels” names {foreign.pop()}, which is not among the data sets after the first.")
         if self.without_labels and self.embedding_steps is None:
-            self._refuse("“without_labels” is for the embedding step: there is none.")
+            self._refuse("“without_labels” requires an embedding step: there is none.")
         alone = len(self.data) == 1 and self.labelled == 0
         if alone and not (self.unlabelled_poses and self.weak is not None):
             self._refuse("“labelled” is 0 and there is no other data set: no sample has labels.")
@@ -202,18 +202,18 @@ class DisentangledExperiment(VAEExperiment):
 
     @property
     def purpose(self) -> Purpose:
-        """A tag can only name a background seen in training, so synthesis has a split of its own."""
+        """A tag can only specify a background that occurs in training, so synthesis has its own split."""
         return "synthesis" if "image" in self.lambdas else "pose"
 
     def images(self, stage: str | None = None) -> list[str]:
-        """What batches have to load in a stage; of none, in any. Embeddings are left alone in the disentangling."""
+        """As in any experiment, but the disentangling step does not load what only embeddings need."""
         if stage != "disentangling":
             return super().images(stage)
         return [name for name in super().images(stage) if name not in self.embeddings or name in self.lambdas]
 
     def supervision(self, stage: str, indices: np.ndarray) -> list[tuple[np.ndarray, Sequence[str]]]:
-        """Sec. 4.4: all labels, or with weak supervision some, in the embedding step; with semi-supervision also poses
-        without images, in the disentangling step.
+        """As in Sec. 4.4: in the embedding step, all labels or, with weak supervision, some; in the disentangling step,
+        with semi-supervision, also poses without images.
         """
         count = round(self.labelled * len(indices))
         if stage == "disentangling":
@@ -238,7 +238,7 @@ class DisentangledExperiment(VAEExperiment):
         torch.manual_seed(self.seed)
         decoded = self._decoded()
         return DVAE(
-            # By name, as the hash of a run's configuration: in another order they would be another layout of z.
+            # Sorted by name, like the hash of a run's configuration: another order would change the layout of z.
             [(decoded[name], d) for name, d in sorted(self.factors.items())],
             [m for name, m in decoded.items() if name not in self.factors],
             ("image", self.unlabelled) if self.unlabelled else None,
@@ -261,12 +261,12 @@ class DisentangledExperiment(VAEExperiment):
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionExperiment(Experiment):
-    """A regressor, which reads its targets from images without a latent (chapter 06)."""
+    """A regressor, which predicts its targets from images without a latent (chapter 06)."""
 
-    lambdas: Annotated[dict[Vector, Positive], NonEmpty]  # all that is read, each with the weight of its squared error
+    lambdas: Annotated[dict[Vector, Positive], NonEmpty]  # the targets, each with the weight of its squared error
     d: Count = 64  # features between the encoder and the heads
-    split: Purpose = "pose"  # which of the splits
-    rotation: Rotation | None = None  # how a viewpoint is read: see `models.regressors`
+    split: Purpose = "pose"  # the kind of split that is used
+    rotation: Rotation | None = None  # how a viewpoint is parameterised: see `models.regressors`
 
     kind: ClassVar[str] = "regressor"
 
@@ -292,7 +292,7 @@ class RegressionExperiment(Experiment):
         return Regressor(targets, self.d, self.pretrained or "random", rotation=self.rotation or "axis-angle")
 
     def _obstacles(self) -> dict[str, str | bool]:
-        return super()._obstacles() | {"rotation": "viewpoint" not in self.lambdas and "no viewpoint is read"}
+        return super()._obstacles() | {"rotation": "viewpoint" not in self.lambdas and "no viewpoint is predicted"}
 
     @property
     def paper(self) -> Paper:
@@ -305,7 +305,7 @@ KINDS = {kind.kind: kind for kind in (CrossModalExperiment, DisentangledExperime
 def from_config(config: dict[str, Any]) -> Experiment:
     """The experiment of an `Experiment.config`.
 
-    Raises KeyError, TypeError or UserError if it is of another version.
+    Raises KeyError, TypeError or UserError if it is from another version.
     """
     values = dict(config)
     kind = KINDS[values.pop("kind")]

@@ -1,6 +1,6 @@
-"""Several runs at a time: side by side on this machine, or over a cluster by Ray.
+"""Trains several runs in parallel, on this machine or on a Ray cluster.
 
-On a CPU one training of a small network keeps one core busy, and many cores badly.
+On a CPU, training a small network uses one core well, and several cores poorly.
 """
 
 import logging
@@ -25,26 +25,26 @@ from dvae_lib.files import UserError
 from dvae_lib.training.checkpoints import read_metrics
 
 Launcher = Literal["local", "ray"]
-_MOST = 4  # at a time on this machine, for the memory's sake: each takes more than a GiB
-_SECONDS = 5.0  # between two looks at how far they are, which read a file of each
-_RETRIES = 3  # of a run whose worker, or its machine, has died; it goes on from its checkpoint
+_MOST = 4  # parallel runs on this machine, to limit memory: each needs more than 1 GiB
+_SECONDS = 5.0  # between two updates of the progress, which read a file of each run
+_RETRIES = 3  # of a run whose worker or machine has failed; it resumes from its checkpoint
 
 
 def train_all(
     runs: Sequence[Run], device: str = "auto", jobs: int | None = None, launcher: Launcher = "local"
 ) -> Iterator[Run]:
-    """Trains the runs that are not trained, and gives each of them when it is done, or at once if it was.
+    """Trains the runs that are not trained, and yields each run when it is finished, or at once if it already was.
 
-    jobs: how many at a time here; by default one where there is a GPU, else one a core, up to four. How many threads a
-    run then has may change its last digits. launcher: "ray" has as many at a time as its cluster has GPUs, or cores if
-    it has none; all its machines must see DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a run fails, or this process is
-    interrupted, the others save where they are and stop; all can be continued.
+    jobs: the number of parallel runs here; by default one if there is a GPU, else one per core, up to four. The number
+    of threads per run may change the last digits of results. launcher: "ray" trains as many runs in parallel as its
+    cluster has GPUs, or cores if it has none; all its machines need access to DVAE_RUNS_ROOT and DVAE_CACHE_ROOT. If a
+    run fails, or this process is interrupted, the others save their state and stop; all can be resumed.
 
-    Raises UserError if a run fails, a worker is killed or cannot start, or Ray is asked for and not installed. A script
-    calls this under `if __name__ == "__main__":`, since its workers import it.
+    Raises UserError if a run fails, a worker is killed or cannot start, or Ray is requested but not installed. A script
+    must call this under `if __name__ == "__main__":`, since its workers import the script.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SystemExit(1)  # in a worker that imports a script without that line: who started it says what to do
+        raise SystemExit(1)  # in a worker that imports a script without that line; the parent process reports it
     cores = os.cpu_count() or 1
     jobs = jobs or (1 if device != "cpu" and _has_gpu() else min(cores, _MOST))
     todo = [run for run in runs if not run.trained]
@@ -56,14 +56,14 @@ def train_all(
             run.train(device)
             yield run
         return
-    for run in todo:  # here, on all cores; and numba's threads, once started, would give those of torch their number
+    for run in todo:  # prepared here, on all cores; in a worker, numba's threads would change the number of torch's
         run.subsets("train")
     total, before, done = sum(map(pixels, todo)), sum(map(_pixels_so_far, todo)), 0.0
     bar = tqdm(total=round(total), initial=round(before), unit="px", unit_scale=True, desc=f"{len(todo)} runs")
     with _on_ray() if launcher == "ray" else _side_by_side(jobs, cores) as submit, bar as progress:
         running: dict[Future[UserError | None], Run] = {}
         while todo or running:
-            # A pool of processes would have one more begin what it was given, after it was told to stop.
+            # Runs are submitted one by one: after a request to stop, a process pool would start another queued one.
             while todo and (launcher == "ray" or len(running) < jobs):
                 run = todo.pop(0)
                 running[submit(run, device)] = run
@@ -73,14 +73,14 @@ def train_all(
                     raise error
                 done += pixels(running[future])
                 yield running.pop(future)
-            # What a killed run had logged after its last checkpoint is computed again, and counted once.
+            # Steps that a killed run logged after its last checkpoint are repeated, but counted once.
             now = done + sum(map(_pixels_so_far, [*todo, *running.values()]))
             progress.n = max(progress.n, round(now))
             progress.refresh()
 
 
 def _train(run: Run, device: str) -> UserError | None:
-    """In a worker: trains a run, without a bar of its own, which would write over the others'."""
+    """In a worker: trains a run, without a progress bar, which would overwrite those of others."""
     for name in ("lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -91,7 +91,7 @@ def _train(run: Run, device: str) -> UserError | None:
 
 
 def _stop_with_parent() -> None:
-    """In a worker: when its parent process ends, SIGTERM makes the training save and stop."""
+    """In a worker: when its parent process ends, SIGTERM makes the training run save its state and stop."""
     if parent := multiprocessing.parent_process():
         wait_for([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
@@ -102,7 +102,7 @@ def _begin(threads: int, started: Event, environment: dict[str, str]) -> None:
     started.set()
     os.environ.update(environment)
     torch.set_num_threads(threads)
-    # tqdm's own lock is one between processes, and a worker that is stopped by a signal would leave it behind.
+    # tqdm's default lock is shared between processes, and a worker stopped by a signal would not release it.
     tqdm.set_lock(threading.RLock())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
 
@@ -116,9 +116,9 @@ _Submit = Callable[[Run, str], "Future[UserError | None]"]
 
 @contextmanager
 def _handler_of_sigterm(handler: Callable | None) -> Iterator[None]:
-    """What SIGTERM does within; None leaves it as it is. Afterwards it does what it did before.
+    """Sets the handler of SIGTERM within the context; None leaves it unchanged. Afterwards restores the previous one.
 
-    Python lets only the main thread set handlers; in another thread this does nothing.
+    Python allows only the main thread to set handlers; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -129,12 +129,12 @@ def _handler_of_sigterm(handler: Callable | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is not None:  # None: not set from Python, and not to be set again
+        if before is not None:  # None: it was not set from Python and cannot be restored
             signal.signal(signal.SIGTERM, before)
 
 
 def _exit(number: int, _) -> None:
-    """Ends this process by SystemExit, so that its workers are stopped and nothing is left behind."""
+    """Ends this process by SystemExit, so that its workers are stopped and resources are released."""
     raise SystemExit(128 + number)
 
 
@@ -149,30 +149,30 @@ def _side_by_side(jobs: int, cores: int) -> Iterator[_Submit]:
         except BrokenProcessPool as error:
             if not started.is_set():
                 raise UserError(
-                    "No training could start in a process of its own. Such a process imports the script that asks for "
-                    'it: put what the script does under a line `if __name__ == "__main__":`, or train with jobs=1.'
+                    "No training run could start in a separate process. Such a process imports the calling "
+                    'script: put what the script does under a line `if __name__ == "__main__":`, or train with jobs=1.'
                 ) from error
             raise UserError(
-                "A training was killed, as the system does when memory runs out. All are kept as they were last saved: "
-                "start again, with fewer at a time (--jobs 1) if memory is short."
+                "A training run was killed, probably because memory ran out. All runs keep their last checkpoint: "
+                "start again, with fewer parallel runs (--jobs 1) if memory is short."
             ) from error
         except BaseException:
             for process in set(multiprocessing.active_children()) - set(others):
-                process.terminate()  # a training then saves where it is
+                process.terminate()  # a training run then saves its state
             raise
 
 
 @contextmanager
 def _on_ray() -> Iterator[_Submit]:
-    """Ray's cluster at RAY_ADDRESS or already running on this machine; if there is none, one of this machine alone."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    """The Ray cluster at RAY_ADDRESS or already running on this machine; if there is none, a new one started here."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports to Ray's developers
     try:
         import ray
         from ray.exceptions import LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
     except ImportError:
         raise UserError("Ray is not installed: pip install ray.") from None
     mine = not ray.is_initialized()
-    with _handler_of_sigterm(None):  # Ray's handler would stay
+    with _handler_of_sigterm(None):  # Ray's handler would remain
         if mine:
             try:
                 ray.init(include_dashboard=False, log_to_driver=False)
@@ -192,18 +192,18 @@ def _on_ray() -> Iterator[_Submit]:
             yield submit
         except (LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError) as error:
             raise UserError(
-                f"A training was killed {_RETRIES + 1} times, as a system does when memory runs out. All are kept as "
-                "they were last saved: start again."
+                f"A training run was killed {_RETRIES + 1} times, probably because memory ran out. All runs keep their "
+                "last checkpoint: start again."
             ) from error
         finally:
             for task in tasks:
-                ray.cancel(task)  # those that are done are left as they are
+                ray.cancel(task)  # has no effect on finished tasks
             if mine:
                 ray.shutdown()
 
 
 def pixels(run: Run, step: int | None = None) -> float:
-    """How many pixels a run sees up to a step, or in all: about what its time is proportional to."""
+    """The number of pixels that a run processes up to a step, or in total: roughly proportional to its duration."""
     e, seen = run.experiment, 0.0
     for stage in e.stages:
         steps = stage.steps if step is None else min(stage.steps, step)

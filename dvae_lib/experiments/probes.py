@@ -33,15 +33,14 @@ class Grid:
     batch: Mapping[str, Tensor]
 
     def as_array(self, z: Tensor) -> np.ndarray:
-        """Latents (n_1 · n_2, d) of the samples as the array (n_1, n_2, d) that `metrics.disentanglement` takes."""
+        """Latents (n_1 · n_2, d) of the samples as the array (n_1, n_2, d) that `metrics.disentanglement` requires."""
         return z.unflatten(0, self.shape).numpy()
 
 
 def poses_and_contents(run: Run, poses: int = 20, seed: int = 0, part: Part = "validation") -> Grid:
-    """Poses of a part of the samples of a run on rendered hands, each rendered in the scene of one of them of every
-    content.
+    """Poses from a part of a run's rendered samples, each rendered in one scene of every content.
 
-    The tag of a sample is the image from which its content was taken.
+    The tag of a sample is the image from which its content is taken.
     """
     source, (_, held_out) = run.source(part), run.subsets(part)[0]
     order = np.random.default_rng(seed).permutation(held_out)
@@ -52,7 +51,7 @@ def poses_and_contents(run: Run, poses: int = 20, seed: int = 0, part: Part = "v
 
 
 def gestures_and_viewpoints(run: Run, count: int = 20, seed: int = 0, part: Part = "validation") -> Grid:
-    r"""Gestures of a part of the samples of a run on rendered hands, each from the viewpoints of others, in one scene.
+    r"""Gestures from a part of a run's rendered samples, each from the viewpoints of other samples, in one scene.
 
     The labelled viewpoint R is not the renderer's V, because some joints that define it move with the gesture
     (`canonical`). If V gives a gesture the label R, $V' = M R_{target}^T R M V$ gives it the label $R_{target}$. M
@@ -95,10 +94,10 @@ PRINTED = {name: {"cpose": auc, "viewpoint": mse} for name, auc, mse in zip(SYMB
 def table_4(run: Run, samples: int = 480, part: Part = "validation") -> dict[str, dict[str, Tensor]]:
     """A model's columns of the supplement's Table 4: the errors of regressing CPose and viewpoint from its codes.
 
-    Of a dVAE of both they are the columns for its slices, and that of noise; of a cross-modal VAE “z_cross”. Each has
-    the errors of N samples of a part, spread evenly over those with a visible joint: “cpose” in mm (N, 21),
-    “viewpoint” squared and summed over its nine numbers (N,). They are regressed from samples of other units
-    (`Run.units`), and “unit” (N,) says of which they are.
+    For a dVAE of both factors, these are the columns of its slices and of noise; for a cross-modal VAE “z_cross”. Each
+    has the errors on N samples of a part, spread evenly over those with a visible joint: “cpose” in mm (N, 21),
+    “viewpoint” squared and summed over its nine numbers (N,). The regression is fitted to samples of other units
+    (`Run.units`); “unit” (N,) contains the unit of each sample.
     """
     (dataset, held_out), model = run.subsets(part)[0], run.load()
     shown = np.flatnonzero(dataset["visible"][held_out].any(1))
@@ -120,7 +119,7 @@ def table_4(run: Run, samples: int = 480, part: Part = "validation") -> dict[str
             columns["noise"] = torch.randn_like(sources["image"])
         else:
             raise UserError(
-                f"Table 4 is of a dVAE of CPose and viewpoint, or of a cross-modal VAE, not of {run.experiment.name}."
+                f"Table 4 requires a dVAE of CPose and viewpoint, or a cross-modal VAE, not {run.experiment.name}."
             )
     return {name: _regression_errors(z, batch, units) for name, z in columns.items()}
 
@@ -139,13 +138,13 @@ def _regression_errors(z: Tensor, batch: Mapping[str, Tensor], units: np.ndarray
 
 
 def area(errors: Tensor) -> Tensor:
-    """Each sample's AUC (N,) from 0 to 50 mm, of joints' errors (N, 21) in mm. Table 4 does not give its range."""
+    """Each sample's AUC (N,) from 0 to 50 mm, given joint errors (N, 21) in mm. Table 4 does not state its range."""
     return (1 - errors / 50).clamp(0, 1).nanmean(1)
 
 
 def leak_as_printed(factor: str, source: str) -> float:
-    """What the other factor's slice tells of a factor, in per cent of what its own slice tells, beyond noise, by the
-    numbers that the paper prints. source: “labels” or “image”. Ours is `report.quantities.leak_ci`.
+    """The leak of a factor, computed from the paper's numbers: how well it is predicted from the other factor's slice,
+    beyond noise, in per cent of its own slice. source: “labels” or “image”. Ours is `report.quantities.leak_ci`.
     """
     own, other = (PRINTED[name][factor] - PRINTED["noise"][factor] for name in _columns(factor, source))
     return 100 * other / own

@@ -1,9 +1,9 @@
-"""How large an experiment is in a profile: “smoke” takes seconds, “laptop” minutes on two cores, “study” hours on
-them with several seeds of each, “full” a GPU.
+"""The size of an experiment in each profile: “smoke” takes seconds, “laptop” minutes on two cores, “study” hours on
+two cores with several seeds of each experiment, “full” needs a GPU.
 
-`full` has the catalogue's values, which are the papers'. The others change some: a row of `STUDY` has all that the
-profile changes of an experiment, but for what depends on its data, each value with the reason for it. `laptop` is the
-same, but for fewer steps of what the book trains on its reader's machine.
+`full` has the catalogue's values, which are the papers'. The others change some: a row of `STUDY` has all values that
+the profile changes for an experiment, except those that depend on its data, each with its reason. `laptop` is the same,
+but with fewer steps for the runs that the book trains on the reader's machine.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from dvae_lib.experiments.catalogue import ABLATION, SUPERVISION
 from dvae_lib.experiments.experiment import Experiment
 from dvae_lib.hand import Root
 
-Changes = dict[str, tuple[Any, str]]  # of each field the value, and why it is not the paper's
+Changes = dict[str, tuple[Any, str]]  # by field: the value, and why it differs from the paper's
 
 
 def _because(why: str, **values: Any) -> Changes:
@@ -33,15 +33,15 @@ def _two_steps(steps: int, embedding_steps: int, why: str = _FEW) -> Changes:
     return _because(why, steps=steps, embedding_steps=embedding_steps)
 
 
-_RATE = _because("so few steps get further at a higher rate that decays", lr=1e-3, decay=True)
-_TWICE_THE_RATE = _RATE | _because("so few steps get further at a higher rate that decays", lr=2e-3)
+_RATE = _because("so few steps achieve more at a higher, decaying rate", lr=1e-3, decay=True)
+_TWICE_THE_RATE = _RATE | _because("so few steps achieve more at a higher, decaying rate", lr=2e-3)
 _SMALL_IMAGES = _because("takes a sixteenth of the time", size=64)
 _SMALLER_IMAGES = _because("takes a 64th of the time, for many runs", size=32)
 _WIDER_DECODER = _because("the decoder of a small image has few layers", width=2)
 
-_HAND = _because("a finger is few pixels, and the background most of the image", foreground_precision=4.0)
+_HAND = _because("a finger covers few pixels, the background most of the image", foreground_precision=4.0)
 _CROSS_MODAL = _SMALL_IMAGES | _WIDER_DECODER | _RATE
-_STEADY = _SMALLER_IMAGES | _WIDER_DECODER | _HAND | _because("short runs get further at a higher rate", lr=1e-3)
+_STEADY = _SMALLER_IMAGES | _WIDER_DECODER | _HAND | _because("short runs achieve more at a higher rate", lr=1e-3)
 _SYNTHESIS = (
     _SMALL_IMAGES
     | _WIDER_DECODER
@@ -53,25 +53,25 @@ _MORE_POSE = "so few steps at the paper's λ leave the factors unlearnt"
 _LABELLED_CONTENT = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0, "tag": 0.1})
 _LABELLED_PLACE = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0, "tag": 0.1, "place": 1.0})
 _UNLABELLED_CONTENT = _SYNTHESIS | _because(_MORE_POSE, lambdas={"image": 1.0, "pose": 16.0})
-# The β of the ablation is what is asked about, and stays.
+# The ablation varies β, so the profile does not change it.
 _ABLATION = {name: change for name, change in _LABELLED_CONTENT.items() if name != "beta"} | _SMALLER_IMAGES
-# Turning a hand by a small angle costs a viewpoint of this λ about as much as it costs the pose: 2 λ θ² against θ²
-# times the sum over the joints of their squared distances from the axis.
+# With this λ, a rotation of the hand by a small angle θ costs about as much in the viewpoint as in the pose: 2 λ θ²,
+# compared with θ² times the sum over the joints of their squared distances from the axis.
 _POSE_ON_RHD = (
     _SMALL_IMAGES
     | _TWICE_THE_RATE
     | _because(
-        "so few steps at 0.01 leave the factors unlearnt; a turn then costs as much in the viewpoint as in the pose",
+        "so few steps at 0.01 leave the factors unlearnt; a rotation now costs as much in the viewpoint as in the pose",
         lambdas={"pose": 1.0, "cpose": 3.0, "viewpoint": 20.0},
     )
 )  # at a β below the paper's, parts leak there (chapter 09)
 _KEYPOINTS = (
     _because(
-        "a detector's keypoints are off by as much, or turned",
+        "a detector's keypoints have errors of this size, or are rotated",
         augmentation=Augmentation(180.0, zoom=0.12, shift=0.05, noise=0.05),
     )
-    | _because("a small network on 42 numbers takes larger batches", batch=256)
-    | _because("keypoints say less than poses, and one decoder for either is worse", embedding_decoders=("pose",))
+    | _because("a small network on 42 numbers allows larger batches", batch=256)
+    | _because("keypoints contain less than poses; one decoder for both is worse", embedding_decoders=("pose",))
     | _because(
         "so few steps at 0.01 leave the factors unlearnt",
         lambdas=dict.fromkeys(("pose", "cpose", "viewpoint", "keypoints"), 1.0),
@@ -85,21 +85,21 @@ _SUPERVISION = (
     | _SMALLER_IMAGES
     | _because("small images leave time for larger batches", batch=64)
     | _because(
-        "turned little, so that the number of labels is what limits the runs",
+        "small rotations only, so that the runs are limited by the number of labels",
         augmentation=Augmentation(rotation=30.0, colour=0.25, background=0.3),
     )
     | _two_steps(800, 700)
 )
-# A viewpoint then costs two streams what it costs the dVAE beside its pose.
+# The viewpoint then has the same weight in the two streams as in the dVAE.
 _TWO_STREAMS = _because(
-    "a turn then costs as much in the viewpoint as in the pose", lambdas={"cpose": 1.0, "viewpoint": 20.0}
+    "a rotation then costs as much in the viewpoint as in the pose", lambdas={"cpose": 1.0, "viewpoint": 20.0}
 )
-_AS_MANY_IMAGES = "not given; as many images as every method that is compared"
+_AS_MANY_IMAGES = "not given; the same number of images for all compared methods"
 
 STUDY: dict[str, Changes] = {
     "vae-pose": _RATE
-    | _because("a small network on 63 numbers takes larger batches at a higher rate", lr=5e-3, batch=64)
-    | _because("models the poses of its data set, not all turns of them", augmentation=Augmentation(rotation=20.0))
+    | _because("a small network on 63 numbers allows larger batches at a higher rate", lr=5e-3, batch=64)
+    | _because("models the poses of its data set, not all their rotations", augmentation=Augmentation(rotation=20.0))
     | _steps(8000),
     "cross-modal": _CROSS_MODAL | _HAND | _steps(1600, _AS_MANY_IMAGES),
     "steady-joint": _STEADY | _steps(1400),
@@ -126,7 +126,7 @@ STUDY: dict[str, Changes] = {
     },
     **{e.name: _SUPERVISION for e in SUPERVISION},
 }
-# What the search chose (`search`; chapter 06 has the table); tests compare. The ablation's β are what it is about.
+# The values selected by the search (`search`; table in chapter 06), checked by a test. The ablation varies β itself.
 _OF_IMAGES = {"lr": 2e-3, "beta": 2.0}
 _CHOSEN: dict[str, dict[str, Any]] = {
     "dvae-pose": {"lr": 4e-3, "beta": 2e-3},
@@ -149,7 +149,7 @@ STUDY |= {
     name: STUDY[name] | _because("chosen by the search, on validation samples", **values)
     for name, values in _CHOSEN.items()
 }
-# What the book trains on its reader's machine, in a sixth of an hour on two cores; all else it shows from the study.
+# The runs that the book trains on the reader's machine, in ten minutes on two cores; all others are from the study.
 BOOK = ("vae-pose", "cross-modal", "dvae-image", "dvae-image-place", "dvae-zu", "dvae-pose", "dvae-pose-rhd")
 LAPTOP: dict[str, Changes] = STUDY | {
     name: STUDY[name] | changes
@@ -174,7 +174,7 @@ ON_PHOTOGRAPHS: dict[str, Changes] = {
         for name in ("dvae-keypoints", "dvae-keypoints-weak", "dvae-keypoints-drawn")
     },
     "dvae-keypoints-unlabelled": _KEYPOINTS
-    | _because("as theirs, but shared among three", batch=255)
+    | _because("like theirs, but divisible among three data sets", batch=255)
     | _two_steps(2500, 2500),
 }
 ON_GESTURES: dict[str, Changes] = {
@@ -185,11 +185,11 @@ ON_GESTURES: dict[str, Changes] = {
     "estimator": _SMALL_IMAGES
     | _RATE
     | _because("few photographs of many people", augmentation=Augmentation(15.0, zoom=0.1, shift=0.05, colour=0.1))
-    | _because("who it is, is hard to learn beside the pose", lambdas={"pose": 1.0, "content": 20.0})
+    | _because("the person is hard to learn besides the pose", lambdas={"pose": 1.0, "content": 20.0})
     | _steps(3000),
 }
-# By the first data set, for experiments that augment at all. The few photographs are moved and zoomed as well; rendered
-# hands are not, since a pose cannot tell where its hand is, and the images drawn from poses would blur.
+# By the first data set, for experiments with augmentation. The few photographs are also shifted and scaled; rendered
+# hands are not, since a pose does not determine the position of its hand, and images decoded from poses would blur.
 _AUGMENTATION = {
     "synth-stb": Augmentation(rotation=20.0, colour=0.25, background=0.7),
     "stb": Augmentation(rotation=20.0, colour=0.25),  # has no masks
@@ -198,7 +198,7 @@ _AUGMENTATION = {
     "realhand": Augmentation(rotation=30.0, zoom=0.12, shift=0.05, colour=0.3),
     "digits": Augmentation(rotation=5.0),
 }
-_AUGMENTED = "each pose is seen too few times for all its turns; other backgrounds keep rooms from being memorised"
+_AUGMENTED = "each pose is seen too rarely for all rotations; other backgrounds keep rooms from being memorised"
 _SMOKE = _because("seconds, for tests", size=32, steps=4, embedding_steps=2, batch=8, watched=1)
 # How much of each data set the smaller profiles use; without an entry, all.
 _SAMPLES: dict[str, dict[str, dict]] = {
@@ -222,7 +222,7 @@ _SAMPLES: dict[str, dict[str, dict]] = {
 def _samples(experiment: Experiment, profile: str) -> Changes:
     samples = _SAMPLES["laptop" if profile == "study" else profile]
     options = {name: samples[name] | experiment.options.get(name, {}) for name in experiment.data if name in samples}
-    changes = _because("preparing all takes long", options=options) if options else {}
+    changes = _because("preparing all samples takes long", options=options) if options else {}
     if "stb" in experiment.data and "depth" in experiment.images():
         options = options | {"stb": options.get("stb", {}) | {"views": ["SK_depth"]}}
         changes |= _because("STB's colour cameras have no depth", options=options)
@@ -239,7 +239,7 @@ def _augmentation(experiment: Experiment) -> Changes:
 
 
 def for_profile(experiment: Experiment, profile: str, root_joint: Root) -> Experiment:
-    """What a profile makes of an experiment of the catalogue, whose own values are those of `full`."""
+    """An experiment of the catalogue, whose own values are those of `full`, with the changes of a profile."""
     changes = _samples(experiment, profile)
     if profile == "smoke":
         changes |= {name: change for name, change in _SMOKE.items() if getattr(experiment, name, None) is not None}

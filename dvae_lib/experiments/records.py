@@ -1,9 +1,9 @@
-"""What is kept of a run of the study once it is trained: numbers, the errors of every sample, no weights (chapter 10).
+"""The record of a trained run of the study: numbers and the errors of every sample, without weights (chapter 10).
 
-A record is two files, `<name>-seed-<k>.json` and `.safetensors`. Names of arrays have a slash between what was asked
-and what was measured, as “image/pose”: from images the error of the pose. “unit” beside them says which samples are not
-independent: see `datasets.units`. Errors are halves: they are rounded by a two-thousandth. Under “sheet” are drawn
-images, uint8, of the first seed alone; in the file they are pictures in WebP, and the JSON has their shapes.
+A record consists of two files, `<name>-seed-<k>.json` and `.safetensors`. Names of arrays have a slash between source
+and quantity: “image/pose” is the error of the pose from images. The array “unit” groups dependent samples: see
+`datasets.units`. Errors are in half precision, with a relative rounding error below 1/2000. “sheet” arrays are
+generated images, uint8, of the first seed only; the file stores them as WebP images, and the JSON their shapes.
 """
 
 import io
@@ -34,16 +34,16 @@ from dvae_lib.models import DVAE, CrossModalVAE, Regressor
 Arrays = dict[str, Tensor]
 Numbers = dict[str, Any]
 _CURVE = 120  # points of a loss curve
-_POSES = 320  # samples whose poses are kept themselves
+_POSES = 320  # samples whose predicted poses are stored
 _SHEETS, _QUALITY = "sheet/", 90
-_SHEET, _WALKS = 12, 3  # pairs whose drawn images and walks are kept, of one seed
-_WORST = 10  # of photographs those, too, that are drawn worst
-_PEOPLE, _TAG = 8, 5  # students of the table, and the gesture of theirs that it takes as the tag: an open hand
+_SHEET, _WALKS = 12, 3  # pairs whose generated images and walks are stored, for one seed
+_WORST = 10  # for photographs, also the worst generated images
+_PEOPLE, _TAG = 8, 5  # students in the table, and the gesture of their tag: an open hand
 _ROTATIONS, _DRAWS = 20, 16
 
 
 def _packed(images: Tensor) -> Tensor:
-    """Images (…, 3, S, S) uint8 below one another, as the bytes (n,) of a picture."""
+    """Images (…, 3, S, S) uint8, stacked vertically, as the bytes (n,) of one WebP image."""
     column = images.flatten(0, -4).permute(0, 2, 3, 1).flatten(0, 1).numpy()
     file = io.BytesIO()
     Image.fromarray(column).save(file, "WEBP", quality=_QUALITY)
@@ -59,13 +59,13 @@ def _unpacked(picture: Tensor, shape: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Record:
-    """numbers: as JSON has them; arrays: see above."""
+    """numbers: in JSON types. arrays: see the module."""
 
     numbers: Numbers
     arrays: Arrays
 
     def save(self, path: Path) -> None:
-        """Writes both files, the JSON last: a record without it is none."""
+        """Writes both files, the JSON last: without it a record is incomplete."""
         sheets = {name: list(values.shape) for name, values in self.arrays.items() if name.startswith(_SHEETS)}
         arrays = {name: _packed(x) if name in sheets else x.contiguous() for name, x in self.arrays.items()}
         with atomic_write(path.with_suffix(".safetensors")) as temporary:
@@ -83,11 +83,11 @@ class Record:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise UserError(
                 f"{arrays} is missing or damaged ({error}): fetch it again, or delete {numbers}, and "
-                "`dvae study --test` makes both anew."
+                "`dvae study --test` recomputes both."
             ) from error
 
     def by_unit(self, name: str) -> Tensor:
-        """The mean (U,) over the samples of each unit of what is kept under a name, without samples that lack it."""
+        """The mean (U,) of the named array over the samples of each unit, without samples that have no value."""
         group = name.split("/")[0]
         unit = self.arrays.get(f"{group}/unit", self.arrays["unit"]).long()
         values, known = self.arrays[name].double(), ~self.arrays[name].isnan()
@@ -97,8 +97,8 @@ class Record:
 
 
 def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -> Record:
-    """Everything that the claims, figures and tables ask of a run, on a part of its data. estimator: reads poses off
-    drawn images; without it nothing is drawn.
+    """Everything that the claims, figures and tables need from a run, on a part of its data. estimator: predicts poses
+    from generated images; without it no images are generated.
     """
     model = run.load()
     evaluation = run.evaluate(model, part)
@@ -121,7 +121,7 @@ def measure(run: Run, estimator: Regressor | None = None, part: Part = "test") -
 
 
 def _kept(run: Run, source: str) -> tuple[str, ...]:
-    """What is kept of the errors from a source: what tables and claims ask for."""
+    """The names of the stored errors from a source: those that tables and claims need."""
     name = run.experiment.name.removesuffix("-rhd")
     if source == MEAN_POSE:
         return ("pose", "cpose") if name == "dvae-pose" else ()
@@ -133,7 +133,7 @@ def _kept(run: Run, source: str) -> tuple[str, ...]:
 
 
 def _curves(run: Run) -> Arrays:
-    """The loss, and what was watched, thinned."""
+    """The loss, thinned, and the monitored quantities."""
     curves: Arrays = {}
     for name, values in run.metrics.items():
         if name in ("step", "loss"):
@@ -148,7 +148,7 @@ def _curves(run: Run) -> Arrays:
 
 @torch.inference_mode()
 def _on_training_samples(run: Run, model: Any, count: int = 1024) -> Numbers:
-    """The means over training samples of the objective that the last step but the embedding raises, and its terms."""
+    """The means over training samples of the disentangling step's objective and of its terms."""
     if not isinstance(model, DVAE) or "image" not in model.observations:
         return {}
     dataset, indices = run.subsets(run.learnt_from)[0]
@@ -164,15 +164,15 @@ def _on_training_samples(run: Run, model: Any, count: int = 1024) -> Numbers:
 
 
 def _pairs(run: Run, part: Part) -> counterfactuals.Pairs:
-    """Those of dvae-image, for whatever draws them."""
+    """The pairs of dvae-image, which all methods use."""
     drawing = Run(find("dvae-image", run.profile), run.profile)
     take = counterfactuals.photographed_pairs if counterfactuals.of_photographs(run) else counterfactuals.draw_pairs
     return take(drawing, part=part)
 
 
 def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
-    """Claims 6 and 7: images with the pose of one sample and the content of another, and walks between such pairs; of a
-    cross-modal VAE images of the poses.
+    """Claims 6 and 7: images with the pose of one sample and the content of another, and walks between such pairs; for
+    a cross-modal VAE, images of the poses.
     """
     if estimator is None or "image" not in run.experiment.outputs:
         return {}, {}
@@ -196,8 +196,8 @@ def _transfers(run: Run, model: Any, estimator: Regressor | None, part: Part) ->
 
 
 def _people_and_gestures(run: Run, model: DVAE, part: Part) -> Arrays:
-    """Some of the students who are held out whole, each in all ten gestures, drawn from one photograph of theirs and
-    the pose of the photograph that is asked for; with the numbers (students, 10) of these among the samples.
+    """Some of the completely held-out students, each in all ten gestures, generated from one of their photographs and
+    the pose of the target photograph; with the indices (students, 10) of the targets in the data set.
     """
     dataset, held_out = run.subsets(part)[0]
     student, gesture = (np.asarray(dataset[name])[held_out] for name in ("content", "sequence"))
@@ -222,7 +222,7 @@ def _bytes(images: Tensor) -> Tensor:
 
 
 def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -> tuple[Numbers, Arrays]:
-    """What drawn images (N, 3, S, S) of pairs are worth."""
+    """The scores of generated images (N, 3, S, S) of pairs."""
     scores = counterfactuals.score(drawn, pairs.targets, estimator)
     if "content" in estimator.modalities:
         scores["student"] = counterfactuals.is_correct_student(drawn, pairs, estimator)
@@ -241,9 +241,9 @@ def _judged(drawn: Tensor, pairs: counterfactuals.Pairs, estimator: Regressor) -
 
 @torch.inference_mode()
 def _of_poses(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
-    """Claim 3: how far decoded and composed poses are apart, over all joints in mm, and the poses of some samples, for
-    the same distance from another training's. And how sure `predict` says it is: the spread of poses in mm, over the
-    joints that count in the error.
+    """Claim 3: the distance between decoded and composed poses over all joints in mm, and the poses of some samples,
+    for their distance from those of another training run. Also the uncertainty that `predict` reports: the spread of
+    poses in mm, over the joints that count in the error.
     """
     collected: dict[str, list[Tensor]] = {"poses": [], "apart": [], "spread": []}
     torch.manual_seed(0)
@@ -260,7 +260,7 @@ def _of_poses(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[Nu
 
 
 def _table_4(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
-    """Claim 10."""
+    """Claim 10: the columns of Table 4."""
     arrays: Arrays = {}
     for column, errors in probes.table_4(run, part=part).items():
         arrays[f"table 4/{column}, cpose"] = probes.area(errors["cpose"]).half()
@@ -270,8 +270,8 @@ def _table_4(run: Run, model: Any, estimator: Regressor | None, part: Part) -> t
 
 
 def _beta_vae(run: Run, model: Any, estimator: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
-    """Claim 9: the score of codes from images, from labels, from images turned by random rotations, and from images by
-    an encoder that was not trained.
+    """Claim 9: the score of codes from images, of codes from labels, of codes from images after random rotations of the
+    latent, and of codes from images by an untrained encoder.
     """
     grid = probes.poses_and_contents(run, poses=40, part=part)
     codes = {
@@ -286,7 +286,7 @@ def _beta_vae(run: Run, model: Any, estimator: Regressor | None, part: Part) -> 
 
 
 def _untrained(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[Numbers, Arrays]:
-    """Of the estimator: the true images of the pairs, and what methods without any training draw, by its judgement."""
+    """For the estimator: its scores of the true images of the pairs, and of the images of untrained methods."""
     pairs = _pairs(run, part)
     drawing = Run(find("dvae-image", run.profile), run.profile)
     images = {"true image": pairs.targets["image"], "tag": pairs.inputs["image"]}
@@ -298,12 +298,12 @@ def _untrained(run: Run, model: Any, _: Regressor | None, part: Part) -> tuple[N
         distances[name] = own_numbers["fréchet"]
         arrays |= {key.replace("/", f"/{name}, "): values for key, values in own.items() if "unit" not in key}
         arrays["pairs/unit"] = own["pairs/unit"]
-    if counterfactuals.of_photographs(run):  # whose true images are on everybody's own disk, and not published again
+    if counterfactuals.of_photographs(run):  # whose true images are not redistributed
         arrays = {name: x for name, x in arrays.items() if not name.startswith(_SHEETS)}
     return {"fréchet": distances}, arrays
 
 
-# Of experiments, on whatever data, what is asked beside the errors of all that they read.
+# By experiment, on any data: what is measured besides the errors of its predictions.
 _MORE: dict[str, tuple[Callable[..., tuple[Numbers, Arrays]], ...]] = {
     "cross-modal": (_transfers, _table_4),
     **dict.fromkeys(("dvae-image", "dvae-image-place", "dvae-zu", "dvae-zu-without-loop"), (_transfers,)),

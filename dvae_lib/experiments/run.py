@@ -1,7 +1,7 @@
-"""Runs: an experiment and its folder; `load_or_train(name)` is what chapters call.
+"""Runs: an experiment and its folder. Chapters call `load_or_train(name)`.
 
-A run lives in runs/<profile>/<name>-<hash of its configuration>/. The same configuration, on data made by the same
-recipe, is the same folder: trained once, loaded ever after.
+A run is stored in runs/<profile>/<name>-<hash of its configuration>/. The same configuration, on data of the same
+recipe, has the same folder: it is trained once, and loaded from then on.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ from dvae_lib.training.fabric import Fabric
 from dvae_lib.training.watch import Watch
 
 CONFIG, PROVENANCE, EVALUATION, ERRORS = "config.json", "provenance.json", "evaluation.json", "errors.safetensors"
-VERSION = 3  # of the configuration: a run of another cannot be opened
+VERSION = 3  # of the configuration: a run of another version cannot be opened
 FORMAT = 3  # of the evaluation
 
 
 def folder_of(name: str, config: Mapping, profile: str | None = None) -> Path:
-    """Where a run of this name and configuration lives; another configuration is another folder."""
+    """The folder of a run with this name and configuration; every configuration has its own."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
     return settings.runs_root() / (profile or settings.profile()) / f"{name}-{digest}"
 
@@ -57,7 +57,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """The run in a folder, wherever that lies: all that was trained is in it.
+        """The run in a folder, anywhere: the folder contains everything that was trained.
 
         Raises UserError if its config.json is missing, damaged or of another version.
         """
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def _evaluated(self) -> dict:
-        """What says of an evaluation that it is today's: another is made anew, without training."""
+        """The current version of the evaluation: one of another version is recomputed, without training."""
         name, _ = locate(self.experiment.data[0], "validation", self.experiment.purpose)
         return {"format": FORMAT, "recipe": recipe(name)}
 
@@ -103,13 +103,13 @@ class Run:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Profile, date, hardware and version of the training; “not kept” where that is not known."""
+        """Profile, date, hardware and version of the training run; “not kept” if unknown."""
         unknown = {"profile": self.profile} | dict.fromkeys(("date", "hardware", "version"), "not kept")
         return read_json(self.folder / PROVENANCE) if (self.folder / PROVENANCE).exists() else unknown
 
     @property
     def errors(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Each validation sample's errors (N,), by source and by what was read: see `evaluation.Evaluation`."""
+        """Each validation sample's errors (N,), by source and by quantity: see `evaluation.Evaluation`."""
         errors: dict[str, dict[str, torch.Tensor]] = {}
         for name, values in load_file(self.folder / ERRORS).items():
             source, quantity = name.split("/")
@@ -124,43 +124,45 @@ class Run:
         return {name: np.array([line.get(name, np.nan) for line in lines]) for name in names}
 
     def build(self) -> Model:
-        """The model as training begins with it."""
+        """The untrained model, as at the start of training."""
         return self.experiment.build()
 
     def load(self) -> Model:
-        """The trained model, on the CPU, ready to be asked."""
+        """The trained model, on the CPU, in evaluation mode."""
         model = self.build()
         load_weights(model, self.folder / WEIGHTS)
         return model.eval()
 
     def source(self, part: Part = "validation") -> Any:
-        """Where the samples of a part of the first data set come from, for what is not prepared: rendered scenes."""
+        """The source of the samples of a part of the first data set, for what is not prepared, such as scenes."""
         e, name = self.experiment, self.experiment.data[0]
         other, options = locate(name, part, e.purpose, **e.options.get(name, {}))
         return open_source(other, **options)
 
     def subsets(self, part: Part) -> list[tuple[Dataset, np.ndarray]]:
-        """The data sets with the indices of their samples of a part: see `datasets.open_part`.
+        """The data sets, with the indices of their samples in a part: see `datasets.open_part`.
 
-        For all but "train" and "final" only of the first.
+        For parts other than "train" and "final", only the first data set.
         """
         e = self.experiment
         names = e.data if part in ("train", "final") else e.data[:1]
         return [open_part(name, e.crop, part, e.purpose, **e.options.get(name, {})) for name in names]
 
     def units(self, part: Part) -> np.ndarray:
-        """Of each sample (N,) of a part of the first data set what it is not independent of: see `datasets.units`."""
+        """The unit, a group of dependent samples, of each sample (N,) of a part of the first data set: see
+        `datasets.units`.
+        """
         return units(*self.subsets(part)[0])
 
     @property
     def learnt_from(self) -> Part:
-        """What a training sees. The study's runs are held against the test, not chosen by the validation samples, but
-        for those that are watched on these.
+        """The part used for training. The study's runs are evaluated on the test set, so they are also trained on
+        validation samples, except for those that are monitored on these.
         """
         return "final" if self.profile == "study" and not getattr(self.experiment, "watched", None) else "train"
 
     def batches(self, part: Part, batch_size: int = 256, device: torch.device | str = "cpu") -> Batches:
-        """Batches of the samples of a part as they are, without augmentation."""
+        """Batches of the samples of a part, without augmentation."""
         e = self.experiment
         subsets = [Subset(d, indices, tags=tag_candidates(d, part, indices)) for d, indices in self.subsets(part)]
         return Batches(subsets, batch_size, e.images(), root_joint=e.root_joint, device=device)
@@ -168,10 +170,10 @@ class Run:
     def training_batches(
         self, stage: str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
     ) -> Batches:
-        """What a stage of training sees: of the first data set as much as its labels allow (Sec. 4.4), all of others.
+        """The batches of a training stage: from the first data set what its labels allow (Sec. 4.4), from others all.
 
-        A batch takes equal shares of the subsets, or of those of the first data set as much as they have where the
-        experiment's `mixture` is natural. It is as large whatever there is: no run sees more images.
+        A batch has equal shares of the subsets; if the experiment's `mixture` is natural, the subsets of the first data
+        set have shares in proportion to their sizes. The batch size is fixed, so no run sees more images than others.
         Raises UserError if there is no sample.
         """
         e = self.experiment
@@ -188,10 +190,10 @@ class Run:
         )
 
     def train(self, device: str = "auto", devices: int = 1, nodes: int = 1, quiet: bool = False) -> None:
-        """Trains to the end, or from where it was left, and evaluates; does nothing if that is done.
+        """Trains to the end, resuming where possible, and evaluates; does nothing if this is done.
 
-        If another process is at it, waits for it. device, devices, nodes: see `distributed.make_fabric`. quiet: without
-        a progress bar.
+        If another process is training the run, waits for it. device, devices, nodes: see `distributed.make_fabric`.
+        quiet: without a progress bar.
         """
         if self.trained:
             return
@@ -215,7 +217,7 @@ class Run:
                 lr=e.lr, decay=e.decay, seed=e.seed, description=e.name, quiet=quiet, watch=self._watch(fabric.device),
             )  # fmt: skip
         if fabric.is_global_zero:
-            # MPS lacks the singular values that project to a rotation.
+            # MPS lacks the singular value decomposition that projects to a rotation.
             self._evaluate(fabric.device if fabric.device.type == "cuda" else torch.device("cpu"))
 
     def _watch(self, device: torch.device) -> Watch | None:
@@ -223,7 +225,7 @@ class Run:
         return Watch(next(self.batches("validation", device=device).in_order()), every) if every else None
 
     def evaluate(self, model: Model, part: Part, device: torch.device | str = "cpu") -> Evaluation:
-        """What the trained model, which is on this device, makes of a part of the first data set."""
+        """Evaluates the trained model, which is on this device, on a part of the first data set."""
         root_joint, learnt_from = self.experiment.root_joint, self.subsets(self.learnt_from)[:1]
         average = mean_labels(Batches(learnt_from, 256, [], root_joint=root_joint).in_order())
         return evaluate(model, self.batches(part, device=device).in_order(), average, root_joint)
@@ -254,7 +256,7 @@ def _circumstances(fabric: Fabric) -> dict[str, str]:
 def _version() -> str:
     """The commit of a checkout; elsewhere, or without git, the package's version."""
     if not Path(__file__).resolve().is_relative_to(settings.ROOT / "dvae_lib"):
-        return __version__  # the working folder may be a repository, but it is another one
+        return __version__  # the working folder may be another repository
     command = ["git", "-C", str(settings.ROOT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -263,13 +265,13 @@ def _version() -> str:
 
 
 def every_run(profile: str | None = None, data: str | None = None, root_joint: Root | None = None) -> dict[str, Run]:
-    """All runs of a profile on some data, trained or not, by name; what is not given is as `settings` says."""
+    """All runs of a profile on some data, trained or not, by name; missing arguments are taken from `settings`."""
     profile = profile or settings.profile()
     return {name: Run(experiment, profile) for name, experiment in experiments(profile, data, root_joint).items()}
 
 
 def load_or_train(name: str, profile: str | None = None, data: str | None = None, **overrides: Any) -> Run:
-    """The run of this name, trained now if it is not yet. With overrides, as beta=1.0, a run of its own."""
+    """The run of this name, trained now if it is not yet. With overrides, such as beta=1.0, it is a separate run."""
     run = Run(find(name, profile, data).with_overrides(**overrides), profile or settings.profile())
     run.train()
     return run

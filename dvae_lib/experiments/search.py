@@ -1,8 +1,8 @@
-"""The search for the study's settings: the same for every method, on validation samples, with one seed (chapter 10).
+"""The hyperparameter search of the study: the same for every method, on validation samples, with one seed (chapter 10).
 
 A `Search` is a grid of values of some fields of an experiment. Its trials are smaller than the study's runs: images of
-32 pixels, and half as many of them. Chosen is, of all values whose error is at most 3 % above the least, what lies
-nearest to the middle of the grid as it was laid; where that is an edge, the grid is extended.
+32 pixels, and usually half as many of them. Of all values whose error is at most 3 % above the smallest, the one
+nearest to the middle of the initial grid is selected; if it is on an edge, the grid is extended.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from dvae_lib.experiments.run import Run
 from dvae_lib.files import read_json, write_json
 from dvae_lib.models import DVAE
 
-TIE = 0.03  # of the least error
+TIE = 0.03  # of the smallest error
 _PROFILE = "search"
 
 Values = tuple[Any, ...]  # of the fields of a grid, in their order
@@ -28,7 +28,7 @@ Errors = Mapping[Values, float]
 
 
 def pose_error(run: Run) -> float:
-    """The EPE in mm of the poses read from validation images."""
+    """The EPE in mm of the poses predicted from validation images."""
     return run.evaluation["from"]["image"]["epe"]
 
 
@@ -40,16 +40,16 @@ def image_error(run: Run) -> float:
 
 
 def error_of(name: str) -> Callable[[Run], float]:
-    """The mean error of something read from validation images: in mm for CPose, in degrees for the viewpoint."""
+    """The mean error of a quantity predicted from validation images: in mm for CPose, in degrees for the viewpoint."""
     return lambda run: run.evaluation["from"]["image"][name]
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is tried for an experiment of the study.
+    """The trials for an experiment of the study.
 
-    grid: of each field the values that are tried, neighbours side by side. smaller: in what the trials differ from the
-    study's runs. also: other experiments that take what is chosen here.
+    grid: by field, the values that are tried, in order. smaller: the settings in which trials differ from the study's
+    runs. also: other experiments that use the values selected here.
     """
 
     name: str
@@ -63,13 +63,13 @@ class Search:
         return Run(find(self.name, "study").with_overrides(**changes), _PROFILE)
 
     def choose(self, errors: Errors) -> Values:
-        """Of all that was tried what the study takes."""
+        """The values that the study uses, out of all trials."""
         limit = min(errors.values()) * (1 + TIE)
         close = (values for values, error in errors.items() if error <= limit)
         return min(close, key=lambda values: (self._distance(values), errors[values]))
 
     def missing(self, errors: Errors) -> list[Values]:
-        """What is to be tried yet: the grid, and then another row beyond each edge on which the choice falls."""
+        """The remaining trials: the grid, then another row beyond each edge on which the selected value is."""
         if missing := [values for values in product(*self.grid.values()) if values not in errors]:
             return missing
         chosen, beyond = self.choose(errors), []
@@ -83,7 +83,7 @@ class Search:
         return beyond
 
     def _distance(self, values: Values) -> float:
-        """From the middle of the grid, in steps of it."""
+        """The distance from the middle of the grid, in grid steps."""
         distance = 0.0
         for value, tried in zip(values, self.grid.values(), strict=True):
             middle = tried[len(tried) // 2]
@@ -98,7 +98,7 @@ _RATES = 1e-3 / 2, 1e-3, 2e-3
 _TWICE = 1e-3, 2e-3, 4e-3
 _ROTATIONS = "matrix", "axis-angle"
 _ON_STB, _ON_RHD = 800, 650  # half the images of the study's runs
-# Middles are what earlier versions of this book had.
+# The middle values are those of earlier versions of this book.
 SEARCHES = (
     Search("dvae-pose", {"lr": _TWICE, "beta": (5e-4, 2e-3, 8e-3)}, {"embedding_steps": _ON_STB}),
     Search("cross-modal", {"lr": _RATES, "beta": (1e-3, 4e-3, 1.6e-2)}, {"steps": _ON_STB}),
@@ -119,7 +119,7 @@ SEARCHES = (
     ),
     Search("steady-joint", {"lr": _RATES}, {"steps": 700}),
     Search("steady-alternating", {"lr": _RATES}, {"steps": 700}, also=("steady-passes",)),
-    # At a tenth of the labels, for all shares. Options that are no numbers have what was there before in the middle.
+    # With 10 % of the labels, for all shares. For options that are not numbers, the middle is the earlier value.
     Search(
         "weak-10",
         {"mixture": ("natural", "halves"), "embedding_decoders": (("viewpoint",), ())},
@@ -130,25 +130,25 @@ SEARCHES = (
 
 
 def searches(data: str) -> list[Search]:
-    """Those that there are on some data; only of rendered hands there are true images of what is transferred."""
+    """The searches on some data; true images of pose transfer exist for rendered hands only."""
     known = experiments("study", data)
     rendered = data == "synthetic"
     return [search for search in SEARCHES if search.name in known and (rendered or search.error is not image_error)]
 
 
 def folder() -> Path:
-    """Where what was found is kept."""
+    """The folder of the results."""
     return settings.study_root() / settings.data()
 
 
 def found() -> dict[str, list[dict[str, Any]]]:
-    """What was tried, by the name of the search: values, error, and of the training pixels, date, hardware, version."""
+    """The trials by name of the search: values, error, and pixels, date, hardware and version of the training run."""
     path = folder() / "search.json"
     return read_json(path) if path.exists() else {}
 
 
 def errors(search: Search, tried: Mapping[str, list[dict[str, Any]]]) -> dict[Values, float]:
-    """The errors of a search's trials, by their values; of trials with another configuration nothing is taken."""
+    """The errors of a search's trials, by their values; trials with another configuration are ignored."""
     result = {}
     for trial in tried.get(search.name, []):
         if set(search.grid) - set(trial["values"]):
@@ -164,7 +164,7 @@ def _hashable(value: Any) -> Any:
 
 
 def run_searches(device: str = "auto", jobs: int | None = None) -> Iterator[dict[str, Any]]:
-    """Trains what was not tried yet, and gives each trial when it is kept in search.json; weights are not kept."""
+    """Trains the remaining trials, and yields each one once it is stored in search.json; weights are not kept."""
     while True:
         tried, waiting = found(), {}
         for search in searches(settings.data()):

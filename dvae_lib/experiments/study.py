@@ -1,8 +1,8 @@
-"""The study: the runs that the ten claims rest on, several seeds of each, and the one look at the test (chapter 10).
+"""The study: the runs behind the ten claims, several seeds of each, and their single test-set evaluation (chapter 10).
 
-What is chosen is chosen on validation samples with seed 0 (`search`). Then settings, limits and numbers of seeds are
-written into `registered.json` and committed. After that seeds 1 … n are trained, each run's record (`records`) is made
-from the test samples as it ends, and nothing of what was registered may change any more.
+All choices are made on validation samples with seed 0 (`search`). Then settings, thresholds and numbers of seeds are
+written to `registered.json` and committed. After that, seeds 1 … n are trained, the record of each run (`records`) is
+computed from the test samples when it ends, and nothing that was registered may change.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ _SHOWN_ONLY = ("vae-pose", "cross-modal-depth", "dvae-image-joint", "dvae-pose-d
 
 
 def folder() -> Path:
-    """Where the study of today's data is kept."""
+    """The folder of the study on the selected data."""
     return settings.study_root() / settings.data()
 
 
 def seeds(experiment: Experiment) -> int:
-    """How many trainings the study reports: five of what the first claims compare and of small runs, else three; one of
-    what no claim asks for. On the digits three of all, and one of what judges.
+    """The number of training runs that the study reports: five for the models of the first claims and for small runs,
+    else three; one for some that are only shown. On the digits three, and one of the estimator.
     """
     if "digits" in experiment.data:
         return 1 if experiment.name == "estimator" else 3
@@ -48,14 +48,14 @@ def seeds(experiment: Experiment) -> int:
 
 
 def planned() -> dict[str, int]:
-    """Every experiment of the study on today's data, with its number of seeds."""
+    """Every experiment of the study on the selected data, with its number of seeds."""
     return {name: seeds(e) for name, e in experiments(_PROFILE).items()}
 
 
 def runs(most: int | None = None) -> list[Run]:
-    """All that are to be trained, the first seed of every experiment before the second, at most so many seeds.
+    """All runs of the study, the first seed of every experiment before the second. most: the maximum number of seeds.
 
-    The estimator, by which drawn images are judged, comes first.
+    The estimator, which evaluates generated images, comes first.
     """
     known = list(experiments(_PROFILE).values())
     known.sort(key=lambda e: e.name != "estimator")
@@ -69,18 +69,18 @@ def runs(most: int | None = None) -> list[Run]:
 
 
 def path(run: Run) -> Path:
-    """Of a run's record, without the ends of its two files."""
+    """The path of a run's record, without the suffixes of its two files."""
     return folder() / "runs" / f"{run.experiment.name}-seed-{run.experiment.seed}"
 
 
 def recorded(run: Run) -> bool:
-    """Whether there is a record of this run, with its present configuration."""
+    """Whether there is a record of this run, with its current configuration."""
     file = path(run).with_suffix(".json")
     return file.exists() and read_json(file).get("run") == run.folder.name
 
 
 def load(name: str) -> list[Record]:
-    """The records that there are of an experiment, by rising seed; none of one that the data do not have."""
+    """The existing records of an experiment, by increasing seed; none if the data do not have the experiment."""
     if name not in planned():
         return []
     e = find(name, _PROFILE)
@@ -89,26 +89,26 @@ def load(name: str) -> list[Record]:
 
 
 def progress() -> str:
-    """What is done and what is left, and how long that takes at the speed of what is done, in sentences."""
+    """What is done and what remains, with an estimate of the remaining time, in sentences."""
     every = runs()
     left = [run for run in every if not recorded(run)]
     done, todo = len(every) - len(left), sum(map(pixels, left))
     tried = sum(len(trials) for trials in search.found().values())
-    texts = [f"{tried} trials of the search; {done} of {len(every)} runs are done, {todo / 1e6:.0f} Mpx are left."]
+    texts = [f"{tried} trials of the search; {done} of {len(every)} runs are done, {todo / 1e6:.0f} Mpx remain."]
     if left:
         hours = [todo / 3600 / speed for speed in (1e6, 0.5e6)]
-        texts.append("Two cores make 0.5 to 1 Mpx/s: {:.1f} to {:.1f} hours.".format(*hours))
+        texts.append("Two cores process 0.5 to 1 Mpx/s: {:.1f} to {:.1f} hours.".format(*hours))
     return " ".join(texts)
 
 
 def settings_digest(experiment: Experiment) -> str:
-    """Of all that says what is trained, but for the seed."""
+    """A hash of all settings that determine what is trained, except the seed."""
     config = Run(replace(experiment, seed=0), _PROFILE).config
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def to_register() -> dict[str, Any]:
-    """Settings, as their digests, numbers of seeds, and limits, as they are now."""
+    """The current settings (as digests), numbers of seeds, and thresholds."""
     known = experiments(_PROFILE)
     return {
         "settings": {name: settings_digest(e) for name, e in known.items()},
@@ -118,7 +118,7 @@ def to_register() -> dict[str, Any]:
 
 
 def first_losses(experiment: Experiment) -> list[float]:
-    """What the stages of a training begin with, on few and small images, so that it can be computed again anywhere."""
+    """The first loss of each stage of a training run, on few and small images, so that any machine can recompute it."""
     few = {name: options for name, options in find(experiment.name, "smoke").options.items() if name in experiment.data}
     small: dict[str, Any] = {"size": 32} if experiment.size else {}
     e = replace(experiment, batch=8, precision="32-true", seed=0, options=few, **small)
@@ -130,35 +130,37 @@ def first_losses(experiment: Experiment) -> list[float]:
 
 
 def register() -> None:
-    """Writes what is to be committed before the test is opened. Once it is open, other experiments can join, but
-    nothing can change: raises UserError then.
+    """Writes what must be committed before the test set is evaluated. After that, experiments can be added, but not
+    changed: this raises UserError.
     """
     file, now = folder() / "registered.json", to_register()
     there = read_json(file) if file.exists() else {}
     changed = [what for what in _changed(there, now) if not what.endswith(" (new)")]
     if changed and any((folder() / "runs").glob("*.json")):
         raise UserError(
-            f"The test is open: {folder() / 'runs'} has records. {', '.join(changed)} cannot change any more."
+            f"The test set has been evaluated: {folder() / 'runs'} has records. {', '.join(changed)} cannot change now."
         )
     write_json(file, now | {"losses": {e.name: first_losses(e) for e in experiments(_PROFILE).values()}})
 
 
 def registered_in() -> str:
-    """The commit in which settings, limits and numbers of seeds were written down.
+    """The commit in which settings, thresholds and numbers of seeds were registered.
 
-    Raises UserError if they are not committed, or differ now.
+    Raises UserError if they are not committed, or have changed.
     """
     file = folder() / "registered.json"
     if not file.exists():
-        raise UserError(f"{file} is missing: run `dvae study --register`, and commit it, before the test is opened.")
+        raise UserError(
+            f"{file} is missing: run `dvae study --register`, and commit it, before the test set is evaluated."
+        )
     there, now = read_json(file), to_register()
     if changed := sorted(_changed(there, now)):
         raise UserError(
-            f"{', '.join(changed)} differ from what {file} holds: the test is opened with the settings, seeds and "
-            "limits that were written down before. Restore them."
+            f"{', '.join(changed)} differ from {file}: the test set is evaluated only with the settings, seeds and "
+            "thresholds that were registered before. Restore them."
         )
     if _git("status", "--porcelain", "--", str(file)):
-        raise UserError(f"{file} is not committed: commit it before the test is opened.")
+        raise UserError(f"{file} is not committed: commit it before the test set is evaluated.")
     return _git("log", "-1", "--format=%h", "--", str(file))
 
 
@@ -175,12 +177,12 @@ def _git(*arguments: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{folder()} lies in no git repository, where what was registered could be looked up."
+            f"{folder()} is not in a git repository, which must contain the registered settings."
         ) from error
 
 
 def estimator(device: str = "auto") -> Regressor | None:
-    """What judges drawn images: its first seed, trained now if it is not here. None where the data have none."""
+    """The model that evaluates generated images: its first seed, trained now if missing. None if the data have none."""
     known = experiments(_PROFILE)
     if "estimator" not in known:
         return None
@@ -190,8 +192,8 @@ def estimator(device: str = "auto") -> Regressor | None:
 
 
 def open_test(most: int | None = None, device: str = "auto", jobs: int | None = None) -> Iterator[Run]:
-    """Trains what has no record yet, keeps each one's record as it ends, and gives the run. Weights are not kept, but
-    for the estimator's.
+    """Trains the runs without a record, stores the record of each one when it ends, and yields the run. Only the
+    estimator's weights are kept.
 
     Raises UserError if what was registered is not committed, or has changed.
     """

@@ -1,4 +1,4 @@
-"""Which values a setting may have, said by its type, and values of that type read from JSON."""
+"""The values that a setting may have, expressed by its type, and the conversion of JSON values to that type."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 
 class Allowed(NamedTuple):
-    """Narrows a type, as in `Annotated[int, Allowed("a whole number from 1 on", lambda n: n >= 1)]`."""
+    """Narrows a type, as in `Annotated[int, Allowed("a whole number of at least 1", lambda n: n >= 1)]`."""
 
     words: str
     holds: Callable[[Any], Any]
@@ -22,12 +22,12 @@ def one_of(*names: str) -> Allowed:
 
 
 def whole_from(least: int) -> Allowed:
-    return Allowed(f"a whole number from {least} on", lambda n: n >= least)
+    return Allowed(f"a whole number of at least {least}", lambda n: n >= least)
 
 
 Count = Annotated[int, whole_from(1)]
 Positive = Annotated[float, Allowed("a number above 0", lambda x: 0 < x < math.inf)]
-NotNegative = Annotated[float, Allowed("a number from 0 on", lambda x: 0 <= x < math.inf)]
+NotNegative = Annotated[float, Allowed("a number of at least 0", lambda x: 0 <= x < math.inf)]
 Share = Annotated[float, Allowed("a number from 0 to 1", lambda x: 0 <= x <= 1)]
 NonEmpty = Allowed("at least one", len)
 
@@ -35,7 +35,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def words(kind: Any) -> str:
-    """What a type allows, for a sentence."""
+    """The values that a type allows, in words."""
     arguments = get_args(kind)
     if get_origin(kind) is Annotated:
         narrower = arguments[1].words
@@ -52,7 +52,7 @@ def words(kind: Any) -> str:
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """The value as one of the type `kind`. JSON's lists become tuples, its whole numbers floats where these are meant.
+    """Converts a JSON value to the type `kind`: lists become tuples, whole numbers floats where these are required.
 
     Raises ValueError if the type does not allow the value.
     """

@@ -1,9 +1,9 @@
-"""A trained dVAE that a reader controls in the page: its decoders run in the browser, without a server (explorer.js).
+"""A trained dVAE that the reader controls in the page: its decoders run in the browser, without a server (explorer.js).
 
-Sliders move along the principal directions of the held-out latents, part by part, and where the pose is a factor its
-skeleton can be pulled at: the encoder then says where the pose lies. Along them the layers of a decoder
-up to its first ReLU are one affine map, so most weights need not be in the page. The variance in other directions is
-lost, and the page prints the share that is kept. Weights are rounded to 16 bits.
+Sliders move along the principal directions of the held-out latents, for each part. If the pose is a factor, its
+skeleton can be dragged, and the encoder computes the latent of the new pose. In these coordinates the layers of a
+decoder before its first ReLU are one affine map, so most weights need not be in the page. The variance in other
+directions is lost; the page shows the share that is kept. Weights are rounded to 16 bits.
 """
 
 import io
@@ -27,7 +27,7 @@ DIRECTIONS, SAMPLES = 12, 6  # of each part: the number of directions, and of sa
 LABELS = {
     "pose": "Pose",
     "tag": "Content",
-    "u": "Rest beside the pose",
+    "u": "Unlabelled part",
     "place": "Place",
     "cpose": "Gesture",
     "viewpoint": "Viewpoint",
@@ -38,8 +38,8 @@ LABELS = {
 class Directions:
     """The coordinates of a part of z in the page: the part is mean + coordinates @ basis.
 
-    mean: (d,) of the codes. basis: (K, d), their principal directions, each one standard deviation long, the longest
-    first. kept: the share of the codes' variance along them. samples: (SAMPLES, K), the coordinates of distant codes.
+    mean: (d,) of the codes. basis: (K, d), their principal directions, each one standard deviation long, in decreasing
+    order. kept: the share of the codes' variance along them. samples: (SAMPLES, K), the coordinates of distant codes.
     """
 
     mean: Tensor
@@ -90,7 +90,7 @@ def _affine(network: nn.Module, z: Tensor, basis: Tensor) -> Tensor:
 
 @torch.no_grad()
 def export(model: DVAE, parts: Mapping[str, Directions], root_joint: Root = "palm") -> dict:
-    """The data for explorer.js. The model cannot be used afterwards: its layers are folded into one another.
+    """The data for explorer.js. The model cannot be used afterwards, because layers are merged in place.
 
     root_joint: the joint that the model's poses are relative to.
     """
@@ -130,14 +130,14 @@ def export(model: DVAE, parts: Mapping[str, Directions], root_joint: Root = "pal
             "start": weights.add(_affine(first, z[reads], basis[:, reads])),
             "last": weights.layer(last.weight, last.bias),
         }
-    if "pose" in data and "pose" in model.factors:  # which a reader can then pull at
+    if "pose" in data and "pose" in model.factors:  # the reader can then drag its skeleton
         data["encoder"] = _encoder(model.encoders["pose"], list(parts), parts, weights)
         data["palm"] = palm(model.decoders["pose"](z[None, model.decoder_slice("pose")]), root_joint)
     return data | {"weights": str(weights)}
 
 
 def _encoder(encoder: PoseEncoder, names: list[str], parts: Mapping[str, Directions], weights: Weights) -> dict:
-    """The layers from a pose (63,) to the coordinates of the mean of its part, the last ones as one."""
+    """The layers from a pose (63,) to the coordinates of the mean of its part, the last ones merged."""
     _, first, _, last = encoder.layers
     part, head = parts["pose"], encoder.head.linear
     d = len(part.mean)
@@ -153,12 +153,12 @@ def _encoder(encoder: PoseEncoder, names: list[str], parts: Mapping[str, Directi
 
 
 def _by_interest(parts: Iterable[str]) -> list[str]:
-    """The order in which parts are shown: the place is the last that one would look at."""
+    """The order in which parts are shown: the place, the least interesting, is last."""
     return sorted(parts, key=lambda part: part == "place")
 
 
 def _still(model: DVAE, parts: Mapping[str, Directions], name: str, rows: str, columns: str) -> bytes:
-    """A PNG of the modality `name`, decoded for all pairs of the samples of two parts, the others at their means."""
+    """A PNG of the modality `name`, decoded for all pairs of samples of two parts, with the others at their means."""
     coordinates = {other: torch.zeros(SAMPLES**2, len(part.basis)) for other, part in parts.items()}
     coordinates[rows] = parts[rows].samples.repeat_interleave(SAMPLES, 0)
     coordinates[columns] = parts[columns].samples.repeat(SAMPLES, 1)
@@ -182,5 +182,5 @@ def explore(run: Run) -> Page:
     shown = _by_interest(parts)[:2]
     still = _still(model, parts, name, *shown)
     rows, columns = (LABELS[part].lower() for part in shown)
-    alt = f"The {name}s drawn for {SAMPLES} held-out samples' {rows}, by row, and the {columns} of others, by column."
+    alt = f"The {name}s decoded from {SAMPLES} held-out samples' {rows}, by row, and others' {columns}, by column."
     return Page("explorer.js", export(model, parts, run.experiment.root_joint), still, alt)

@@ -1,8 +1,8 @@
-// The reader's camera as a hand to pull at: MediaPipe's hands in the page, from the book's own files. What the camera
-// sees goes to them and nowhere else.
+// Sets the pose from the reader's camera: MediaPipe Hands runs in the page, from the book's own files. The camera's
+// images do not leave the page.
 
-const CAMERA = "_static/camera/"; // where the book has the files, if it has them
-const SMOOTH = 0.5; // of a new pose, how much counts beside the ones before
+const CAMERA = "_static/camera/"; // the folder of the files, if the book has them
+const SMOOTH = 0.5; // weight of a new pose in the moving average
 
 const cameraFolder = () => new URL(document.documentElement.dataset.content_root ?? "", document.baseURI) + CAMERA;
 
@@ -17,8 +17,8 @@ const load = (address) => {
   return loaded.get(address);
 };
 
-// Joints in metres, wrist first, as a pose: of a left hand, from the joint 0 of the model's poses, and the palm as long
-// as theirs.
+// Converts joints in metres, wrist first, to a pose: of a left hand, relative to joint 0 of the model's poses, and with
+// a palm of their length.
 const poseOf = (joints, right, { length, root }) => {
   const points = joints.map(({ x, y, z }) => [right ? -x : x, y, z]);
   if (root === "palm") points[0] = add(points[0], points[9]).map((value) => value / 2);
@@ -26,7 +26,8 @@ const poseOf = (joints, right, { length, root }) => {
   return points.flatMap((point) => add(point, origin, -1).map((value) => unit * value));
 };
 
-// A button that begins and ends it, and the picture. `pull(pose)` takes each pose. None where the book has no camera.
+// A button that starts and stops the camera, and its image. `pull(pose)` receives each pose. Null if the book has no
+// camera files.
 const camera = (palm, pull) => {
   if (!document.querySelector('meta[name="dvae-camera"]')) return null;
   const button = element("button", { type: "button", className: "camera", textContent: "use your camera" });
@@ -35,7 +36,7 @@ const camera = (palm, pull) => {
   const box = element("div", { className: "watching" }, button, words, video);
   if (!location.protocol.startsWith("http") || !navigator.mediaDevices) {
     button.disabled = true;
-    words.textContent = "Your camera works where the pages are served: python -m http.server -d _build/html, then http://localhost:8000.";
+    words.textContent = "The camera works only if the pages are served: run python -m http.server -d _build/html, then open http://localhost:8000.";
     return box;
   }
   let stream = null, hands = null, before = null;
@@ -49,8 +50,8 @@ const camera = (palm, pull) => {
   };
   const take = ({ multiHandWorldLandmarks: found, multiHandedness: sides }) => {
     if (!stream) return;
-    if (!found?.length) return say("no hand is seen");
-    // The label is that of a mirrored picture, and this one is not.
+    if (!found?.length) return say("no hand is detected");
+    // The label assumes a mirrored image, and this one is not mirrored.
     const pose = poseOf(found[0], sides[0].label === "Left", palm);
     before = before ? pose.map((value, i) => SMOOTH * value + (1 - SMOOTH) * before[i]) : pose;
     say(sides[0].label === "Left" ? "a right hand, shown as a left one" : "a left hand");
@@ -84,7 +85,7 @@ const camera = (palm, pull) => {
       });
     } catch (error) {
       stop();
-      say(error.name === "NotAllowedError" ? "the camera was not allowed" : `there is no camera: ${error.message ?? error.name ?? error.type}`);
+      say(error.name === "NotAllowedError" ? "access to the camera was denied" : `the camera is not available: ${error.message ?? error.name ?? error.type}`);
     }
     button.disabled = false;
   };

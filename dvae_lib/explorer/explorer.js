@@ -1,10 +1,10 @@
-// Runs a dVAE's decoders in the page, and lets the reader move through its latent. The Python beside it exports what
-// they are made of; nothing is fetched.
+// Runs a dVAE's decoders in the page, and lets the reader move through its latent. The Python code exports the weights;
+// nothing is fetched.
 (() => {
   const STRIDE = 2, KERNEL = 5, PADDING = 2; // of every transposed convolution (supplement, Table 1)
-  const SHOWN = 4; // sliders a part
-  const REACH = 2.5; // standard deviations a slider goes either way
-  const GLIDE = 450; // milliseconds from one sample to another
+  const SHOWN = 4; // sliders per part
+  const REACH = 2.5; // range of a slider to either side, in standard deviations
+  const GLIDE = 450; // milliseconds of the transition from one sample to another
 
   // origin + coordinates · rows
   const affine = (weights, row, coordinates) => {
@@ -16,8 +16,8 @@
     return out;
   };
 
-  // A transposed convolution of S × S pixels, channels last. What a pixel adds to a row of the output lies in one piece
-  // there and in the weights, and after a ReLU about half the inputs are zero.
+  // A transposed convolution of S × S pixels, channels last. The contribution of a pixel to a row of the output is
+  // contiguous there and in the weights. After a ReLU, about half the inputs are zero and are skipped.
   const upsample = (input, size, weights, bias) => {
     const ins = input.length / (size * size), outs = bias.length, wide = STRIDE * size;
     const out = new Float32Array(wide * wide * outs);
@@ -68,7 +68,7 @@
       return dense(last, relu(affine(values, start.row, coordinates)));
     }
 
-    // The coordinates of its part that a pose (21, 3) is encoded to
+    // The coordinates, in the pose's part, to which a pose (21, 3) is encoded
     encode(pose) {
       return dense(this.data.encoder.last, relu(dense(this.data.encoder.first, pose)));
     }
@@ -89,7 +89,7 @@
     const decoder = new Decoder(data), still = matchMedia("(prefers-reduced-motion: reduce)");
     const coordinates = data.parts.flatMap((part) => part.samples[0]);
     const outputs = {};
-    let frame = 0, hand = null, mine = null; // the skeleton, and what the reader made of it
+    let frame = 0, hand = null, mine = null; // the skeleton's state, and the pose as the reader changed it
 
     const draw = () => {
       frame = 0;
@@ -111,7 +111,7 @@
       canvas.setAttribute("aria-label", label);
       stage.append(element("figure", {}, canvas, element("figcaption", {}, ...caption)));
     };
-    if (data.image) show("image", "the image that the decoder draws", ["image"]);
+    if (data.image) show("image", "the decoded image", ["image"]);
     if (data.pose) {
       const pull = (pose) => {
         mine = pose;
@@ -120,14 +120,14 @@
         root.dispatchEvent(new Event("encoded"));
         redraw();
       };
-      const turning = "the 3D pose: drag or use the arrow keys to turn it";
-      show("pose", turning + (data.encoder ? ", drag a joint or use Shift and the arrow keys to pull at it" : ""), []);
+      const turning = "the 3D pose: drag or use the arrow keys to rotate it";
+      show("pose", turning + (data.encoder ? ", drag a joint or use Shift and the arrow keys to move it" : ""), []);
       hand = handled(outputs.pose, {
         pose: () => mine ?? decoder.pose(coordinates),
         pull: data.encoder && pull,
         redraw,
       });
-      const caption = data.encoder ? ["drag a joint: ", hand.chooser] : ["3D pose (drag to turn)"];
+      const caption = data.encoder ? ["drag a joint: ", hand.chooser] : ["3D pose (drag to rotate)"];
       outputs.pose.nextElementSibling.append(...caption);
       const watching = data.encoder && camera(data.palm, pull);
       if (watching) outputs.pose.parentElement.append(watching);
@@ -149,10 +149,10 @@
   // A part of the latent: samples to choose from, and sliders along its first principal directions.
   const chooser = (part, first, { root, data, decoder, coordinates, redraw, still, forget }) => {
     const last = first + part.directions, sliders = [], buttons = [];
-    let glide = 0; // counts what has moved this part; a glide ends when something else has
+    let glide = 0; // counts the changes of this part; a transition ends when another change begins
     const show = () => sliders.forEach((slider, i) => (slider.value = coordinates[first + i]));
     const mark = (chosen) => buttons.forEach((button) => button.setAttribute("aria-pressed", button === chosen));
-    const own = data.encoder && data.encoder.from === first; // what the reader pulls at is this part
+    const own = data.encoder && data.encoder.from === first; // dragging the skeleton changes this part
     const go = (goal, button) => {
       mark(button);
       if (own) forget();

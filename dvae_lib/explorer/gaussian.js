@@ -1,6 +1,6 @@
-// The Gaussian of a pose that the reader pulls at: encoder, reparameterisation and decoder of a plain VAE, in the page.
+// The Gaussian of a pose that the reader changes: encoder, reparameterisation and decoder of a plain VAE, in the page.
 (() => {
-  const DRAWS = 8, MAP = 320, FLOOR = 1e-4; // of σ, as in the encoder's head
+  const DRAWS = 8, MAP = 320, FLOOR = 1e-4; // FLOOR: the minimum of σ, as in the encoder's head
 
   class VAE {
     constructor(data) {
@@ -21,7 +21,7 @@
       return dense(last, relu(dense(first, z)));
     }
 
-    // The place of a code on the map
+    // The position of a code on the map
     onMap(z) {
       return this.data.plane.map((row) => row.reduce((sum, weight, i) => sum + weight * (z[i] - this.data.mean[i]), 0));
     }
@@ -60,9 +60,9 @@
       canvas.setAttribute("aria-label", label);
       stage.append(element("figure", {}, canvas, element("figcaption", {}, ...caption)));
     };
-    show("pose", "The hand: drag a joint or use Shift and the arrow keys to pull at it; drag or use the arrow keys to turn it");
-    show("map", "The Gaussian of the hand among the codes of held-out poses", `q(z | y): the two directions that differ most, ${(100 * data.kept).toFixed(0)} % of the variance`);
-    show("spread", "The standard deviations of all dimensions, the smallest first", "σ of each dimension: 1 says nothing of the hand");
+    show("pose", "The hand: drag a joint or use Shift and the arrow keys to move it; drag or use the arrow keys to rotate the hand");
+    show("map", "The Gaussian of the hand among the codes of held-out poses", `q(z | y): the two directions of largest variance, ${(100 * data.kept).toFixed(0)} % of the total`);
+    show("spread", "The standard deviations of all dimensions, the smallest first", "σ of each dimension; near 1: no information on the hand");
     const pull = (become) => {
       pose = become;
       redraw();
@@ -105,7 +105,7 @@
     return context;
   };
 
-  // The codes of held-out poses, one and two standard deviations of q around its mean, and the draws.
+  // The codes of held-out poses, one and two standard deviations of q around its mean, and the samples.
   const drawMap = (canvas, vae, q, codes) => {
     const context = blank(canvas), { plane, codes: known } = vae.data;
     const reach = 1.15 * Math.max(...known.flat().map(Math.abs), 1), scale = MAP / 2 / reach;

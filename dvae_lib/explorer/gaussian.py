@@ -1,6 +1,6 @@
-"""A pose's Gaussian, live: the reader pulls at a hand, and sees q(z | y), draws from it, and what these decode to.
+"""The Gaussian of a pose, interactively: the reader drags a hand and sees q(z | y), its samples, and their decodings.
 
-All of a plain VAE of poses is in the page, its weights rounded to 16 bits (gaussian.js).
+The page contains a whole plain VAE of poses, with weights rounded to 16 bits (gaussian.js).
 """
 
 import io
@@ -22,9 +22,9 @@ SHOWN = 300  # codes on the map
 
 @torch.no_grad()
 def export(model: CrossModalVAE, poses: Tensor, root_joint: Root = "palm") -> dict:
-    """The data for gaussian.js, with held-out poses (N, 21, 3) for its map and to begin with.
+    """The data for gaussian.js.
 
-    root_joint: the joint that they are relative to.
+    poses: held-out poses (N, 21, 3), for the map and to start from. root_joint: the joint that they are relative to.
     """
     model, weights = model.double().eval(), Weights()
     encoder, decoder = model.encoders["pose"], model.decoders["pose"]
@@ -40,7 +40,7 @@ def export(model: CrossModalVAE, poses: Tensor, root_joint: Root = "palm") -> di
     return {
         "encoder": [
             weights.layer(first.weight, first.bias),
-            # The second layer and the head that gives mean and σ, as one: there is nothing between them.
+            # The second layer and the head for mean and σ, merged: there is no activation between them.
             weights.layer(head.weight @ second.weight, head.bias + head.weight @ second.bias),
         ],
         "decoder": [weights.layer(up.weight, up.bias), weights.layer(out.weight, out.bias)],
@@ -57,7 +57,7 @@ def export(model: CrossModalVAE, poses: Tensor, root_joint: Root = "palm") -> di
 
 
 def explore_gaussian(run: Run) -> Page:
-    """Of a trained VAE of poses alone."""
+    """The explorer of a trained VAE of poses only."""
     poses = torch.cat([batch["pose"] for batch in run.batches("validation").in_order()])
     data = export(run.load(), poses, run.experiment.root_joint)
     figure, axes = grid(1, len(data["samples"]))
@@ -66,4 +66,4 @@ def explore_gaussian(run: Run) -> Page:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=80)
     plt.close(figure)
-    return Page("gaussian.js", data, file.getvalue(), "Six held-out hand poses, of which each has a Gaussian.")
+    return Page("gaussian.js", data, file.getvalue(), "Six held-out hand poses; each is encoded to a Gaussian.")

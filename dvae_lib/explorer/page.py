@@ -1,4 +1,4 @@
-"""What a notebook or a page shows and its reader can move: data, a script, and a still for paper."""
+"""An interactive figure in a notebook or a page: data, a script, and a still image for print."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dvae_lib.hand import MIDDLE_MCP, Root
 
-LIMIT = 4_000_000  # the most characters of weights in a page
+LIMIT = 4_000_000  # the maximum number of characters of weights in a page
 
 
 class Weights:
@@ -23,7 +23,7 @@ class Weights:
     def add(self, tensor: Tensor) -> dict:
         """Appends a tensor, one row for each entry of its first dimension.
 
-        Returns at: where its rows start; row: their length; units: of each row.
+        Returns at: the start of its rows; row: their length; units: the unit of each row.
         """
         rows = tensor.flatten(1).numpy()
         units = np.abs(rows).max(1).clip(1e-30) / 32767
@@ -43,15 +43,15 @@ class Weights:
 
 
 def palm(poses: Tensor, root_joint: Root) -> dict:
-    """How long the palms of poses (N, 21, 3) are on average, from joint 0 to the middle MCP, and what joint 0 is: all
-    that camera.js has to know to make a pose of what a camera sees.
+    """The mean length of the palms of poses (N, 21, 3), from joint 0 to the middle MCP, and what joint 0 is: camera.js
+    needs both to convert a detected hand to a pose.
     """
     return {"length": (poses[:, MIDDLE_MCP] - poses[:, 0]).norm(dim=-1).mean().item(), "root": root_joint}
 
 
 @dataclass(frozen=True)
 class Page:
-    """script: the file of this package that runs it. still: a PNG, shown until the script has run."""
+    """script: the file of this package that runs it. still: a PNG, shown until the script has run, and in print."""
 
     script: str
     data: dict = field(repr=False)

@@ -1,4 +1,4 @@
-// What the pages' scripts share: weights, dense layers, and a skeleton that is turned and pulled at.
+// Shared by the scripts of the pages: weights, dense layers, and a skeleton that is rotated and dragged.
 "use strict";
 
 // Weights: rows of 16-bit integers, each row with its own unit.
@@ -28,8 +28,8 @@ const element = (tag, properties = {}, ...children) => {
   return made;
 };
 
-const STAGE = 320, UNIT = STAGE / 4.6; // pixels of the canvas, and of a bone's scale
-const GRASP = 18; // pixels around a joint in which it is taken hold of
+const STAGE = 320, UNIT = STAGE / 4.6; // pixels of the canvas, and of one bone scale
+const GRASP = 18; // radius in pixels around a joint within which it is grasped
 const FINGERS = ["thumb", "index finger", "middle finger", "ring finger", "little finger"];
 const JOINTS = ["knuckle", "first joint", "second joint", "tip"];
 
@@ -43,7 +43,7 @@ const middleOf = (pose) =>
     return (Math.min(...along) + Math.max(...along)) / 2;
   });
 
-// Turned about the vertical, then the horizontal axis; and back.
+// Rotation about the vertical, then the horizontal axis; and its inverse.
 const turned = ([x, y, z], [yaw, pitch]) => {
   const across = x * Math.cos(yaw) + z * Math.sin(yaw), away = z * Math.cos(yaw) - x * Math.sin(yaw);
   return [across, y * Math.cos(pitch) - away * Math.sin(pitch), away * Math.cos(pitch) + y * Math.sin(pitch)];
@@ -53,14 +53,14 @@ const turnedBack = ([x, y, z], [yaw, pitch]) => {
   return [x * Math.cos(yaw) - away * Math.sin(yaw), down, away * Math.cos(yaw) + x * Math.sin(yaw)];
 };
 
-// Where the joints are on the canvas: pixels, and depth.
+// The joints on the canvas: pixel coordinates, and depth.
 const seen = (pose, view, middle = middleOf(pose)) =>
   pointsOf(pose).map((point) => {
     const [x, y, z] = turned(add(point, middle, -1), view);
     return [STAGE / 2 + UNIT * x, STAGE / 2 + UNIT * y, z];
   });
 
-// Near bones over far ones, and thicker.
+// Near bones are drawn over far ones, and thicker.
 const drawSkeleton = (canvas, pose, { bones, colours }, view = [0, 0], { thickness = 1, middle, handles, faint = [] } = {}) => {
   const context = canvas.getContext("2d");
   if (canvas.width !== STAGE) canvas.width = canvas.height = STAGE;
@@ -102,8 +102,8 @@ const drawSkeleton = (canvas, pose, { bones, colours }, view = [0, 0], { thickne
   });
 };
 
-// A pose with a joint pulled to a place. Of a finger the bones keep their lengths (FABRIK: Aristidou & Lasenby, 2011),
-// and what is beyond the joint turns with its bone; a knuckle turns the whole hand about the palm.
+// A pose with a joint moved to a target. The bones of a finger keep their lengths (FABRIK: Aristidou & Lasenby, 2011),
+// and the joints beyond rotate with the joint's bone; a knuckle rotates the whole hand about the palm.
 const pulled = (pose, joint, goal) => {
   const points = pointsOf(pose), finger = Math.floor((joint - 1) / 4), along = (joint - 1) % 4, first = 4 * finger + 1;
   if (along === 0) {
@@ -128,7 +128,7 @@ const pulled = (pose, joint, goal) => {
   return points.flat();
 };
 
-// A point turned by the rotation that takes one direction to another (Rodrigues).
+// A point rotated by the rotation that maps one direction to another (Rodrigues).
 const rotated = (point, from, to) => {
   const a = from.map((x) => x / norm(from)), b = to.map((x) => x / norm(to));
   const cross = (u, v) => [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
@@ -139,9 +139,9 @@ const rotated = (point, from, to) => {
   return add(add(point, once), cross(axis, once), 1 / (1 + cosine));
 };
 
-// Makes a canvas one on which a skeleton is turned (drag beside it, arrow keys) and its joints are pulled (drag them,
-// or choose one and use Shift and the arrow keys). `pose()` is the skeleton that is pulled at, and `pull(pose)` takes
-// what becomes of it. Returns {view, middle, chosen, chooser}: how it is shown, and an element to choose a joint.
+// Adds controls to a canvas that rotate a skeleton (drag beside it, arrow keys) and move its joints (drag them, or
+// select one and use Shift and the arrow keys). `pose()` returns the current skeleton, and `pull(pose)` receives the
+// changed one. Returns {view, middle, chosen, chooser}: the state of the view, and an element to select a joint.
 const handled = (canvas, { pose, pull, redraw }) => {
   const state = { view: [0, 0], middle: null, chosen: 8 };
   const turn = (yaw, pitch) => {
@@ -167,7 +167,7 @@ const handled = (canvas, { pose, pull, redraw }) => {
   canvas.tabIndex = 0;
   canvas.classList.add("turnable");
   let at = null, held = null;
-  // A finger on a joint moves that, and not the page.
+  // A touch on a joint moves the joint and does not scroll the page.
   canvas.addEventListener("touchstart", (event) => under(event.touches[0]) && event.preventDefault(), { passive: false });
   canvas.onpointerdown = (event) => {
     canvas.setPointerCapture(event.pointerId);
@@ -201,7 +201,7 @@ const handled = (canvas, { pose, pull, redraw }) => {
   };
   const names = FINGERS.flatMap((finger) => JOINTS.map((joint) => `${finger}, ${joint}`));
   const chooser = element("select", {}, ...names.map((name, i) => element("option", { value: i + 1, textContent: name })));
-  chooser.setAttribute("aria-label", "The joint that Shift and the arrow keys pull at");
+  chooser.setAttribute("aria-label", "The joint that Shift and the arrow keys move");
   chooser.value = state.chosen;
   chooser.onchange = () => {
     state.chosen = Number(chooser.value);

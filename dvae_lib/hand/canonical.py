@@ -1,6 +1,6 @@
 r"""3DPose ⇄ (CPose, viewpoint): the canonical frame of Zimmermann & Brox, used by the dVAE paper (chapter 2).
 
-A pose is rotated about its root until the middle MCP lies on the negative y axis and the little MCP in the half plane
+A pose is rotated about its root so that the middle MCP is on the negative y axis and the little MCP in the half plane
 z = 0, x > 0. The result is the canonical pose (CPose), which is the same for every viewpoint of a gesture. The inverse
 of the rotation is the viewpoint $R$: with joints as rows, $\mathrm{pose} = \mathrm{CPose}\, R$.
 """

@@ -88,7 +88,7 @@ def mirror(
     return torch.where(flip[..., None, None], pose * sign, pose)
 
 
-_KNUCKLES = [(5, 9), (9, 13), (13, 17), (2, 5)]  # lines between knuckles; with the bones they cover the palm
+_KNUCKLES = [(5, 9), (9, 13), (13, 17), (2, 5)]  # lines between knuckles, which cover the palm together with the bones
 _FINGER_RADIUS = 0.28  # in bone scales
 
 
@@ -96,7 +96,7 @@ def silhouette(
     joints: Float[Tensor, "B 21 3"], K: Float[Tensor, "B 3 3"], size: int
 ) -> Bool[Tensor, "B 1 {size} {size}"]:
     """The approximate mask of a hand with joints in mm, seen by the camera K: all pixels within a finger's radius of a
-    bone. It is for photographs that have no masks.
+    bone. It is used for photographs without masks.
     """
     points = project(joints, K)
     a, b = (points[:, list(ends)] for ends in zip(*BONES, *_KNUCKLES, strict=True))  # (B, S, 2)

@@ -1,4 +1,4 @@
-"""What results are worth: poses (`pose`), intervals of means (`intervals`), disentangled codes (`disentanglement`)."""
+"""Metrics: of poses (`pose`), intervals of means (`intervals`), of disentangled codes (`disentanglement`)."""
 
 from dvae_lib.metrics.pose import (
     THRESHOLDS,

@@ -1,14 +1,14 @@
-"""How well the parts of a latent are told apart, by the scores of the literature (supplement, Sec. E; chapter 09).
+"""How well factors are disentangled in a latent, by the scores of the literature (supplement, Sec. E; chapter 09).
 
-All but the last are asked of *codes on a grid*: an array (n_1, …, n_K, d), where codes[i, j, …] is the latent (d,) of a
-sample whose first factor has its i-th value, whose second has its j-th, and so on, whatever a value is: a number, a
-pose, a room. Every draw is a function of the seed. 1 is best; what is worst is said for each. A score raises ValueError
-for a grid on which it has no value.
+All except the last require *codes on a grid*: an array (n_1, …, n_K, d), where codes[i, j, …] is the latent (d,) of a
+sample whose first factor has its i-th value, whose second has its j-th, and so on; a value can be a number, a pose, a
+room. All sampling depends only on the seed. 1 is the best score; the worst is stated for each. A score raises
+ValueError for a grid on which it is undefined.
 
-The β-VAE and FactorVAE scores classify sets of codes that have one factor in common. Their authors draw train and test
-sets from one large population. On a small grid that rewards a code that says nothing: its few codes are learnt by
-heart (chapter 09 derives by how much). So here the sets to learn from and the sets to be tested on come from different
-values of the factor that has most values, half of them each.
+The β-VAE and FactorVAE scores classify sets of codes that have one factor in common. Their authors sample the training
+and test sets from one large population. On a small grid, this rewards a code without information: its few codes are
+memorised (chapter 09 derives by how much). So here the sets for training and those for testing come from different
+values of the factor with the most values, half of them each.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-_DEAD = 1e-6  # of the largest variance: a dimension that moves less says nothing
+_DEAD = 1e-6  # of the largest variance: a dimension that varies less has no information
 Codes = Float[np.ndarray, "*grid d"]
 
 
@@ -35,13 +35,14 @@ def beta_vae_score(codes: Codes, samples: int = 1000, pairs: int = 32, seed: int
     """Higgins et al. (2017), with the numbers of Sec. E: the accuracy of a linear classifier, 1 / K by chance.
 
     Each of the samples is the mean absolute difference of the codes of some pairs, which have one factor in common and
-    differ in all others. Which factor it is, is learnt from one half of the samples and asked of the other.
+    differ in all others. The classifier learns which factor it is from one half of the samples; the other half is the
+    test set.
 
-    This departs from the original score, which the paper used, in two ways. There the other factors of a pair are drawn
-    independently, so that one with n values coincides in 1 / n of the pairs; that tells factors with different numbers
-    of values apart, whatever the code is. And there the test is of the values that were learnt from (see above). For
-    eight dimensions of pure noise on 20 × 6 values the original gives 82 %, without coincidences 64 %, and this about
-    50 %.
+    This differs from the original score, which the paper used, in two ways. In the original, the other factors of a
+    pair are sampled independently, so that one with n values coincides in 1 / n of the pairs; this distinguishes
+    factors with different numbers of values, whatever the code is. And the original is tested on the same values as it
+    is trained on (see above). For eight dimensions of pure noise on 20 × 6 values, the original score is 82 %, without
+    coincidences 64 %, and this one about 50 %.
 
     Raises ValueError unless there are two factors or more with two values or more, and one with four.
     """
@@ -67,9 +68,10 @@ def factor_vae_score(codes: Codes, samples: int = 1000, size: int = 64, seed: in
     """Kim & Mnih (2018): the accuracy of a vote, about 1 / K by chance.
 
     Each sample is a set of codes with one factor in common, and votes for it with the dimension that varies least,
-    measured against how it varies over all values; one that hardly varies has no vote. What a dimension stands for is
-    the majority of one half of the samples. The other half is asked, which is of other values and measured against
-    those (see above): with one population, 64 dimensions of pure noise on 20 × 6 values would score 84 %.
+    relative to its variance over all values; dimensions that hardly vary have no vote. The factor of a dimension is
+    determined by the majority of one half of the samples. The other half, with other values and relative to the
+    variance over these, is the test set (see above): with one population, 64 dimensions of pure noise on 20 × 6 values
+    would score 84 %.
 
     Raises ValueError as `beta_vae_score` does.
     """
@@ -94,8 +96,8 @@ def _votes(
 
 
 def mutual_information_gap(codes: Codes, bins: int = 20) -> float:
-    """MIG (Chen et al., 2018): how much more the best dimension says of a factor than the second best, as a share of
-    the factor's entropy, averaged over factors; 0 at worst, as where two dimensions say the same.
+    """MIG (Chen et al., 2018): how much more information the best dimension has about a factor than the second best, as
+    a fraction of the factor's entropy, averaged over factors; 0 at worst, for example if two dimensions are equal.
 
     Raises ValueError unless there are two dimensions or more, and two factors or more with two values or more.
     """
@@ -110,7 +112,7 @@ def mutual_information_gap(codes: Codes, bins: int = 20) -> float:
 
 def separated_attribute_score(codes: Codes, seed: int = 0) -> float:
     """SAP (Kumar et al., 2018): how much better thresholds on the best dimension classify a factor than thresholds on
-    the second best, averaged over factors; 0 at worst, as where two dimensions say the same.
+    the second best, averaged over factors; 0 at worst, for example if two dimensions are equal.
 
     Raises ValueError as `mutual_information_gap` does.
     """
@@ -127,16 +129,16 @@ def separated_attribute_score(codes: Codes, seed: int = 0) -> float:
 
 @dataclass(frozen=True)
 class DCI:
-    """Eastwood & Williams (2018). importance: (d, K), of the dimensions for each factor, to which they add up to 1."""
+    """Eastwood & Williams (2018). importance: (d, K), of each dimension for each factor; its sum per factor is 1."""
 
     importance: Float[np.ndarray, "d K"]
-    disentanglement: float  # 0 where every dimension serves all factors alike
-    completeness: float  # 0 where every factor is spread over all dimensions alike; 1 where there is one dimension
-    informativeness: float  # accuracy of the factors on samples held out
+    disentanglement: float  # 0 if every dimension is equally important for all factors
+    completeness: float  # 0 if every factor is spread evenly over all dimensions; 1 if there is only one
+    informativeness: float  # accuracy of predicting the factors of held-out samples
 
 
 def dci(codes: Codes, parts: Sequence[slice] | None = None, seed: int = 0) -> DCI:
-    """The importances are those of a random forest. parts: of the latent, each to be taken for one dimension.
+    """DCI, with the importances of a random forest. parts: those of the latent, each of which counts as one dimension.
 
     Raises ValueError unless there are two factors or more with two values or more.
     """
@@ -151,18 +153,18 @@ def dci(codes: Codes, parts: Sequence[slice] | None = None, seed: int = 0) -> DC
     if parts is not None:
         importance = np.stack([importance[part].sum(0) for part in parts])
     dimensions, count = importance.shape
-    shares = importance + 1e-12  # so that what serves no factor, or is served by no dimension, is spread evenly
+    shares = importance + 1e-12  # so that unused dimensions, and factors without a dimension, are spread evenly
     single = 1 - entropy(shares, base=count, axis=1)
-    # Where there is one dimension, all of a factor is in it: its entropy is 0, in any base.
+    # If there is only one dimension, it contains every factor: the entropy is 0, in any base.
     whole = 1 - entropy(shares, base=max(dimensions, 2), axis=0)
     disentanglement = np.average(single, weights=shares.sum(1))
     return DCI(importance, float(disentanglement), float(whole.mean()), float(np.mean(accuracy)))
 
 
 def scores(codes: Codes, parts: Sequence[slice] | None = None) -> dict[str, float]:
-    """All of the above, by the names that the literature knows them by; parts: DCI is also asked of these.
+    """All of the above, by their names in the literature; parts: DCI is also computed for these.
 
-    Raises ValueError where one of them does.
+    Raises ValueError if one of them does.
     """
     single = dci(codes)
     named = {
@@ -183,11 +185,11 @@ def scores(codes: Codes, parts: Sequence[slice] | None = None) -> dict[str, floa
 def regressed(
     codes: Float[np.ndarray, "N d"], targets: Float[np.ndarray, "N T"], groups: Int[np.ndarray, " N"], folds: int = 10
 ) -> Float[np.ndarray, "N T"]:
-    """What each sample's targets (N, T) are by regression on the codes (N, d) of samples of other groups: (N, T).
+    """Predicts each sample's targets (N, T) by regression on the codes (N, d) of samples of other groups: (N, T).
 
-    A ridge regression with a Gaussian kernel, whose width and penalty are chosen on those, again by groups. Which
-    regression Bouchacourt et al. and the paper took for Table 4 is not said. With fewer groups than folds, each is left
-    out by itself. Raises ValueError for fewer than four groups: three others are the fewest to choose a width with.
+    A ridge regression with a Gaussian kernel, whose width and penalty are chosen on these samples, also by groups.
+    Bouchacourt et al. and the paper do not state which regression they used for Table 4. With fewer groups than folds,
+    each group is left out in turn. Raises ValueError for fewer than four groups: choosing a width requires three.
     """
     if (count := len(np.unique(groups))) < 4:
         raise ValueError(f"A regression from other groups needs four of them or more; there are {count}.")
@@ -197,16 +199,16 @@ def regressed(
     for others, own in GroupKFold(min(folds, count)).split(codes, targets, groups):
         inner = list(GroupKFold(3).split(codes[others], groups=groups[others]))
         search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=inner)
-        # A kernel ridge has no constant of its own: the mean of the others is taken away first.
+        # A kernel ridge regression has no intercept: the mean of the others is subtracted first.
         centred = TransformedTargetRegressor(search, transformer=StandardScaler(with_std=False))
         predictions[own] = centred.fit(codes[others], targets[others]).predict(codes[own])
     return predictions
 
 
 def _flat(codes: Codes, dimensions: int = 1) -> tuple[Float[np.ndarray, "N d"], Int[np.ndarray, "N K"]]:
-    """The codes (N, d) of the grid, and the value of every factor (N, K). dimensions: the fewest that will do.
+    """The codes (N, d) of the grid, and the value of every factor (N, K). dimensions: the required minimum.
 
-    Raises ValueError if nothing can be told apart: there are not two factors that vary, or the codes do not.
+    Raises ValueError if there is nothing to distinguish: fewer than two factors vary, or the codes do not vary.
     """
     *shape, d = codes.shape
     if len(shape) < 2 or min(shape) < 2:
@@ -215,7 +217,7 @@ def _flat(codes: Codes, dimensions: int = 1) -> tuple[Float[np.ndarray, "N d"], 
             f"these have {codes.shape}."
         )
     if d < dimensions:
-        raise ValueError(f"The gap between the best and the second best dimension needs two of them; there is {d}.")
+        raise ValueError(f"The gap between the best and the second best dimension requires two; there is {d}.")
     flat = codes.reshape(-1, d)
     if not np.ptp(flat, axis=0).max() > 0:  # also where one is NaN
         raise ValueError("The codes are the same everywhere on the grid, or not all finite: there is nothing to score.")
@@ -223,15 +225,15 @@ def _flat(codes: Codes, dimensions: int = 1) -> tuple[Float[np.ndarray, "N d"], 
 
 
 def _halves(codes: Codes, rng: np.random.Generator) -> list[Float[np.ndarray, "*half d"]]:
-    """The codes at one half of the values of the factor that has most, and at the other half.
+    """The codes at one half of the values of the factor that has the most values, and at the other half.
 
-    Raises ValueError if a half would have one value, besides what `_flat` raises.
+    Raises ValueError if a half would have one value, and as `_flat` does.
     """
     _flat(codes)
     longest = int(np.argmax(codes.shape[:-1]))
     if codes.shape[longest] < 4:
         raise ValueError(
-            "One factor needs four values or more, half of them to learn from and half to be tested on; "
+            "One factor must have four values or more, half of them for training and half for testing; "
             f"the grid is {' × '.join(map(str, codes.shape[:-1]))}."
         )
     values = rng.permutation(codes.shape[longest])

@@ -1,7 +1,7 @@
-"""How sure a number is, and a comparison of methods on the same samples (chapters 04 to 08, 10).
+"""Confidence intervals of numbers, and of comparisons of methods on the same samples (chapters 04 to 08, 10).
 
-Of one training `bootstrap_ci` says what other samples would give. Another training gives other numbers, too: of methods
-that were trained several times `contrast_ci` says what other seeds and other samples would give.
+For one training run, `bootstrap_ci` estimates the variation over samples. Results also vary between training runs: for
+methods that were trained several times, `contrast_ci` estimates the variation over seeds and samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ def bootstrap_ci(
 ) -> Interval:
     """The mean of values (N,), and the ends of its bootstrap interval.
 
-    block_size: how many samples that follow one another are redrawn as one (a block bootstrap), since the images of
-    one pose are all good or all bad. N is a multiple of it.
-    denominator: (N,) values of the same samples, whose mean the result is divided by.
+    block_size: how many consecutive samples are resampled together (a block bootstrap), since the errors of images of
+    one pose are correlated. N is a multiple of it.
+    denominator: (N,) values of the same samples; the result is divided by their mean.
     """
     total = torch.ones_like(values) if denominator is None else denominator
     above, below = (series.double().view(-1, block_size).mean(1).numpy() for series in (values, total))
@@ -44,7 +44,7 @@ def bootstrap_ci(
 def bootstrap_block_size(data: str, samples: int) -> int:
     """The block size of `bootstrap_ci` for a number of a data set's held-out samples in order.
 
-    Frames of a video are all good or all bad for a while. Where there are too few for two blocks, it is 1.
+    The errors of consecutive frames of a video are correlated. If there are too few frames for two blocks, it is 1.
     """
     frames = BLOCKS.get(data, 1)
     return frames if samples >= 2 * frames else 1
@@ -54,7 +54,7 @@ def drop_missing(
     errors: Mapping[object, Float[Tensor, " N"]], block_size: int = 1
 ) -> dict[object, Float[Tensor, " left"]]:
     """Errors (N,) of the same samples by several methods, without the samples for which any of them is NaN (no joint is
-    visible there), and without the last ones that do not fill a block: what `bootstrap_ci` takes.
+    visible there), and without the last ones that do not fill a block, as `bootstrap_ci` requires.
     """
     shown = ~torch.stack(list(errors.values())).isnan().any(0)
     left = int(shown.sum()) // block_size * block_size
@@ -62,7 +62,7 @@ def drop_missing(
 
 
 def answer(estimate: Interval, sign: int = 1) -> str:
-    """Whether something is above zero, or with sign −1 below it: “yes”, “no” or, if its interval has zero, “open”."""
+    """Whether something is above zero, or with sign −1 below: “yes”, “no” or, if its interval contains zero, “open”."""
     low, high = sorted(sign * end for end in estimate[1:])
     return "yes" if low > 0 else "no" if high < 0 else "open"
 
@@ -70,7 +70,7 @@ def answer(estimate: Interval, sign: int = 1) -> str:
 def improvement(
     errors: Float[Tensor, " N"], over: Float[Tensor, " N"], block_size: int = 1, level: float = 0.95
 ) -> Interval:
-    """How much lower the mean of errors (N,) is than that of others' (N,) on the same samples, in per cent of theirs.
+    """By how many per cent the mean of errors (N,) is lower than that of others, `over` (N,), of the same samples.
 
     With the ends of its paired bootstrap interval; negative where it is higher. block_size: see `bootstrap_ci`.
     """
@@ -82,27 +82,29 @@ Matrix = Float[Tensor, "_ units"]  # of each seed and unit; methods may differ i
 
 
 def contrast_ci(terms: Sequence[tuple[float, Matrix]], log: bool = True, level: float = 0.95) -> Interval:
-    r"""Of methods m that were trained S_m times and tested on the same U units: $\sum_m w_m \log \mu_m$, where $\mu_m$
+    r"""For methods m that were trained S_m times and tested on the same U units: $\sum_m w_m \log \mu_m$, where $\mu_m$
     is the mean of a method's matrix (S_m, U), with the ends of its interval. Without `log`: $\sum_m w_m \mu_m$.
 
-    terms: of each method its weight w_m and its matrix. The units are what samples depend on together: rooms, people.
+    terms: the weight w_m and the matrix of each method. Samples of the same unit, such as a room or a person, are
+    dependent.
 
-    Seeds of a method vary alike on all units, and independently of the other methods' seeds; a unit is easy or hard for
-    all methods and seeds. With every matrix divided by its mean (as the logarithm's derivative has it),
+    The effect of a seed is the same on all units, and independent of the other methods' seeds; a unit is easy or hard
+    for all methods and seeds. With every matrix divided by its mean (from the derivative of the logarithm),
     $v_s = \sum_m w_m^2 \operatorname{var}(\text{means of seeds}) / S_m$ and $v_u = \operatorname{var}(\sum_m w_m \cdot
     \text{means of units}) / U$, less the part of it that is the interaction of seeds and units and is in $v_s$ already,
     but not below 0. The interval is the estimate $\pm \sqrt{t_\nu^2 v_s + t_{U-1}^2 v_u}$, with Student's quantiles and
-    Welch's $\nu$. Simulated with 3 and 5 seeds and 40 units or more, it holds the truth in 95 to 98 % of cases. A
-    bootstrap in two levels, which redraws seeds and units, does so more rarely: so few seeds vary too little.
+    Welch's $\nu$. In simulations with 3 and 5 seeds and 40 units or more, it contains the true value in 95 to 98 % of
+    cases. A two-level bootstrap, which resamples seeds and units, does so less often: it underestimates the variation
+    of so few seeds.
 
-    Where there is one unit, as of a number that a whole test gives, the interval is over seeds alone.
+    If there is one unit, as for a number of a whole test set, the interval is over seeds only.
 
     Raises ValueError for fewer than two seeds.
     """
     (_, first), *_ = terms
     units = first.shape[1]
     if any(len(matrix) < 2 for _, matrix in terms):
-        raise ValueError("Without two seeds there is no telling how much they vary.")
+        raise ValueError("The variation over seeds cannot be estimated with fewer than two seeds.")
     estimate = seeds = degrees = interaction = 0.0
     difference = torch.zeros(units, dtype=torch.float64)
     for weight, matrix in terms:

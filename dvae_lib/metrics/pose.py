@@ -1,17 +1,17 @@
-r"""How good a pose is, by the protocol of Zimmermann & Brox (chapters 02, 03 and 06).
+r"""Metrics of poses, by the protocol of Zimmermann & Brox (chapters 02, 03 and 06).
 
-For joint j with errors $e_{ij}$ in mm over the samples i that show it, and with means over joints taken last:
+For joint j with errors $e_{ij}$ in mm over the samples i in which it is visible, and with means over joints taken last:
 
-- EPE, end-point error: $\mathrm{mean}_j\, \mathrm{mean}_i\, e_{ij}$; the median EPE has the median over i inside.
+- EPE, end-point error: $\mathrm{mean}_j\, \mathrm{mean}_i\, e_{ij}$; the median EPE uses the median over i.
 - PCK, percentage of correct keypoints: $\mathrm{mean}_j\, \mathrm{mean}_i\, [e_{ij} \le t]$ at a threshold t.
 - AUC, area under the PCK curve: its integral over a range of thresholds, divided by the width of the range.
 
-All joints weigh the same, the root too, however often each is visible. A *pooled* PCK, one share over all visible
-joints of all samples, weighs a joint by how often it is seen, which is in favour of the joints that are rarely hidden;
-the two agree where all joints are visible equally often.
+All joints have the same weight, including the root, however often each is visible. A *pooled* PCK, one proportion over
+all visible joints of all samples, weights a joint by how often it is visible, which favours the joints that are rarely
+occluded; the two agree if all joints are visible equally often.
 
-The root, palm or wrist, is chosen when batches are made (`datasets.batches.make_batch`). True poses are relative to it,
-so is what a model learns, and nothing is moved afterwards: here its name is only carried through to the scores.
+The root, palm or wrist, is chosen when batches are made (`datasets.batches.make_batch`). True and predicted poses are
+relative to it, and nothing is shifted afterwards: here its name is only passed on to the scores.
 """
 
 import csv
@@ -36,19 +36,19 @@ THRESHOLDS = np.linspace(0, 50, 20)
 def joint_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
     """Distance in mm (B, 21) between predicted and true joints; NaN where a joint is not visible.
 
-    prediction: (B, 21, 3) in bone scales, as the models decode it. It is brought to millimetres with the true
-    bone scale and, as in the protocol of Zimmermann & Brox, is not moved so that its root is at 0. Where it is not
-    a number, the error of a visible joint is infinite: to leave it out would flatter a model that has diverged.
+    prediction: (B, 21, 3) in bone scales, as the models decode it. It is converted to millimetres with the true
+    bone scale and, as in the protocol of Zimmermann & Brox, is not shifted to move its root to 0. Where it is not
+    a number, the error of a visible joint is infinite: leaving it out would favour a model that has diverged.
     """
     distance = (prediction - batch["pose"]).norm(dim=-1) * batch["scale"][:, None]
     return distance.masked_fill(distance.isnan(), torch.inf).masked_fill(~batch["visible"], torch.nan)
 
 
 def scaled_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
-    """`joint_errors` with the true overall size in place of the true bone: the prediction has the truth's norm.
+    """`joint_errors` with the true overall size in place of the true bone: predictions are scaled to the truth's norm.
 
-    One bone tells the size of a hand only as well as it was labelled, and a method that knows the size of all of it is
-    not judged by the length of that one.
+    The length of one bone gives the size of a hand only as accurately as it was labelled; the overall size does not
+    depend on a single bone.
     """
     truth = batch["pose"]
     size = truth.flatten(1).norm(dim=1) / prediction.flatten(1).norm(dim=1)
@@ -56,8 +56,8 @@ def scaled_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tenso
 
 
 def procrustes_errors(prediction: Float[Tensor, "B 21 3"], batch: Mapping[str, Tensor]) -> Float[Tensor, "B 21"]:
-    """`joint_errors` (“PA-EPE” in later papers) after the rotation, scale and shift that bring all 21 joints of the
-    prediction nearest to the truth, in the sense of squared distances: what is left is the gesture's error.
+    """`joint_errors` (“PA-EPE” in later papers) after the rotation, scale and shift that minimise the squared distances
+    of all 21 joints of the prediction from the truth: what remains is the error of the gesture.
     """
     truth = batch["pose"]
     middle = truth.mean(1, keepdim=True)
@@ -85,7 +85,7 @@ def _by_joint(errors: Float[Tensor, "N 21"]) -> dict[int, Float[np.ndarray, " se
     seen = {joint: column for joint, column in seen.items() if len(column)}
     if not seen:
         raise UserError(
-            f"There is nothing to score: of {len(errors)} samples none has a visible joint. "
+            f"There is nothing to score: none of {len(errors)} samples has a visible joint. "
             "Check that the test split is not empty and that its labels were read."
         )
     return seen
@@ -108,16 +108,16 @@ def auc(
     low: float,
     high: float,
 ) -> float:
-    """Area under a PCK curve: the trapezoids between those of its points (T,) that lie in [low, high] mm, divided by
-    the distance of the first of them from the last.
+    """Area under a PCK curve: by the trapezoidal rule over those of its points (T,) that are in [low, high] mm, divided
+    by the distance between the first and the last of them.
 
     With `THRESHOLDS`, “20–50 mm” is therefore 21.05–50 mm, as in the public evaluation code. Raises ValueError if
-    fewer than two points lie in the range.
+    fewer than two points are in the range.
     """
     thresholds, shares = np.asarray(thresholds, dtype=float), np.asarray(shares, dtype=float)
     inside = (thresholds >= low) & (thresholds <= high)
     if inside.sum() < 2:
-        raise ValueError(f"Between {low} and {high} mm the curve has {inside.sum()} points; an area needs two.")
+        raise ValueError(f"Between {low} and {high} mm the curve has {inside.sum()} points; an area requires two.")
     t, y = thresholds[inside], shares[inside]
     return float(np.sum(np.diff(t) * (y[1:] + y[:-1]) / 2) / (t[-1] - t[0]))
 
@@ -125,7 +125,7 @@ def auc(
 def exact_auc(errors: Float[Tensor, "N 21"], low: float, high: float) -> float:
     r"""Area under the PCK curve of `joint_errors` (N, 21) over exactly [low, high] mm, without a grid of thresholds.
 
-    The curve is a staircase, and $\int_a^b [e \le t]\,dt$ is $b - e$, kept between 0 and $b - a$.
+    The curve is a step function, and $\int_a^b [e \le t]\,dt$ is $b - e$, clipped to $[0, b - a]$.
     """
     shares = [np.clip((high - column) / (high - low), 0, 1).mean() for column in _by_joint(errors).values()]
     return float(np.mean(shares))
@@ -133,28 +133,28 @@ def exact_auc(errors: Float[Tensor, "N 21"], low: float, high: float) -> float:
 
 @dataclass(frozen=True)
 class PoseScores:
-    """The scores of one model on one test set; lengths in mm, shares and areas from 0 to 1."""
+    """The scores of one model on one test set; lengths in mm, proportions and areas from 0 to 1."""
 
-    root: Root  # what joint 0 was in predictions and truth
+    root: Root  # joint 0 of predictions and truth
     samples: int
     epe: float
     median_epe: float
     epe_per_joint: tuple[float, ...]  # 21; NaN for a joint that is never visible
     median_epe_per_joint: tuple[float, ...]
-    never_visible: tuple[str, ...]  # joints that no sample shows, and that no mean counts
-    not_a_number: int  # visible joints with an infinite error: the prediction is no number there
+    never_visible: tuple[str, ...]  # joints that are visible in no sample, and not in the means
+    not_a_number: int  # visible joints with an infinite error: the prediction is not a number there
     thresholds: tuple[float, ...]
     pck: tuple[float, ...]
     auc_0_50: float
-    auc_20_50_reference: float  # as the public evaluation code has it: 12 points from 21.05 to 50 mm
+    auc_20_50_reference: float  # as in the public evaluation code: 12 points from 21.05 to 50 mm
     auc_20_50: float  # over exactly 20 to 50 mm
 
     def as_json(self) -> dict:
-        """Every field, as strict JSON has it: null in place of what is not finite."""
+        """Every field, as strict JSON: null in place of numbers that are not finite."""
         return {name: _finite(value) for name, value in asdict(self).items()}
 
     def to_csv(self, path: Path) -> None:
-        """The PCK curve, one threshold a line."""
+        """Writes the PCK curve, one threshold per line."""
         with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["threshold_mm", "pck"])
@@ -168,7 +168,7 @@ def _finite(value):
 
 
 def score_pose(errors: Float[Tensor, "N 21"], root: Root) -> PoseScores:
-    """All scores of `joint_errors` (N, 21), those of all batches joined; `root` as the batches were made.
+    """All scores of `joint_errors` (N, 21), concatenated over all batches; `root` is that of the batches.
 
     Raises UserError where no joint is visible in any sample.
     """
@@ -209,7 +209,7 @@ def viewpoint_errors(
 ) -> Float[Tensor, "*batch"]:
     """Geodesic error in degrees (...) of predicted viewpoints (..., 3, 3), any matrices, against the true rotations.
 
-    A prediction is read as the rotation nearest to it; one that is not finite is wrong by 180°.
+    A prediction is replaced by the nearest rotation; one that is not finite has an error of 180°.
     """
     finite = prediction.isfinite().all(-1).all(-1)
     readable = torch.where(finite[..., None, None], prediction, torch.eye(3).to(prediction))

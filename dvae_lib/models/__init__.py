@@ -1,4 +1,4 @@
-"""The paper: objectives, networks, and the models made of them."""
+"""The models of the paper: objectives, networks, and the models built from them."""
 
 from dvae_lib.models.cross_modal import CrossModalVAE
 from dvae_lib.models.disentangled import DVAE

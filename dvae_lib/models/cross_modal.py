@@ -19,11 +19,11 @@ from dvae_lib.models.saving import SavedModule, describe
 class CrossModalVAE(SavedModule):
     """A VAE over any set of modalities that share one latent (B, d).
 
-    beta: β of Eq. 1; λ are the modalities' weights. Both are taken as they are.
+    beta: β of Eq. 1; λ are the modalities' weights. Neither is rescaled.
     encoded, decoded: the names of the modalities to encode from, and to decode; all by default.
-    pretrained: where ResNet-18 starts. width: kernels of the image decoder, times the supplement's.
-    networks: own networks by modality, each a pair of functions that make an encoder, whose forward returns a Normal
-        over (B, d), and a decoder from the number of dimensions d; None in place of one takes the paper's.
+    pretrained: the initial weights of ResNet-18. width: multiplies the image decoder's numbers of kernels.
+    networks: your own networks by modality: a pair of functions that create, for d dimensions, an encoder, whose
+        forward returns a Normal over (B, d), and a decoder; None in place of either selects the paper's.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CrossModalVAE(SavedModule):
         }
 
     def needs(self, _, /) -> list[Modality]:
-        """What a batch must hold for training, whichever sources a step encodes."""
+        """The modalities that a training batch must contain, whichever sources a step encodes."""
         return [self.modalities[name] for name in dict.fromkeys([*self.encoders, *self.decoders])]
 
     def encode(self, source: str, x: Tensor) -> Normal:
@@ -67,22 +67,22 @@ class CrossModalVAE(SavedModule):
         return self.encoders[source](x)
 
     def decode(self, z: Float[Tensor, "B d"], names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The mean of p(x_m | z) for each modality (all by default), logits of a categorical: {name: (B, *shape)}."""
+        """The mean of p(x_m | z) of each modality (all by default), or a label's logits: {name: (B, *shape)}."""
         return {name: self.decoders[name](z) for name in (names or self.decoders)}
 
     def translate(self, source: str, x: Tensor, target: str) -> Tensor:
-        """One modality read from another, through the mean of q(z | x): (B, *shape of target)."""
+        """One modality predicted from another, through the mean of q(z | x): (B, *shape of target)."""
         return self.decode(self.encode(source, x).mean, [target])[target]
 
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """All that is decoded from the mean of every encoder: {source: {name: (B, *shape)}}."""
+        """All modalities decoded from the mean of every encoder: {source: {name: (B, *shape)}}."""
         return {source: self.decode(self.encode(source, batch[source]).mean) for source in self.encoders}
 
     def bounds(self, batch: Mapping[str, Tensor], sources: Iterable[str] | None = None) -> Bounds:
-        """Eq. 1 for each source (all by default), z drawn once from q(z | x_source)."""
+        """Eq. 1 for each source (all by default), with one sample of z from q(z | x_source)."""
         sources = list(sources or self.encoders)
         posteriors = {source: self.encode(source, self.modalities[source].observed(batch)) for source in sources}
-        # The latents of all sources are decoded in one pass: batch normalisation sees them as one batch.
+        # The latents of all sources are decoded in one pass: for batch normalisation, they are one batch.
         means = self.decode(torch.cat([reparameterize(q) for q in posteriors.values()]))
         result = {}
         for i, (source, q) in enumerate(posteriors.items()):
@@ -96,9 +96,9 @@ class CrossModalVAE(SavedModule):
         return result
 
     def forward(self, batch: Mapping[str, Tensor], sources: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, minus the mean bound over the batch and the source modalities, and the terms' means.
+        """The loss, which is minus the mean bound over the batch and the source modalities, and the terms' means.
 
-        Joint training passes all modalities as sources; alternating training (Spurr et al.) one a step.
+        Joint training passes all modalities as sources; alternating training (Spurr et al.) passes one per step.
         """
         bounds = self.bounds(batch, sources)
         loss = -torch.stack([bound for bound, _ in bounds.values()]).mean()

@@ -1,5 +1,5 @@
 r"""The disentangled VAE (Sec. 3.2; chapters 04–06): $z = [z_{y_1}, \dots, z_{y_N}, z_u]$ has a slice for each labelled
-factor, and one for what no label says.
+factor, and one for everything unlabelled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,21 +28,21 @@ from dvae_lib.models.saving import SavedModule, describe
 
 
 class DVAE(SavedModule):
-    r"""The disentangled VAE, declared by what it is made of; the paper's three variants are instances of it.
+    r"""The disentangled VAE, declared by its parts; the paper's three variants are instances of it.
 
-    factors: the labelled factors $y_i$, any number of them, each with the dimensions of its slice of z, or without: the
-        slices that are not given share d in equal parts. Each factor is encoded to its slice and decoded from it.
+    factors: any number of labelled factors $y_i$, each with or without the number of dimensions of its slice of z.
+        Slices without a number share the rest of d equally. Each factor is encoded to its slice and decoded from it.
     observations: x, decoded from the whole z.
-    unlabelled: the observation that $z_u$ is encoded from, by name, with or without its dimensions. Factors are then
-        decoded from the whole z (Eq. 6).
-    embeddings: what is encoded to the whole z, against decoders that stay as they are (Eq. 4, 8); names of factors or
+    unlabelled: the name of the observation that $z_u$ is encoded from, with or without the number of dimensions of
+        $z_u$. Factors are then decoded from the whole z (Eq. 6).
+    embeddings: the modalities that are encoded to the whole z with frozen decoders (Eq. 4, 8): names of factors or
         observations, or other modalities.
-    beta: β of Eq. 2 to 8; λ are the modalities' weights. Both are taken as they are.
+    beta: β of Eq. 2 to 8; λ are the modalities' weights. Neither is rescaled.
     pretrained, width, networks: see `CrossModalVAE`.
-    shared: image and pose are decoded by one network that divides late (supplement, Table 3).
-    d: dimensions of z, if not every slice's are given.
+    shared: image and pose are decoded by one network with a late branch (supplement, Table 3).
+    d: number of dimensions of z, unless those of all slices are given.
 
-    Raises UserError if a name that is referred to is not declared, or twice.
+    Raises UserError if a name that is referred to is not declared, or if a name is declared twice.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class DVAE(SavedModule):
         self.factors, self.observations = [m.name for m, _ in labelled], [m.name for m in observations]
         decoded = {m.name: m for m in (*(m for m, _ in labelled), *observations)}
         if len(decoded) < len(labelled) + len(observations):
-            raise UserError("A dVAE's factors and observations need names that differ from one another.")
+            raise UserError("A dVAE's factors and observations must have different names.")
         source, d_u = _with_dimensions(unlabelled) if unlabelled else (None, None)
         for name in (source, *(name for name in embeddings if isinstance(name, str))):
             if name is not None and name not in decoded:
-                raise UserError(f"“{name}” is no factor and no observation of this dVAE: it has {', '.join(decoded)}.")
+                raise UserError(f"“{name}” is not a factor or observation of this dVAE: it has {', '.join(decoded)}.")
         if unlabelled and source not in self.observations:
             raise UserError(
                 f"z_u is encoded from an observation ({', '.join(self.observations)}), not from “{source}”."
@@ -112,43 +112,43 @@ class DVAE(SavedModule):
         }
 
     def decoder_slice(self, name: str) -> slice:
-        """What of z the decoder of a modality sees."""
+        """The slice of z that the decoder of a modality receives."""
         from_slice = name in self.factors and not self.unlabelled
         return self.slices[name] if from_slice else slice(0, self.d)
 
     @property
     def decoder_modules(self) -> list[nn.Module]:
-        """All that decodes."""
+        """All decoders."""
         return [self.decoders, *([self.shared] if self.shared else [])]
 
     @property
     def disentangling_modules(self) -> list[nn.Module]:
-        """What is trained in the disentangling step: all but the embeddings' encoders."""
+        """The modules trained in the disentangling step: all except the embeddings' encoders."""
         return [self.encoders, *self.decoder_modules]
 
     @property
     def embedding_modules(self) -> list[nn.Module]:
-        """What is trained in the embedding step."""
+        """The modules trained in the embedding step."""
         return [self.embedding_encoders]
 
     @property
     def factor_modules(self) -> list[nn.Module]:
-        """What is trained in the inner loop of Algorithm 2: the factors' encoders and decoders."""
+        """The modules trained in the inner loop of Algorithm 2: the factors' encoders and decoders."""
         own = [modules[name] for modules in (self.encoders, self.decoders) for name in self.factors if name in modules]
         return [*own, *([self.shared] if self.shared else [])]
 
     def needs(self, step: str, /) -> list[Modality]:
-        """What a batch must hold for a step of training."""
+        """The modalities that a batch must contain for a training step."""
         names = [*self.factors, *(self.observations if step != "independence" else [self.unlabelled])]
         names += self.embedding_encoders if step in (*_EMBEDDING, "joint") else []
         return [self.modalities[name] for name in dict.fromkeys(names)]
 
     def encode_factors(self, batch: Mapping[str, Tensor]) -> dict[str, Normal]:
-        """q of each slice (B, d_i), from its own factor; of "u" from the observation."""
+        """q of each slice (B, d_i), encoded from its own factor; that of "u", from the observation."""
         return {name: self._encode_slice(name, batch) for name in self.slices}
 
     def latent_from_factors(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B d"]:
-        """z (B, d), the means of `encode_factors` side by side."""
+        """z (B, d), the concatenated means of `encode_factors`."""
         return self.join({name: q.mean for name, q in self.encode_factors(batch).items()})
 
     def _encode_slice(self, name: str, batch: Mapping[str, Tensor]) -> Normal:
@@ -156,7 +156,7 @@ class DVAE(SavedModule):
 
     @property
     def _encoded(self) -> list[Modality]:
-        """What z is encoded from in the disentangling step."""
+        """The modalities that z is encoded from in the disentangling step."""
         return [self.modalities[name] for name in (*self.factors, *([self.unlabelled] if self.unlabelled else []))]
 
     def encode(self, source: str, x: Tensor) -> Normal:
@@ -164,7 +164,7 @@ class DVAE(SavedModule):
         return self.embedding_encoders[source](x)
 
     def join(self, by_slice: Mapping[str, Tensor]) -> Float[Tensor, "B d"]:
-        """z from its slices (B, d_i), from wherever each was taken."""
+        """z, concatenated from its slices (B, d_i), which may come from different samples."""
         return torch.cat([by_slice[name] for name in self.slices], dim=-1)
 
     def select(self, z: Float[Tensor, "*batch d"], name: str) -> Float[Tensor, "*batch d_i"]:
@@ -172,18 +172,18 @@ class DVAE(SavedModule):
         return z[..., self.slices[name]]
 
     def swap(self, z: Float[Tensor, "B d"], donor: Float[Tensor, "B d"], names: Iterable[str]) -> Float[Tensor, "B d"]:
-        """z with the slices `names` of the donor."""
+        """z with the slices `names` replaced by the donor's."""
         return self.join({name: self.select(donor if name in names else z, name) for name in self.slices})
 
     def walk(
         self, start: Float[Tensor, "B d"], end: Float[Tensor, "B d"], steps: int, names: Sequence[str]
     ) -> Float[Tensor, "steps B d"]:
-        """Latents on the straight line from start to end in the slices `names`; the others stay."""
+        """Latents on the straight line from start to end in the slices `names`; the others are constant."""
         t = torch.linspace(0, 1, steps, device=start.device)[:, None, None]
         return torch.lerp(start, self.swap(start, end, names), t)
 
     def decode(self, z: Float[Tensor, "B d"], names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The mean of p(· | z) of factors and observations (all by default), logits of a categorical one:
+        """The mean of p(· | z) of factors and observations (all by default), or the logits of a label:
         {name: (B, *shape)}.
         """
         names = list(names or (*self.factors, *self.observations))
@@ -196,11 +196,11 @@ class DVAE(SavedModule):
         }
 
     def translate(self, source: str, x: Tensor, target: str) -> Tensor:
-        """A factor or observation read from an embedding, through the mean of q(z | x): (B, *shape of target)."""
+        """A factor or observation predicted from an embedding, through the mean of q(z | x): (B, *shape of target)."""
         return self.decode(self.encode(source, x).mean, [target])[target]
 
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """All that is decoded from the factors' means (“factors”) and from each embedding's: {source: {name: mean}}."""
+        """Everything decoded from the factors' means (“factors”) and each embedding's mean: {source: {name: mean}}."""
         latents = {"factors": self.latent_from_factors(batch)}
         latents |= {name: self.encode(name, batch[name]).mean for name in self.embedding_encoders}
         return {source: self.decode(z) for source, z in latents.items()}
@@ -214,7 +214,7 @@ class DVAE(SavedModule):
         return {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
 
     def disentangling_bound(self, batch: Mapping[str, Tensor]) -> Bound:
-        """Eq. 2, or Eq. 6 if there is a z_u, each slice drawn once: the bound (B,), and its terms (B,)."""
+        """Eq. 2, or Eq. 6 if there is a z_u, with one sample of each slice: the bound (B,) and its terms (B,)."""
         posteriors = self.encode_factors(batch)
         z = self.join({name: reparameterize(q) for name, q in posteriors.items()})
         likelihoods = self._likelihoods(batch, self.decode(z))
@@ -224,7 +224,7 @@ class DVAE(SavedModule):
         return where_known(self._encoded, batch, bound, terms)
 
     def embedding_bound(self, name: str, batch: Mapping[str, Tensor]) -> Bound:
-        """Eq. 4, or Eq. 8 where what is embedded is no observation, z drawn once: the bound (B,), its terms (B,)."""
+        """Eq. 4, or Eq. 8 if the embedding is not an observation, with one sample of z: bound and terms (B,)."""
         source = self.modalities[name]
         q = self.encode(name, source.observed(batch))
         likelihoods, kl = self._likelihoods(batch, self.decode(reparameterize(q))), kl_to_prior(q)
@@ -232,13 +232,13 @@ class DVAE(SavedModule):
         return where_known([source], batch, bound, likelihoods | {"kl": kl})
 
     def independence_bound(self, batch: Mapping[str, Tensor]) -> Bound:
-        r"""Algorithm 2, lines 7 to 11: how well the factors are decoded while $z_u$ is that of another image, (B,).
+        r"""Algorithm 2, lines 7 to 11: the log-likelihood of the factors with the $z_u$ of another image, (B,).
 
-        The algorithm draws its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x's that would be
-        the same $z_u$ but for the width of its posterior; another x's says nothing of y, which is what y must not need.
-        What is raised is the bare log-likelihood, without the λ of Eq. 6 and without the KL, whatever the size of the
-        images. With the KL beside a small λ it would pay to say nothing in $z_{y_1}$; with the λ alone the loop is too
-        weak against the outer step, which has the KL (chapter 05 tries all three).
+        The algorithm samples its noise from $\mathcal N(\mu, \sigma)$ of $q(z_u \mid x)$. With the same x, this would
+        be the same $z_u$ up to the width of its posterior; the $z_u$ of another x contains no information about y, so
+        y must be decoded without it. The objective is the plain log-likelihood, without the λ of Eq. 6 and without the
+        KL, whatever the size of the images. With the KL and a small λ, the best $z_{y_1}$ would contain no information;
+        with the λ only, the loop is too weak against the outer step, which has the KL (chapter 05 tries all three).
         """
         z = {name: reparameterize(self._encode_slice(name, batch)) for name in self.factors}
         with torch.no_grad():
@@ -247,10 +247,10 @@ class DVAE(SavedModule):
         return where_known(self._encoded, batch, total(likelihoods.values()), likelihoods)
 
     def forward(self, batch: Mapping[str, Tensor], step: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a step, minus its mean bound over the batch, and the terms' means by name.
+        """The loss of a step, which is minus its mean bound over the batch, and the terms' means by name.
 
         step: "disentangling", "embedding", "independence" or, for the first two at once (Eq. 5), "joint". In Eq. 5 the
-        embedding's bound is a function of the embedding alone, so that its decoders are frozen there too; in the step
+        embedding's bound is maximised over the embedding only, so the decoders are frozen in it as well; in the step
         "embedding with decoders" they are not.
         """
         bounds = {}
@@ -275,7 +275,7 @@ class DVAE(SavedModule):
         return -total.mean(), terms
 
 
-_EMBEDDING = "embedding", "embedding with decoders"  # steps of the embedding alone
+_EMBEDDING = "embedding", "embedding with decoders"  # steps of the embedding only
 
 
 def _with_dimensions(item: Modality | str | tuple) -> tuple:
@@ -283,11 +283,11 @@ def _with_dimensions(item: Modality | str | tuple) -> tuple:
 
 
 def _slices(sizes: Mapping[str, int | None], d: int) -> dict[str, slice]:
-    """Where in z each slice lies; those without a size share what the others leave of d equally."""
+    """The position of each slice in z; those without a size share the rest of d equally."""
     free = [name for name, size in sizes.items() if size is None]
     left = d - sum(size or 0 for size in sizes.values())
     if any(size is not None and size < 1 for size in sizes.values()) or (free and left < len(free)):
-        raise UserError(f"The slices {dict(sizes)} of z, of d = {d} dimensions, need at least one dimension each.")
+        raise UserError(f"The slices {dict(sizes)} of z, of d = {d} dimensions, must have at least one dimension each.")
     shares = {name: left // len(free) + (i < left % len(free)) for i, name in enumerate(free)}
     slices, start = {}, 0
     for name, size in sizes.items():

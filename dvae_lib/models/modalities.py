@@ -1,4 +1,4 @@
-"""What is observed, of a hand or of anything else: its name in a batch, its shape, its likelihood, its networks."""
+"""Modalities, of a hand or of anything else: their names in a batch, shapes, likelihoods and networks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from dvae_lib.files import UserError
 from dvae_lib.models import networks
 from dvae_lib.models.objectives import Bound, PerSample, Terms, categorical_log_likelihood, log_likelihood
 
-# Names that a latent or a report uses, and those that torch's ModuleDict has itself.
+# Names that latents and reports use, and the attributes of torch's ModuleDict.
 _RESERVED = {"u", "kl", "factors", "mean pose"} | set(dir(nn.ModuleDict()))
 _MASK = " known"
 
-MOST_CONTENTS = 256  # persons, or rooms, that a data set can have; what a set has less of them is never true
+MOST_CONTENTS = 256  # people, or rooms, that a data set can have; unused classes never occur
 
-# For modalities by name: what makes their encoder and their decoder from the dimensions of the latent.
+# By modality name: functions that create an encoder and a decoder for a number of dimensions of the latent.
 Factory = Callable[[int], nn.Module] | None
 OwnNetworks = Mapping[str, tuple[Factory, Factory]]
 
 
 @dataclass(frozen=True)
 class Modality:
-    """What is observed: the name of its tensor in a batch, its shape (without B), and its weight λ in the bound.
+    """A modality: the name of its tensor in a batch, its shape (without B), and its weight λ in the bound.
 
-    shape: three numbers (C, H, W) are an image; anything else is taken as a vector.
+    shape: three numbers (C, H, W) are an image; anything else is treated as a vector.
     categories: K for a label that is one of K classes, int64 (B,) in a batch. It is encoded one-hot and decoded to
         logits (B, K); its log-likelihood is minus the cross-entropy in nats.
     foreground_precision: precision of an image's likelihood where the batch's mask "hand" is true, as a multiple of
         the precision elsewhere.
 
-    Raises UserError if one of these cannot be.
+    Raises UserError if one of these is invalid.
     """
 
     name: str
@@ -45,16 +45,16 @@ class Modality:
         object.__setattr__(self, "shape", tuple(self.shape))
         if not self.name or self.name in _RESERVED or "." in self.name or self.name.endswith(_MASK):
             raise UserError(
-                f"A modality cannot be called “{self.name}”: the name is taken, empty, has a dot in it or ends in "
+                f"A modality cannot be called “{self.name}”: the name is reserved, empty, contains a dot or ends in "
                 f"“{_MASK.strip()}”. Choose another, such as “{self.name.strip('.') or 'label'}_1”."
             )
         if not all(isinstance(n, int) and n > 0 for n in self.shape) or bool(self.shape) == bool(self.categories):
             raise UserError(
                 f"“{self.name}” is declared with the shape {self.shape} and {self.categories} categories: give either "
-                "a shape of positive integers, as (3, 64, 64) or (4,), or a number of categories."
+                "a shape of positive integers, such as (3, 64, 64) or (4,), or a number of categories."
             )
         if self.categories == 1 or self.categories < 0:
-            raise UserError(f"“{self.name}” has {self.categories} categories: a label needs two or more.")
+            raise UserError(f"“{self.name}” has {self.categories} categories: a label must have two or more.")
         if self.weight < 0 or self.foreground_precision <= 0:
             raise UserError(f"“{self.name}”: its weight must be 0 or more, its foreground_precision more than 0.")
 
@@ -68,12 +68,12 @@ class Modality:
         return (self.categories,) if self.categories else self.shape
 
     def observed(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The batch's tensor (B, *shape) of this name, with zeros where a mask says that it is not known."""
+        """The batch's tensor (B, *shape) of this name, with zeros where a mask marks it as unknown."""
         x, known = batch[self.name], batch.get(self.name + _MASK)
         return x if known is None else torch.where(known.view(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))
 
     def log_likelihood(self, batch: Mapping[str, Tensor], mean: Float[Tensor, " B *shape"]) -> PerSample:
-        """Of what the batch holds under this modality's name, given its decoded mean: (B,); 0 where it is not known."""
+        """The log-likelihood of the batch's tensor of this name, given its decoded mean: (B,); 0 if unknown."""
         x, known = self.observed(batch), batch.get(self.name + _MASK)
         if self.categories:
             term = categorical_log_likelihood(x, mean)
@@ -85,8 +85,8 @@ class Modality:
 
 
 def modality(name: str, size: int, weight: float = 1.0, foreground_precision: float = 1.0) -> Modality:
-    """One of the hand's: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose",
-    "viewpoint", "place", where in the camera's view the crop lies, or "content", the number of its person or room.
+    """A modality of the hand: "image", "tag" (an image of the same content), "depth", "keypoints", "pose", "cpose",
+    "viewpoint", "place" (of the crop in the camera's view) or "content" (the number of its person or room).
     """
     if name == "content":
         return Modality(name, weight=weight, categories=MOST_CONTENTS)
@@ -96,13 +96,13 @@ def modality(name: str, size: int, weight: float = 1.0, foreground_precision: fl
 
 
 def known_samples(name: str, batch: Mapping[str, Tensor]) -> Tensor:
-    """For which samples of a batch (B,) a modality is known: all, unless a mask says otherwise."""
+    """For which samples of a batch (B,) a modality is known: all, unless there is a mask."""
     return batch.get(name + _MASK, torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device))
 
 
 def where_known(modalities: Iterable[Modality], batch: Mapping[str, Tensor], bound: PerSample, terms: Terms) -> Bound:
-    """A bound (B,) and its terms, with 0 for the samples in which one of the modalities, from which z is encoded, is
-    not known.
+    """A bound (B,) and its terms, with 0 for the samples in which one of the modalities that z is encoded from is
+    unknown.
     """
     masks = [batch[m.name + _MASK] for m in modalities if m.name + _MASK in batch]
     if not masks:
@@ -112,9 +112,9 @@ def where_known(modalities: Iterable[Modality], batch: Mapping[str, Tensor], bou
 
 
 def check_batch(modalities: Sequence[Modality], batch: Mapping[str, Tensor]) -> None:
-    """Raises UserError if a batch lacks one of the modalities, or holds it, or its mask, otherwise than declared.
+    """Raises UserError if a batch lacks one of the modalities, or if it or its mask does not match the declaration.
 
-    A label of shape (B,) beside a decoded (B, 1) would be broadcast, and its mean be learnt in silence.
+    Otherwise a label of shape (B,) would be broadcast against a decoded (B, 1), and its mean be learnt without error.
     """
     size = None
     for m in modalities:
@@ -126,8 +126,8 @@ def check_batch(modalities: Sequence[Modality], batch: Mapping[str, Tensor]) -> 
         if not right_type or x.shape != (size, *m.shape):
             kind = f"int64, a class from 0 to {m.categories - 1}" if m.categories else "floating point"
             raise UserError(
-                f"“{m.name}” is declared as {_shown(m.shape)}, {kind}, but the batch, with B = {size}, holds it as "
-                f"{tuple(x.shape)} {x.dtype}. Declare it as it is, or change the data."
+                f"“{m.name}” is declared as {_shown(m.shape)}, {kind}, but in the batch, with B = {size}, it is "
+                f"{tuple(x.shape)} {x.dtype}. Change the declaration, or the data."
             )
         known = batch.get(m.name + _MASK)
         if known is not None and (known.dtype != torch.bool or known.shape != (size,)):
@@ -136,7 +136,7 @@ def check_batch(modalities: Sequence[Modality], batch: Mapping[str, Tensor]) -> 
                 "for the samples whose label is known."
             )
         if m.categories and not ((m.observed(batch) >= 0) & (m.observed(batch) < m.categories)).all():
-            raise UserError(f"“{m.name}” holds classes that are not between 0 and {m.categories - 1}.")
+            raise UserError(f"“{m.name}” contains classes that are not between 0 and {m.categories - 1}.")
 
 
 def _shown(shape: Sequence[int]) -> str:
@@ -157,7 +157,7 @@ class OneHot(nn.Module):
 def make_encoder(
     m: Modality, d: int, pretrained: networks.Pretrained = "random", own: OwnNetworks | None = None
 ) -> nn.Module:
-    """The network from a modality (B, *shape) to a Gaussian over (B, d): the user's own, or the paper's."""
+    """The network from a modality (B, *shape) to a Gaussian over (B, d): your own, or the paper's."""
     factory = (own or {}).get(m.name, (None, None))[0]
     if factory:
         return factory(d)

@@ -1,8 +1,8 @@
 """Encoders and decoders of the supplement's Tables 1–3.
 
 Encoders map an observation to a diagonal Gaussian over the latent; decoders map a latent to the mean of the
-observation. The tables are for images of 256 pixels; for smaller ones the image decoder leaves out up-sampling stages,
-the narrow ones before the last, and is otherwise the same.
+observation. The tables are for images of 256 pixels; for smaller ones, the image decoder omits up-sampling stages, the
+narrow ones before the last, and is otherwise the same.
 """
 
 import math
@@ -38,10 +38,10 @@ class GaussianHead(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Image (B, C, H, W) in [−1, 1] → N over (B, d). ResNet-18 (Table 1, left); any H and W from 16 on.
+    """Image (B, C, H, W) in [−1, 1] → N over (B, d). ResNet-18 (Table 1, left); H and W of at least 16.
 
-    Where an image has not three channels, the first convolution has as many as it; of ImageNet's, each is then the sum
-    of the three.
+    If an image does not have three channels, the first convolution has as many channels as the image; with ImageNet
+    weights, each of them is the sum over the three.
     """
 
     def __init__(self, d: int, channels: int = 3, pretrained: Pretrained = "random"):
@@ -54,7 +54,7 @@ class ImageEncoder(nn.Module):
             if trained:
                 with torch.no_grad():
                     self.resnet.conv1.weight.copy_(rgb.weight.sum(1, keepdim=True).expand(-1, channels, -1, -1))
-        for block in self.resnet.layer4:  # 2×2 pixels, of a crop of 64
+        for block in self.resnet.layer4:  # 2×2 pixels, for a crop of 64
             block.conv1, block.conv2 = SmallMapConv2d.of(block.conv1), SmallMapConv2d.of(block.conv2)
         features = self.resnet.fc.in_features
         self.resnet.fc = nn.Identity()
@@ -95,8 +95,8 @@ class PoseDecoder(nn.Sequential):
 
 
 def _upsample(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    # The supplement prints “padding of size 1”, which turns 8 pixels into 17, not 16. Padding 2 with one row of
-    # output padding doubles exactly, and is what TensorFlow's SAME, the likely origin, computes.
+    # The supplement states “padding of size 1”, which would convert 8 pixels to 17, not 16. Padding 2 with one row of
+    # output padding doubles them exactly, and equals TensorFlow's SAME, which was probably used.
     return nn.ConvTranspose2d(inputs, outputs, kernel_size=5, stride=2, padding=2, output_padding=1)
 
 
@@ -115,9 +115,9 @@ class CenterCrop(nn.Module):
 class ImageDecoder(nn.Sequential):
     """Latent (B, d) → image (B, C, H, W) in [−1, 1] (Table 1, right; DCGAN).
 
-    shape: (C, H, W), H and W from 16 on. The table doubles 8 × 8 pixels five times to 256 × 256. Other images take as
-    many doublings, two to five, as leave the shorter side at least 8 pixels at the start; what is too much at the end
-    is cut off at the edges.
+    shape: (C, H, W), H and W of at least 16. The table doubles 8 × 8 pixels five times to 256 × 256. Other images have
+    two to five doublings: as many as leave the shorter side at least 8 pixels at the start (for images of less than 32
+    pixels, 4). Excess pixels at the end are cropped at the edges.
     width: multiplies the number of kernels; 1 is the table's.
 
     Raises UserError if the image is smaller than 16 pixels.
@@ -127,8 +127,8 @@ class ImageDecoder(nn.Sequential):
         channels, *size = shape
         if min(size) < 16:
             raise UserError(
-                f"The image decoder draws images from 16 pixels on, and not {size[0]} × {size[1]}: enlarge them, or "
-                "give a decoder of your own (networks=)."
+                f"The image decoder generates images of at least 16 pixels, not {size[0]} × {size[1]}: enlarge them, "
+                "or give your own decoder (networks=)."
             )
         stages = min(max(int(math.log2(min(size) / 8)), 2), 5)
         start = [math.ceil(n / 2**stages) for n in size]
@@ -149,9 +149,9 @@ class ImageDecoder(nn.Sequential):
 class SharedDecoder(nn.Module):
     """Latent (B, d) → image (B, 3, S, S) and pose (B, 21, 3), with shared layers (Table 3).
 
-    The image decoder's layers down to the last but one up-sampling are shared; the pose branches off there, as the
-    table is printed. The first of its layers then holds most of the network's parameters; it has the table's 512
-    neurons at 256 pixels, and fewer in proportion at fewer.
+    The image decoder's layers up to the second-to-last up-sampling are shared; the pose branches off there, as in the
+    printed table. The first layer of this branch then has most of the network's parameters; it has the table's 512
+    neurons at 256 pixels, and proportionally fewer at fewer pixels.
     """
 
     def __init__(self, d: int, size: int = 256, width: int = 1):
@@ -180,7 +180,7 @@ class SharedDecoder(nn.Module):
 
 @contextmanager
 def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, these modules (not those that they hold) have no gradient and their running statistics do not move."""
+    """Inside the with block, these modules (not their submodules) have no gradient and fixed running statistics."""
     modules = list(modules)
     before = [(module, module.training) for module in modules]
     parameters = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]

@@ -1,8 +1,8 @@
-r"""The evidence lower bounds, one function an equation, from shared Gaussian terms (chapters 01, 03–06).
+r"""The evidence lower bounds, one function per equation, from shared Gaussian terms (chapters 01, 03–06).
 
 Every term is summed over dimensions and returned per sample, shape (B,); the mean over the batch is taken once,
-by whoever minimises. An observation is Gaussian with unit variance around what a decoder says; the weight λ of its
-term then plays the part of the precision $1/\sigma^2$.
+where the loss is minimised. An observation is Gaussian with unit variance around the decoder's output; the weight λ of
+its term then plays the role of the precision $1/\sigma^2$.
 """
 
 import functools
@@ -17,23 +17,23 @@ from torch.distributions import Independent, Normal, kl_divergence
 PerSample = Float[Tensor, " B"]
 Terms = dict[str, PerSample]  # of a bound, by name
 Bound = tuple[PerSample, Terms]
-Bounds = dict[str, Bound]  # of each source, or step
+Bounds = dict[str, Bound]  # by source, or step
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Half precision becomes single: half would lose the sum over a whole image, or a small variance."""
+    """Half precision becomes single: half cannot represent the sum over a whole image, or a small variance."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many share a batch; 0 and 1 if it is alone."""
+    """This process's rank and the number of processes that share a batch; 0 and 1 for a single process."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def reparameterize(q: Normal) -> Float[Tensor, "B d"]:
     r"""$z = \mu + \sigma \epsilon \sim q$ with its gradient, (B, d): the reparameterisation of chapter 01.
 
-    Several processes that share a batch draw the noise of all of it, and each takes its part.
+    If several processes share a batch, each samples the noise of the whole batch and uses its own part.
     """
     rank, world = rank_and_world()
     noise = torch.randn((world * len(q.loc), *q.loc.shape[1:]), dtype=q.loc.dtype, device=q.loc.device)
@@ -45,7 +45,7 @@ def log_likelihood(
 ) -> PerSample:
     r"""$\log \mathcal N(x; \mathrm{mean}, \mathrm{scale}^2 I)$ for x and mean of shape (B, …): (B,).
 
-    scale: one for all, or of a shape that broadcasts to x's, as where some pixels count more than others.
+    scale: one for all, or of a shape that broadcasts to x's, for example to give some pixels a higher weight.
     """
     x, mean = at_least_float32(x), at_least_float32(mean)
     return Independent(Normal(mean, scale, validate_args=False), x.ndim - 1).log_prob(x)
@@ -78,7 +78,7 @@ def elbo(
     $$\sum_m \lambda_m \log p(x_m \mid z) - \beta\, D_{KL}(q(z \mid x) \| p(z))$$
 
     log_likelihoods: (B,) for each modality m decoded from z; with one modality this is the plain VAE's bound.
-    lambdas: λ by modality, 1 where not given. With every λ and β at 1 the expectation over z is a lower bound of the
+    lambdas: λ by modality, 1 if not given. If every λ and β are 1, the expectation over z is a lower bound of the
     evidence.
     """
     lambdas = lambdas or {}
@@ -97,7 +97,7 @@ def elbo_dis(
     - \beta \sum_i D_{KL}(q(z_{y_i} \mid y_i) \| p(z_{y_i})), \qquad z = [z_{y_1}, \dots, z_{y_N}]$$
 
     log_likelihoods: (B,) of the observations x, decoded from the whole z, and of the factors, each decoded from its
-    own part. kls: (B,) of each factor's part; as the parts are independent, theirs add up to that of z.
+    own part. kls: (B,) of each factor's part; since the parts are independent, their sum is the KL of z.
     """
     return elbo(log_likelihoods, total(kls.values()), lambdas, beta)
 
@@ -108,16 +108,16 @@ def elbo_emb(
     lambdas: Mapping[str, float] | None = None,
     beta: float = 1.0,
 ) -> PerSample:
-    r"""Eq. 4, and Eq. 8 where what is encoded is not what is decoded: the bound of the embedding step, for one sample
-    of the whole $z \sim q(z \mid x)$: (B,).
+    r"""Eq. 4, or Eq. 8 if the encoded modality is not decoded: the bound of the embedding step, for one sample of the
+    whole $z \sim q(z \mid x)$: (B,).
 
-    The terms are those of Eq. 2, the factors being decoded from their parts of z; the decoders stay as they are.
+    The terms are those of Eq. 2, with the factors decoded from their parts of z; the decoders are frozen.
     """
     return elbo(log_likelihoods, kl, lambdas, beta)
 
 
 def joint_bound(disentangling: PerSample, embedding: PerSample) -> PerSample:
-    """Eq. 5, the objective that does both steps at once: the sum (B,) of Eq. 2 and Eq. 4."""
+    """Eq. 5, the objective that combines both steps: the sum (B,) of Eq. 2 and Eq. 4."""
     return disentangling + embedding
 
 
@@ -130,15 +130,15 @@ def elbo_dis_u(
     r"""Eq. 6, the bound of the disentangling step with an unlabelled part, for one sample of
     $z_{y_1} \sim q(z_{y_1} \mid y_1)$ and $z_u \sim q(z_u \mid x)$: (B,).
 
-    As Eq. 2, but every factor is decoded from the whole $z = [z_{y_1}, z_u]$, and kls has that of $z_u$ too.
+    As Eq. 2, but every factor is decoded from the whole $z = [z_{y_1}, z_u]$, and kls also contains that of $z_u$.
     """
     return elbo(log_likelihoods, total(kls.values()), lambdas, beta)
 
 
 def rescale_to_resolution(weight: float, size: int) -> float:
-    """A weight for images of `size` pixels, from the papers' value for 256: β, and the λ of poses.
+    """A weight (β, or the λ of poses) for images of `size` pixels, from the papers' value for 256.
 
-    An image's log-likelihood is a sum over its pixels and shrinks with their number; what is weighed against it must
-    shrink alike.
+    An image's log-likelihood is a sum over its pixels and decreases with their number; the weights of the other terms
+    must decrease in proportion.
     """
     return weight * (size / 256) ** 2

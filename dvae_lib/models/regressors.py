@@ -1,4 +1,4 @@
-"""What a pose estimator is without a latent: the discriminative baselines of chapter 06."""
+"""Pose estimators without a latent: the discriminative baselines of chapter 06."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -16,7 +16,7 @@ Rotation = Literal["axis-angle", "matrix"]
 
 
 def rotation_from_axis_angle(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The rotation (..., 3, 3) about the axis w (..., 3), by its length in radians; it acts on columns."""
+    """The rotation (..., 3, 3) about the axis w (..., 3), by its length in radians; it acts on column vectors."""
     x, y, z = w.unbind(-1)
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
@@ -24,13 +24,13 @@ def rotation_from_axis_angle(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*ba
 
 
 class Regressor(SavedModule):
-    """An image encoder and a head for each target, with the layers of the dVAE's way from an image to a pose, and
-    neither noise nor prior between them.
+    """An image encoder and a head for each target, with the layers of the dVAE's path from an image to a pose, but
+    without noise or prior between them.
 
     targets: the pose for a plain regressor; CPose and viewpoint for the two streams of Zimmermann & Brox (ICCV 2017),
         whose loss is the squared error of CPose plus that of the rotation matrix. Their weights λ multiply these terms.
-    rotation: how a viewpoint is read: as three numbers, an axis by its angle, as Zimmermann & Brox have it, or as the
-        nine of the “matrix”, as the dVAE has it. Three numbers cannot follow all rotations continuously.
+    rotation: how a viewpoint is predicted: as three numbers, an axis times its angle, as in Zimmermann & Brox, or as
+        the nine of the “matrix”, as in the dVAE. Three numbers cannot represent all rotations continuously.
     d, pretrained, networks: see `CrossModalVAE`.
     """
 
@@ -58,11 +58,11 @@ class Regressor(SavedModule):
         }
 
     def needs(self, _, /) -> list[Modality]:
-        """What a batch must hold beside the image."""
+        """The modalities that a batch must contain in addition to the image."""
         return list(self.modalities.values())
 
     def predict(self, image: Float[Tensor, "B C H W"]) -> dict[str, Tensor]:
-        """From images each target: {name: (B, *shape)}."""
+        """Predicts each target from images: {name: (B, *shape)}."""
         features = self.encoder(image).mean
         means = {name: head(features) for name, head in self.heads.items()}
         if self.axis_angle:
@@ -70,7 +70,7 @@ class Regressor(SavedModule):
         return means
 
     def translate(self, source: str, x: Float[Tensor, "B C H W"], target: str) -> Tensor:
-        """A target read from images (B, C, H, W), as the VAEs' `translate`: (B, *shape)."""
+        """A target predicted from images (B, C, H, W), as the VAEs' `translate`: (B, *shape)."""
         return self.predict(x)[target]
 
     def predictions(self, batch: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -82,7 +82,9 @@ class Regressor(SavedModule):
         return {}
 
     def forward(self, batch: Mapping[str, Tensor], _) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and each target's log-likelihood, whose unit variance makes minus twice it the squared error."""
+        """The loss, and each target's log-likelihood; with unit variance, minus twice it is the squared error plus a
+        constant.
+        """
         means = self.predict(batch["image"])
         likelihoods = {name: self.modalities[name].log_likelihood(batch, mean) for name, mean in means.items()}
         terms = {f"image→{name}": term.detach().mean() for name, term in likelihoods.items()}

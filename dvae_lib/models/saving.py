@@ -1,7 +1,7 @@
-"""A model as one safetensors file: its weights, and in the metadata, as JSON, what it is made of.
+"""Saves a model as one safetensors file: its weights and, as JSON in the metadata, its declaration.
 
-Loading needs no code that declared the model, and runs none. Networks of one's own are not in the file: they are
-handed in again, and must be those that the model was declared with.
+Loading neither requires nor runs the code that declared the model. Your own networks are not in the file: they must be
+passed again, and must be those that the model was declared with.
 """
 
 import dataclasses
@@ -25,45 +25,45 @@ Model = TypeVar("Model", bound="SavedModule")
 
 
 class SavedModule(nn.Module, ABC):
-    """A model that can be saved and loaded whole. `declaration`: its constructor's arguments, as JSON has them."""
+    """A model that can be saved and loaded as a whole. `declaration`: its constructor's arguments, as JSON values."""
 
     declaration: dict[str, Any]
 
     @abstractmethod
     def needs(self, forward_arg: Any, /) -> list[Modality]:
-        """What a batch must hold for training, where `forward` is given this beside it."""
+        """The modalities that a batch must contain for training if `forward` is also given this argument."""
 
     def save(self, path: str | Path) -> None:
-        """Writes weights and declaration to one file, or leaves what was there."""
+        """Writes weights and declaration to one file; after a failure, an existing file is unchanged."""
         save_weights(self, Path(path))
 
     @classmethod
     def load(cls: type[Model], path: str | Path, networks: OwnNetworks | None = None) -> Model:
-        """The model in a file that `save` has written, on the CPU, in evaluation mode.
+        """The model in a file written by `save`, on the CPU, in evaluation mode.
 
-        networks: own networks by modality, (encoder, decoder), if the model was declared with any.
+        networks: your own networks by modality, (encoder, decoder), if the model was declared with any.
 
-        Raises UserError if the file is missing or damaged, holds another kind of model or one of another version, or
-        if networks are missing.
+        Raises UserError if the file is missing or damaged, contains another kind of model or one of another version,
+        or if networks are missing.
         """
         kind, declaration = _read_declaration(Path(path))
         if kind != cls.__name__:
-            raise UserError(f"{path} holds a {kind} and no {cls.__name__}: load it with {kind}.load.")
+            raise UserError(f"{path} contains a {kind}, not a {cls.__name__}: load it with {kind}.load.")
         try:
             arguments = {name: _revive(value) for name, value in declaration.items()}
             own = set(arguments.pop("networks", ()))
-            if "pretrained" in arguments:  # no file may ask for a download
-                raise ValueError("it asks for pretrained weights")
+            if "pretrained" in arguments:  # a file must not cause a download
+                raise ValueError("it requires pretrained weights")
             missing = sorted(own - set(networks or {}))
-            # On “meta” nothing is allocated: a file of few bytes may declare a model of many.
+            # On “meta” nothing is allocated: a small file may declare a large model.
             with torch.device("cpu" if own else "meta"):
                 model = None if missing else cls(**arguments, networks=networks)
         except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, MemoryError) as error:
-            raise UserError(f"{path} declares no model that can be built ({error}). Save or train it again.") from error
+            raise UserError(f"{path} does not declare a valid model ({error}). Save or train it again.") from error
         if model is None:
             raise UserError(
-                f"The model in {path} has networks of its own for {', '.join(missing)}, which the file does not hold: "
-                f'hand them in, {kind}.load(path, networks={{"{missing[0]}": (encoder, decoder)}}).'
+                f"The model in {path} has its own networks for {', '.join(missing)}, which the file does not contain: "
+                f'pass them, {kind}.load(path, networks={{"{missing[0]}": (encoder, decoder)}}).'
             )
         if not own:
             _check_shapes(model, Path(path))
@@ -82,14 +82,14 @@ def _revive(value: Any) -> Any:
 
 
 def describe(value: Any) -> Any:
-    """A constructor's argument as JSON has it: modalities become dicts."""
+    """A constructor's argument as a JSON value: modalities become dicts."""
     if isinstance(value, Modality):
         return dataclasses.asdict(value)
     return [describe(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def load(path: str | Path, networks: OwnNetworks | None = None) -> SavedModule:
-    """The model of whichever kind that a file holds: see `SavedModule.load`."""
+    """The model in a file, of whichever kind: see `SavedModule.load`."""
     from dvae_lib import models
 
     kind, _ = _read_declaration(Path(path))
@@ -103,15 +103,15 @@ def _read_declaration(path: Path) -> tuple[str, dict[str, Any]]:
             text = (file.metadata() or {}).get(_KEY)
         content = json.loads(text) if text else {}
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: no model was saved there, or its training did not end.") from None
+        raise UserError(f"{path} does not exist: no model was saved there, or its training did not finish.") from None
     except (OSError, RecursionError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is damaged, or no model's file ({first_line(error)}).") from error
+        raise UserError(f"{path} is damaged, or not a model file ({first_line(error)}).") from error
     content = content if isinstance(content, dict) else {}
     kind, declaration = content.get("model"), content.get("declaration")
     if content.get("format") != _FORMAT or kind not in _KINDS or not isinstance(declaration, dict):
         raise UserError(
-            f"{path} was not saved by this version of dvae_lib: it says {content.get('format', 'nothing')} where this "
-            f"reads format {_FORMAT}. Train the model again, or load it with the version that saved it."
+            f"{path} was not saved by this version of dvae_lib: its format is {content.get('format', 'unknown')}, but "
+            f"this version reads format {_FORMAT}. Train the model again, or load it with the version that saved it."
         )
     return kind, declaration
 
@@ -120,7 +120,7 @@ def _check_shapes(model: nn.Module, path: Path) -> None:
     with safe_open(path, "pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     if shapes != {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}:
-        raise UserError(f"{path} declares another model than its weights are of. Save or train it again.")
+        raise UserError(f"{path} declares a model that its weights do not match. Save or train it again.")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -132,13 +132,13 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Raises UserError if the file is missing, damaged, or holds another model's weights."""
+    """Raises UserError if the file is missing, damaged, or contains another model's weights."""
     try:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: the run was not trained to its end. Train it again.") from None
+        raise UserError(f"{path} does not exist: the training run did not finish. Train it again.") from None
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged or holds another model's weights ({first_line(error)}). "
+        raise UserError(f"{path} is damaged or contains another model's weights ({first_line(error)}). "
                         f"Delete the folder {path.parent} and train again.") from error  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""The figures of the book: `hands` draws images and skeletons, the other modules hold one function a figure."""
+"""The figures of the book: `hands` draws images and skeletons; the other modules contain one function per figure."""

@@ -1,4 +1,4 @@
-"""Chapter 08: how many dimensions a β can use, and the grid of β and d (supplement, Fig. 1)."""
+"""The figures of chapter 08: how many dimensions are usable with a β, and the grid of β and d (supplement, Fig. 1)."""
 
 from collections.abc import Mapping
 from math import nan
@@ -13,7 +13,7 @@ from dvae_lib.plots.hands import MUTED
 
 
 def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: int = 64) -> Figure:
-    """The number of principal variances above β, over β, of each spectrum (n,); a dot at the paper's β, a line at d."""
+    """The number of principal variances above β against β, for each spectrum (n,); dots: the paper's β; line: d."""
     figure, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     for name, variances in spectra.items():
         levels = torch.logspace(-4, 3, 300, dtype=variances.dtype)
@@ -22,17 +22,17 @@ def water_level(spectra: Mapping[str, Tensor], papers: Mapping[str, float], d: i
         ax.plot(papers[name], k, "o", color=line.get_color())
         ax.annotate(f"paper's β: {k}", (papers[name], k), xytext=(6, 6), textcoords="offset points", fontsize=9)
     ax.axhline(d, color=MUTED, linestyle="--", linewidth=1, label=f"d = {d}")
-    ax.set(xscale="log", yscale="log", ylim=(0.8, None), xlabel="β", ylabel="dimensions with a use")
+    ax.set(xscale="log", yscale="log", ylim=(0.8, None), xlabel="β", ylabel="usable dimensions")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(fontsize=9)
     return figure
 
 
 def beta_d(values: Mapping[tuple[float, int], Mapping[str, Matrix]]) -> Figure:
-    """The supplement's Fig. 1: of each β and d, the image's reconstruction error (left) and the divergence (right).
+    """The supplement's Fig. 1: the image's reconstruction error (left) and the KL divergence (right) for each β and d.
 
-    values: by (β, d), the “reconstruction” error (seeds, units) and the “KL” in nats; points that were not trained yet
-    are left out. Bars are 95 % intervals over seeds and units; a point of one seed has none.
+    values: by (β, d), the “reconstruction” error (seeds, units) and the “KL” in nats; points without a trained model
+    are omitted. Bars are 95 % intervals over seeds and units; a point with one seed has none.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
     betas, dimensions = (sorted(set(axis)) for axis in zip(*values, strict=True))

@@ -28,7 +28,7 @@ from dvae_lib.plots.hands import (
 
 @torch.inference_mode()
 def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], samples: list[int]) -> Figure:
-    """Each sample's image, the keypoints and pose decoded from it, and the image decoded from its pose, in a column."""
+    """A column for each sample: its image, the keypoints and pose decoded from it, and the image of its pose."""
     means = model.decode(model.encode("image", batch["image"]).mean)
     from_pose = model.translate("pose", batch["pose"], "image")
     names = ["image", "2D from image", "3D from image", "true 3D", "image from 3D"]
@@ -69,27 +69,27 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
 def watched(
     arms: Mapping[str, Sequence[Record]], every: int, slower: Mapping[str, int], source: str = "image"
 ) -> Figure:
-    """What was seen of trainings that were watched: the held-out bound from a source, and how far its latents have
-    moved since the look before. Means over seeds, and a band of their standard deviation.
+    """The curves of monitored training runs: the held-out bound from a source, and how far its latents have moved since
+    the previous evaluation. Means over seeds, with a band of one standard deviation.
 
-    every: steps between two looks. slower: of some arms by what number their steps are divided.
+    every: steps between two evaluations. slower: for some arms, the number by which their steps are divided.
     """
     if not any(arms.values()):
-        return sentence("No seed of the watched trainings is in yet.")
+        return sentence("No seed of the monitored training runs is finished yet.")
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     late: dict[Axes, list[Tensor]] = {left: [], right: []}
     for (name, records), colour in zip(arms.items(), (OURS, TRUTH, "#009E73"), strict=False):
         for ax, what, first in ((left, "held-out bound", 0), (right, "moved", 1)) if records else ():
             seen = [record.arrays[f"curve/{source} {what}"] for record in records]
-            looks = min(map(len, seen))  # a training that was resumed lacks one of what has moved
+            looks = min(map(len, seen))  # a resumed run lacks one value of the movement
             values = torch.stack([curve[:looks] for curve in seen]).double()
             steps = (first + torch.arange(looks)) * (every / slower.get(name, 1))
             mean, spread = values.mean(0), values.std(0, correction=min(1, len(values) - 1))
             label = f"{name} (step / {slower[name]})" if name in slower else name
             ax.plot(steps, mean, color=colour, linewidth=1.5, label=label)
             ax.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
-            late[ax].append(mean[looks // 20 :])  # the first looks would dwarf all others
-    for ax, what in ((left, f"held-out bound from {source}"), (right, "movement since the last look")):
+            late[ax].append(mean[looks // 20 :])  # the first values would dwarf all others
+    for ax, what in ((left, f"held-out bound from {source}"), (right, "movement since the last evaluation")):
         low, high = torch.cat(late[ax]).min().item(), torch.cat(late[ax]).max().item()
         margin = 0.1 * (high - low) or 0.1
         ax.set(xlabel="step", ylabel=what, ylim=(low - margin if ax is left else 0, high + margin))
@@ -118,7 +118,7 @@ def shared_latent(
 
     decoded_poses = model.decode(z, ["pose"])["pose"]
     for angle in np.linspace(0, 2 * np.pi, poses, endpoint=False):
-        # The pose of the latent farthest out in this direction, drawn on a ring with a line to its point.
+        # The pose of the latent farthest out in this direction is drawn on a ring, with a line to its point.
         chosen = int(np.argmax(flat @ [np.cos(angle), np.sin(angle)]))
         x, y = 1.32 * np.cos(angle), 1.32 * np.sin(angle)
         ax.plot([flat[chosen, 0], x], [flat[chosen, 1], y], color=MUTED, linewidth=0.8, zorder=0)

@@ -1,7 +1,7 @@
 """The figures of chapter 2: the skeleton, its frames and cameras, samples of the data sets, and their splits.
 
-Images are those that data sets deliver, uint8 (3, S, S), and are drawn in their own pixels: an image of S pixels spans
-[0, S], so that joints projected with the crop's camera can be drawn over it as they are.
+Images are as data sets provide them, uint8 (3, S, S), and are plotted in pixel coordinates: an image of S pixels spans
+[0, S], so that joints projected with the crop's camera can be plotted over it directly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ from dvae_lib.plots.hands import (
     show_keypoints,
 )
 
-# Of each joint, and of the bone that ends there.
+# The colour of each joint, and of the bone that ends there.
 _COLOURS = [INK] + [FINGER_COLOURS[finger] for finger, chain in FINGERS.items() for _ in chain]
 
 
 def show_sample(ax: Axes, image: np.ndarray, joints: Tensor | None = None, **style) -> None:
-    """An image (3, S, S) or (S, S) in its own pixels, with the joints (21, 2) over it if given."""
+    """An image (3, S, S) or (S, S) in pixel coordinates, with the joints (21, 2) over it if given."""
     size = image.shape[-1]
     picture = image.transpose(1, 2, 0) if image.ndim == 3 else image
     ax.imshow(picture, extent=(0, size, size, 0), interpolation="nearest", **style)
@@ -46,14 +46,14 @@ def show_sample(ax: Axes, image: np.ndarray, joints: Tensor | None = None, **sty
 
 
 def _number(ax: Axes, joints: Tensor, size: float = 7.5) -> None:
-    """Writes the number of each joint (21, 2) where it is."""
+    """Writes the number of each joint at its position (21, 2)."""
     for number, ((u, v), colour) in enumerate(zip(joints.tolist(), _COLOURS, strict=True)):
         disc = {"boxstyle": "circle,pad=0.18", "facecolor": colour, "edgecolor": "white", "linewidth": 0.8}
         ax.text(u, v, number, color="white", fontsize=size, weight="bold", ha="center", va="center", bbox=disc)
 
 
 def labelled_skeleton(image: np.ndarray, joints: Tensor) -> Figure:
-    """The 21 joints (21, 2) on a hand (3, S, S), numbered there and named beside it."""
+    """The 21 joints (21, 2) on a hand (3, S, S), numbered in the image and named beside it."""
     figure, (ax, names) = plt.subplots(1, 2, figsize=(7.6, 4.4), width_ratios=(1.25, 1), layout="constrained")
     show_sample(ax, image, joints)
     _number(ax, joints)
@@ -68,7 +68,7 @@ def labelled_skeleton(image: np.ndarray, joints: Tensor) -> Figure:
 
 
 def joint_orders(image: np.ndarray, readings: Mapping[str, Tensor]) -> Figure:
-    """The same labels read in several orders, each a skeleton (21, 2) over the image."""
+    """The same labels interpreted in several joint orders, each a skeleton (21, 2) over the image."""
     figure, axes = grid(1, len(readings), column_names=list(readings), cell=2.9)
     for ax, joints in zip(axes[0], readings.values(), strict=True):
         show_sample(ax, image, joints)
@@ -77,7 +77,7 @@ def joint_orders(image: np.ndarray, readings: Mapping[str, Tensor]) -> Figure:
 
 
 def _space(ax: Axes3D, *contents: Tensor | np.ndarray, reach: float = 2.6) -> None:
-    """Sets up axes around points (…, 3) in the camera's frame (x right, y down, z forward), seen slightly aside."""
+    """Sets up axes around points (…, 3) in the camera's frame (x right, y down, z forward), viewed at an angle."""
     points = np.concatenate([np.asarray(content) for content in contents])
     x, y, z = (points.min(0) + points.max(0)) / 2
     ax.set(xlim=(x - reach, x + reach), ylim=(z - reach, z + reach), zlim=(-y - reach, -y + reach))
@@ -168,7 +168,7 @@ def fields(sample: Mapping[str, np.ndarray], joints: Tensor) -> Figure:
 
 
 def part_colours(mask: np.ndarray) -> np.ndarray:
-    """A mask (S, S) of RHD's part ids as a picture (3, S, S): fingers in their colours, palest at the tip."""
+    """A mask (S, S) of RHD's part ids as a picture (3, S, S): fingers in their colours, lightest at the tip."""
     palette = [to_rgb("white"), to_rgb("#8c8c8c")]
     for colour in FINGER_COLOURS.values():
         palette += [tuple(pale + (1 - pale) * np.array(to_rgb(colour))) for pale in (0.55, 0.3, 0.0)]
@@ -178,7 +178,7 @@ def part_colours(mask: np.ndarray) -> np.ndarray:
 
 
 def pictures(images: np.ndarray, columns: int, names: Sequence[str] = (), cell: float = 1.25) -> Figure:
-    """Images (N, 3, S, S) in rows of `columns`, each with a name beneath if given."""
+    """Images (N, 3, S, S) in rows of `columns`, each with its name below if given."""
     figure, axes = grid(-(-len(images) // columns), columns, cell=cell)
     if names:
         axes[0, 0].get_gridspec().update(hspace=0.28)
@@ -190,20 +190,20 @@ def pictures(images: np.ndarray, columns: int, names: Sequence[str] = (), cell: 
 
 
 def curling_finger(chains: Mapping[float, np.ndarray]) -> Figure:
-    """A finger's joints (4, 3) mm, seen from the side, for several angles of its middle joint in degrees."""
+    """The joints (4, 3) of a finger in mm, from the side, for several angles of its middle joint in degrees."""
     figure, ax = plt.subplots(figsize=(4.6, 3.4))
     colours = plt.colormaps["viridis"](np.linspace(0, 0.9, len(chains)))
     for (angle, chain), colour in zip(chains.items(), colours, strict=True):
         ax.plot(chain[:, 1], chain[:, 2], "-o", color=colour, linewidth=3, markersize=6, label=f"{angle:.0f}°")
-    ax.set(aspect="equal", xlabel="towards the fingertip (mm)", ylabel="out of the back (mm)")
-    ax.legend(title="bend of PIP", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set(aspect="equal", xlabel="towards the fingertip (mm)", ylabel="towards the back of the hand (mm)")
+    ax.legend(title="PIP flexion", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def sphere_tracing(
     grid_y: np.ndarray, grid_z: np.ndarray, distance: np.ndarray, ray: np.ndarray, radii: np.ndarray
 ) -> Figure:
-    """A slice (H, W) of the distance to a hand, and the places (n, 2) where a ray stood with its free circles (n,)."""
+    """A slice (H, W) of the distance to a hand, and the points (n, 2) of a ray with their free radii (n,)."""
     figure, ax = plt.subplots(figsize=(7.4, 4.2))
     levels = [0, 5, 10, 20, 30, 40, 50, 60]
     ax.contourf(grid_y, grid_z, distance, [-100, 0], colors=["#e8b896"])
@@ -229,7 +229,7 @@ def counterfactuals(rows: Mapping[str, np.ndarray]) -> Figure:
 
 
 def leaks(lag: np.ndarray, change: Mapping[str, np.ndarray], memory: Mapping[str, float], baseline: float) -> Figure:
-    """Left: the distance in mm of poses that are `lag` frames apart. Right: errors in mm of a memory on each split."""
+    """Left: the distance in mm of poses `lag` frames apart. Right: the error in mm of a memory model on each split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1.25, 1), layout="constrained")
     for name, distance in change.items():
         left.plot(lag, distance, "-", label=name)
@@ -254,13 +254,13 @@ def augmented(batches: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
 
 def areas(thresholds: Sequence[float], shares: Sequence[float]) -> Figure:
-    """A PCK curve, with the area from 20 to 50 mm and the strip of it that the public code leaves out."""
+    """A PCK curve, with the area from 20 to 50 mm and the part of it that the public code omits."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     t = np.linspace(20, 50, 301)
     curve = np.interp(t, thresholds, shares)
     first = thresholds[8]
     ax.fill_between(t, curve, where=t >= first - 0.05, color=OURS, alpha=0.25, linewidth=0, label="public code")
-    ax.fill_between(t, curve, where=t <= first + 0.05, color=TRUTH, alpha=0.8, linewidth=0, label="left out by it")
+    ax.fill_between(t, curve, where=t <= first + 0.05, color=TRUTH, alpha=0.8, linewidth=0, label="omitted by it")
     ax.plot(thresholds, shares, color=INK, linewidth=2, marker="o", markersize=4)
     ax.set(xlabel="threshold, mm", ylabel="PCK", xlim=(0, 50), ylim=(0, 1))
     ax.legend(loc="upper left")

@@ -1,4 +1,4 @@
-"""Chapter 12's figures of the digits: what the study drew, beside the photographs where they are here."""
+"""Chapter 12's figures of the digits: images generated in the study, with the photographs if they are downloaded."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ _CELL = 0.72  # inches; twelve columns fit the page
 
 
 def photographs(students: Sequence[int], size: int = 96) -> Figure:
-    """Rows of students, each in ten gestures; if the photographs are not here, how to get them."""
+    """A row for each student in ten gestures; if the photographs are missing, how to get them."""
     if not settings.is_here("digits"):
         return missing("digits")
     dataset = open_dataset("digits", size)
@@ -42,21 +42,21 @@ def _pixels(image: np.ndarray | Tensor) -> Tensor:
 
 
 def _of_the_study(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Gives a function the first record of an experiment; without one, a sentence says what makes it."""
+    """Passes the first record of an experiment to a function; without one, the figure shows how to create it."""
 
     @functools.wraps(draw)
     def wrapper(name: str = "dvae-image-place", **options) -> Figure:
         with settings.chosen("digits"):
             records = study.load(name)
         if not records:
-            return sentence(f"The study has no {name} of the digits yet. Run\ndvae study --test --data digits")
+            return sentence(f"The study has no {name} on the digits yet. Run\ndvae study --test --data digits")
         return draw(records[0], **options)
 
     return wrapper
 
 
 def _true(indices: np.ndarray, size: int) -> list[Tensor] | None:
-    """The photographs of some samples, if they are here."""
+    """The photographs of some samples, if they are downloaded."""
     if not settings.is_here("digits"):
         return None
     images = open_dataset("digits", size)["image"]
@@ -65,13 +65,13 @@ def _true(indices: np.ndarray, size: int) -> list[Tensor] | None:
 
 @_of_the_study
 def people_and_gestures(record: Record) -> Figure:
-    """Students whom training has never seen, in ten gestures: drawn, above the photographs that were asked for. The
-    framed one was the only photograph of the student that the model was given.
+    """Students who do not occur in training, in ten gestures: generated images above the true photographs. The framed
+    photograph was the model's only input of the student.
     """
     drawn, table = record.arrays["sheet/people and gestures"], record.arrays["table"].numpy()
     size = drawn.shape[-1]
     true = _true(table.ravel(), size)
-    names = [name for k in range(len(drawn)) for name in ([f"{k + 1}, drawn"] + (["true"] if true else []))]
+    names = [name for k in range(len(drawn)) for name in ([f"{k + 1}, generated"] + (["true"] if true else []))]
     figure, axes = grid(len(names), GESTURES, names, _NAMES, _CELL)
     each = len(names) // len(drawn)
     for k, row in enumerate(axes[::each]):
@@ -98,13 +98,13 @@ def walks(record: Record) -> Figure:
 
 @_of_the_study
 def failures(record: Record) -> Figure:
-    """The images that are farthest from the photograph that was asked for, above it."""
+    """The generated images that are farthest from the true photographs, above these."""
     drawn, worst = record.arrays["sheet/worst"], record.arrays["worst"].numpy()
     true = None
     if settings.is_here("digits"):
         _, held_out = open_part("digits", drawn.shape[-1], "test", "synthesis")
         true = _true(held_out[worst], drawn.shape[-1])
-    figure, axes = grid(1 + bool(true), len(drawn), ["drawn", "true"], cell=0.95)
+    figure, axes = grid(1 + bool(true), len(drawn), ["generated", "true"], cell=0.95)
     for row, images in zip(axes, [map(_pixels, drawn), true] if true else [map(_pixels, drawn)], strict=True):
         for ax, image in zip(row, images, strict=True):
             show_image(ax, image)

@@ -1,4 +1,4 @@
-"""Chapter 09: which dimension of a latent speaks for which factor."""
+"""The figure of chapter 09: which dimension of a latent encodes which factor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from dvae_lib.plots.hands import MUTED, OURS, TRUTH
 def importances(scores: Mapping[str, DCI], factors: Sequence[str], ends: Mapping[str, int]) -> Figure:
     """A row for each latent: the importance of its dimensions for the first factor upwards, for the second downwards.
 
-    factors: the names of the two. ends: of the latents that have two parts, where the first ends; a line is drawn.
+    factors: the names of the two. ends: for latents with two parts, where the first ends, marked by a line.
     """
     size = (7.5, 1.0 + 1.05 * len(scores))
     figure, axes = plt.subplots(

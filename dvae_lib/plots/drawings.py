@@ -1,4 +1,4 @@
-"""The drawings that `dvae predict` leaves: which files they are, and that nothing else is ever overwritten."""
+"""The drawings of `dvae predict`: their file names, and checks that no other file is overwritten."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ from dvae_lib.plots.hands import use_book_style
 from dvae_lib.plots.photographs import draw_predictions
 from dvae_lib.predict import Prediction
 
-SHEET = "sheet.png"  # of all drawings
-_MARK = "dvae predict"  # in a drawing's PNG, as the software that made it
-_WIDTH, _COLUMNS, _MOST = 600, 3, 60  # of the sheet: pixels and number of drawings across, and drawings in all
+SHEET = "sheet.png"  # an overview of all drawings
+_MARK = "dvae predict"  # the “Software” entry in the PNG of a drawing
+_WIDTH, _COLUMNS, _MOST = 600, 3, 60  # of the sheet: pixels per drawing, drawings per row, and drawings in total
 
 
 def is_drawing(path: Path) -> bool:
-    """Whether a file is one that `dvae predict` made."""
+    """Whether a file is a drawing of `dvae predict`."""
     if path.suffix != ".png" or not path.is_file():
         return False
     try:
         with Image.open(path) as image:
             return image.info.get("Software") == _MARK
-    except Exception:  # decoders raise whatever damaged bytes lead to
+    except Exception:  # decoders raise various exceptions for damaged files
         return False
 
 
 def inputs(given: Sequence[Path]) -> list[Path]:
-    """The photographs among what was given, each once; of folders what lies in them, but for such drawings.
+    """The given photographs and those in the given folders, each once, except drawings of `dvae predict` in folders.
 
-    Raises UserError if a folder has none, or if a drawing is given itself.
+    Raises UserError if a folder has no photographs, or if a drawing itself is given.
     """
     paths: list[Path] = []
     for path in given:
@@ -41,36 +41,36 @@ def inputs(given: Sequence[Path]) -> list[Path]:
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTOGRAPHS)
             inside = [file for file in files if not is_drawing(file)]
             if not inside:
-                raise UserError(f"{path} holds no photographs: name a folder that does, or files.")
+                raise UserError(f"{path} contains no photographs: name a folder that does, or files.")
         elif is_drawing(path):
-            raise UserError(f"{path} is a drawing of `dvae predict`: name the photograph that it was made of.")
+            raise UserError(f"{path} is a drawing of `dvae predict`: name the original photograph.")
         paths += [file for file in inside if file not in paths]
     return paths
 
 
 def targets(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Where the drawing of each photograph goes.
+    """The path of the drawing of each photograph.
 
-    Raises UserError if two would be one file, or if another file is there already.
+    Raises UserError if two drawings would have the same path, or if another file already exists there.
     """
     stems = Counter(path.stem for path in paths)
     if alike := [str(path) for path in paths if stems[path.stem] > 1]:
         raise UserError(
-            f"{' and '.join(alike[:3])} would be drawn into one file: read them one after another, each with an --out "
-            "of its own, or rename one."
+            f"{' and '.join(alike[:3])} would be drawn into the same file: process them separately, each with its own "
+            "--out, or rename one."
         )
     made = [folder / f"{path.stem}-pose.png" for path in paths]
     for target in [*made, folder / SHEET]:
         if target.exists() and not is_drawing(target):
             raise UserError(
-                f"{target} is there already, and no drawing of `dvae predict`: name another folder by --out."
+                f"{target} already exists and is not a drawing of `dvae predict`: choose another folder with --out."
             )
     return made
 
 
 def save(predictions: Sequence[Prediction], target: Path) -> None:
-    """Draws the hands of one photograph."""
-    with plt.style.context("default"), atomic_write(target) as temporary:  # whatever a matplotlibrc has
+    """Saves the drawing of the hands of one photograph."""
+    with plt.style.context("default"), atomic_write(target) as temporary:  # ignores the user's matplotlibrc
         use_book_style()
         figure = draw_predictions(predictions)
         figure.savefig(temporary, metadata={"Software": _MARK})
@@ -78,7 +78,7 @@ def save(predictions: Sequence[Prediction], target: Path) -> None:
 
 
 def save_sheet(made: Sequence[Path], folder: Path) -> Path:
-    """The first of some drawings, side by side in one image."""
+    """Saves an overview: the first drawings, side by side in one image."""
     small = []
     for path in made[:_MOST]:
         with Image.open(path) as image:

@@ -28,7 +28,7 @@ def pose_rows(rows: Mapping[str, Tensor], cell: float = 1.4) -> Figure:
 
 
 def finger_fan(z: Tensor, joints: Tensor, observed: Tensor) -> Figure:
-    """The effect of one latent number: fingers (n, 6) for z (n,), and one noisy observation (6,)."""
+    """The effect of a one-dimensional latent: fingers (n, 6) for z (n,), and one noisy observation (6,)."""
     figure, ax = plt.subplots(figsize=(5.4, 3.4))
     colours = plt.colormaps["viridis"]
     scale = plt.Normalize(float(z.min()), float(z.max()))
@@ -99,13 +99,13 @@ def bound_against_q(
 ) -> Figure:
     """The bound as q moves away from the posterior, a panel for each direction; entries are name → (distance, nats).
 
-    curves: the evidence less the KL; points: the bound by sampling.
+    curves: the evidence minus the KL; points: the bound, estimated by sampling.
     """
     figure, axes = plt.subplots(1, len(curves), figsize=(8, 3.4), sharey=True, layout="constrained")
     for ax, (name, curve) in zip(axes, curves.items(), strict=True):
         ax.axhline(evidence, color=INK, linestyle="--", label="evidence")
         ax.plot(*curve, color=OURS, label=r"evidence − $D_{KL}(q\,\Vert\,$posterior)")
-        ax.plot(*points[name], "o", color=TRUTH, markersize=5, label="bound, by sampling")
+        ax.plot(*points[name], "o", color=TRUTH, markersize=5, label="bound, estimated by sampling")
         ax.set(xlabel=name)
     axes[0].set(ylabel="nats")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -146,7 +146,7 @@ def gradient_estimates(
 
 
 def training_curve(step: np.ndarray, bound: np.ndarray, distortion: np.ndarray, rate: np.ndarray) -> Figure:
-    """The bound over training, and its two terms, all in nats."""
+    """The bound and its two terms during training, all in nats."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.0), layout="constrained")
     left.plot(step, bound, color=OURS, linewidth=1)
     low, high = np.percentile(bound, [10, 100])

@@ -1,4 +1,4 @@
-"""The figures of chapter 06, estimated and true poses and walks in one factor, and the table of its search."""
+"""The figures of chapter 06: estimated and true poses, and walks in one factor; and the table of its search."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,12 +18,12 @@ from dvae_lib.plots.hands import INPUT, OURS, TRUTH, sentence, show_image, show_
 
 
 def no_run(like: str) -> Figure:
-    """In place of a figure of a data set that the chosen data do not include; like: "stb" or "rhd"."""
-    return sentence(f"Nothing was trained on hands like {like.upper()}'s: set DVAE_DATA={like}, or synthetic.")
+    """Replaces a figure on a data set that is not among the selected data; like: "stb" or "rhd"."""
+    return sentence(f"No model was trained on hands like {like.upper()}'s: set DVAE_DATA={like}, or synthetic.")
 
 
 def _blocks(rows: int, blocks: int, columns: int, gap: float = 0.6) -> tuple[Figure, np.ndarray]:
-    """Empty square axes (rows, blocks, columns), the blocks side by side with a gap between them, in cells."""
+    """Empty square axes (rows, blocks, columns), with a gap between the blocks; gap: its width in cells."""
     widths = ([1.0] * columns + [gap]) * (blocks - 1) + [1.0] * columns
     cell = min(1.2, 6.9 / sum(widths))
     figure, axes = plt.subplots(
@@ -66,10 +66,10 @@ def quintets(sets: Mapping[str, Mapping[str, Tensor]], row_names: Sequence[str])
 
 @torch.inference_mode()
 def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple[int, int]], steps: int = 5) -> Figure:
-    """3DPoses on walks from one sample to another in two legs, laid out as the supplement's Fig. 4.
+    """3DPoses on walks from one sample to another in two stages, laid out as in the supplement's Fig. 4.
 
     A row for each pair. In the left columns the CPose changes, in the right ones the viewpoint; the two inputs are
-    framed, and the rest is decoded.
+    framed, and all others are decoded.
     """
     z = encode(model, batch)
     figure, axes = _blocks(len(pairs), 2, steps)
@@ -82,19 +82,19 @@ def factor_walks(model: DVAE, batch: Mapping[str, Tensor], pairs: Sequence[tuple
         poses = model.decode(torch.cat([first[1:], second[1:-1]]), ["pose"])["pose"]
         for ax, pose in zip((*left[1:], *right[:-1]), poses, strict=True):
             show_pose(ax, pose, colour=OURS)
-    axes[0, 0, steps // 2].set_title("CPose goes", fontsize=10)
-    axes[0, 1, steps // 2].set_title("viewpoint goes", fontsize=10)
+    axes[0, 0, steps // 2].set_title("CPose changes", fontsize=10)
+    axes[0, 1, steps // 2].set_title("viewpoint changes", fontsize=10)
     return figure
 
 
-# What the error of a search is of, where it is not the EPE of the 3DPose.
+# The quantity whose error a search compares, if it is not the EPE of the 3DPose.
 _ERROR_OF = {"only-cpose-rhd": "CPose, mm", "only-viewpoint-rhd": "viewpoint, °", "dvae-image": "image, RMSE"}
 
 
 def search_table(name: str) -> Markdown:
-    """Of every search over learning rates the trials' errors: a row for each β or rotation, a column for each rate.
+    """The errors of all trials in searches over learning rates: a row for each β or rotation, a column for each rate.
 
-    The chosen one is bold, once nothing is left to be tried.
+    The selected trial is bold once the search is complete.
     """
     tried = search.found()
     known = [(one, search.errors(one, tried)) for one in search.searches(settings.data()) if "lr" in one.grid]
@@ -111,4 +111,4 @@ def search_table(name: str) -> Markdown:
                 cells[rates.index(chosen[0])] = f"**{cells[rates.index(chosen[0])]}**"
             rows.append([*names, *(f"{b:g}" if isinstance(b, float) else b for b in beta or [""]), *cells])
     header = ["", "error", "β, or rotation", *(f"rate {rate:g}" for rate in rates)]
-    return tables.table(name, "The study's search on validation samples: errors, the chosen bold", header, rows)
+    return tables.table(name, "The study's search on validation samples: errors, the selected bold", header, rows)

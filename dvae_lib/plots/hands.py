@@ -24,9 +24,9 @@ BONE_COLOURS = [
 
 
 def use_book_style() -> None:
-    """Sets the style of the book's figures. They are opaque white, which suits the dark theme too.
+    """Sets the style of the book's figures, on opaque white, which also suits the dark theme.
 
-    In a notebook they are vector graphics.
+    In notebooks, figures are vector graphics.
     """
     if "ipykernel" in sys.modules:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -55,7 +55,7 @@ def to_picture(image: Tensor) -> np.ndarray:
 
 
 def show_image(ax: Axes, image: Tensor | None = None, frame: str | None = None) -> None:
-    """An image (C, S, S) in [−1, 1] without ticks; `frame` colours a border: red for inputs, as in the papers."""
+    """An image (C, S, S) in [−1, 1] without ticks; `frame`: the colour of a border, red for inputs as in the papers."""
     if image is not None:
         ax.imshow(to_picture(image), interpolation="nearest", extent=(-1, 1, 1, -1))
     ax.set(xticks=[], yticks=[])
@@ -102,7 +102,7 @@ def show_keypoints(ax: Axes, keypoints: Tensor, image: Tensor | None = None, col
 def show_pose(ax: Axes, pose: Tensor, colour: str | None = None, reach: float = 2.3) -> None:
     """A normalised 3D pose (21, 3) as the camera sees it, without perspective, centred.
 
-    reach: half the width shown, in bone scales; it grows for larger hands, which a random latent may have.
+    reach: half the width shown, in bone scales; it is increased for larger hands, as decoded from some random latents.
     """
     pose = pose.detach().cpu()
     low, high = pose.amin(0), pose.amax(0)
@@ -147,7 +147,7 @@ def image_rows(rows: Mapping[str, Tensor], framed: Mapping[str, Sequence[int]] |
 
 
 def sentence(text: str) -> Figure:
-    """A sentence in place of a figure that cannot be drawn here."""
+    """A sentence that replaces a figure that cannot be shown."""
     figure, ax = plt.subplots(figsize=(7.5, 1.6))
     ax.text(0.5, 0.5, text, ha="center", va="center", color=INK)
     ax.set(xticks=[], yticks=[])
@@ -155,13 +155,13 @@ def sentence(text: str) -> Figure:
     return figure
 
 
-def missing(name: str, how: str = "here") -> Figure:
-    """In place of a figure of data that are missing or incomplete: how to get them."""
+def missing(name: str, how: str = "downloaded") -> Figure:
+    """Replaces a figure whose data are missing or incomplete, and states how to get them."""
     return sentence(f"{name} is not {how}. Run\n{settings.DOWNLOAD[name]}\nand build the book again.")
 
 
 def of_photographs(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """For a function that draws the photographs: if they are not downloaded, its figure says how to get them."""
+    """Decorates a function that plots the photographs: if they are missing, the figure states how to get them."""
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 def learning(
     metrics: Sequence[Mapping[str, float]], numbers: Mapping[str, int], panels: Mapping[str, str], smooth: int = 5
 ) -> Figure:
-    """The root mean square error of every modality over training, on logarithmic axes.
+    """The root mean square error of every modality during training, on a logarithmic axis.
 
     metrics: the lines of metrics.jsonl. numbers: the dimension of each modality. panels: the title of each source of
     terms such as “image→colour”. A log-likelihood with unit variance is -n/2 (log 2π + mean square error).

@@ -1,4 +1,4 @@
-"""Our PCK curves beside published ones, as in the paper's Fig. 7 (chapter 06)."""
+"""Our PCK curves and published ones, as in the paper's Fig. 7 (chapter 06)."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ def pck_curves(
 ) -> Figure:
     """PCK from 20 to 50 mm with the AUC in the legend: our curves solid, published ones dashed.
 
-    ours: name → (thresholds (T,) in mm, shares (T,) or of several seeds (S, T)), for example of `metrics.PoseScores`.
-    Their AUC is that of the points from 20 to 50 mm, as in the public evaluation code. Of seeds the curve is the mean,
-    on a band from the lowest to the highest, and beside the mean AUC stands its standard deviation.
-    published: records of one data set, as `published.find` gives them. A method of which only the AUC is known has a
-    legend entry and no curve; if two AUCs are published, the entry has both.
+    ours: name → (thresholds (T,) in mm, shares (T,), or (S, T) for several seeds), for example of `metrics.PoseScores`.
+    The AUC is computed from the points from 20 to 50 mm, as in the public evaluation code. For several seeds, the curve
+    is the mean with a band from the lowest to the highest, and the legend has the mean AUC with its standard deviation.
+    published: records of one data set, as returned by `published.find`. A method for which only the AUC is known has a
+    legend entry without a curve; if two AUCs are published, the entry has both.
     """
     figure, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     colours, markers = itertools.cycle(_COLOURS), itertools.cycle(_MARKERS)

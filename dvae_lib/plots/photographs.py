@@ -50,7 +50,7 @@ def translations(model: CrossModalVAE, batch: Mapping[str, Tensor], columns: int
 
 
 def samples(name: str, count: int = 8, size: int = 128) -> Figure:
-    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; if it is not here, how to get it.
+    """Samples spread over STB or RHD (“stb”, “rhd”), with their joints; if the data set is missing, how to get it.
 
     The samples are read directly, without preparing the whole data set.
     """
@@ -61,7 +61,7 @@ def samples(name: str, count: int = 8, size: int = 128) -> Figure:
         source = open_source(name, **options[name])
         return contact_sheet(source.read(np.linspace(0, len(source) - 1, count).astype(int), size))
     except UserError:
-        return missing(name, "whole")
+        return missing(name, "complete")
 
 
 @of_photographs
@@ -89,12 +89,12 @@ def transfer(model: DVAE, poses: Mapping[str, Tensor], contents: Mapping[str, Te
 
 @of_photographs
 def failures(worst: Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor]]) -> Figure:
-    """A column for each chosen sample: the image that gives the pose, its pose, the content, and the decoded image.
+    """A column for each selected sample: the image with the pose, the pose, the image with the content, and the result.
 
     worst: for each direction the batch of the poses, that of the contents, the decoded images, and the chosen indices.
     """
     columns = [(*batches, i) for *batches, chosen in worst.values() for i in chosen.tolist()]
-    figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "drawn"])
+    figure, axes = grid(4, len(columns), ["pose of", "its pose", "content of", "generated"])
     for column, (poses, contents, drawn, i) in zip(axes.T, columns, strict=True):
         show_image(column[0], poses["image"][i], frame=INPUT)
         show_pose(column[1], poses["pose"][i], colour=MUTED)
@@ -112,7 +112,7 @@ def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Pre
     bins = np.geomspace(values.min(), values.max(), 30)
     for group, colour, name in ((hands, OURS, "hands"), (no_hands, TRUTH, "no hand")):
         ax.hist(group, bins, weights=np.full(len(group), 1 / len(group)), color=colour, alpha=0.75, label=name)
-    ax.set(xscale="log", xlabel="distance of the two poses (mm)", ylabel="share")
+    ax.set(xscale="log", xlabel="distance between the two poses (mm)", ylabel="share")
     ticks = [mm for mm in (1, 2, 5, 10, 20, 50, 100) if values.min() <= mm <= values.max()]
     ax.set_xticks(ticks, [str(mm) for mm in ticks])
     ax.minorticks_off()
@@ -127,7 +127,7 @@ def disagreement(hands: Tensor, no_hands: Tensor, examples: Sequence[predict.Pre
 
 
 def draw_predictions(predictions: Sequence[predict.Prediction]) -> Figure:
-    """The hands of one photograph, a row each: drawn over it, and their poses from the front and from the side."""
+    """A row for each hand of a photograph: the skeleton over the photograph, and the pose from the front and side."""
     rows = len(predictions)
     figure, axes = plt.subplots(rows, 3, figsize=(12, 4.4 * rows), layout="constrained", squeeze=False)
     for (photo, front, side), prediction in zip(axes, predictions, strict=True):
@@ -154,7 +154,7 @@ def draw_predictions(predictions: Sequence[predict.Prediction]) -> Figure:
 
 @of_photographs
 def prediction(model: CrossModalVAE | DVAE, sample: int = 0) -> Figure:
-    """The drawing that `dvae predict` makes of a held-out photograph."""
+    """The drawing of `dvae predict` for a held-out photograph."""
     source = realhand.RealHandSource()
     photograph = source.photograph(int(realhand.split(source)["validation"][sample]))
     return draw_predictions(predict.predict(model, predict.look(photograph, model.modalities["image"].shape[-1])))

@@ -15,7 +15,7 @@ from dvae_lib.plots.hands import draw_skeleton, grid, show_image
 def contact_sheet(samples: Mapping[str, np.ndarray], columns: int = 8) -> Figure:
     """All samples in rows of `columns`, with the joints projected from pose and camera.
 
-    samples: `image` (N, 3, S, S) uint8, `pose` (N, 21, 3) mm and `K` (N, 3, 3), as a source delivers them.
+    samples: `image` (N, 3, S, S) uint8, `pose` (N, 21, 3) mm and `K` (N, 3, 3), as a source provides them.
     """
     count, _, _, size = samples["image"].shape
     images = torch.tensor(samples["image"]).float() / 127.5 - 1
@@ -29,7 +29,7 @@ def contact_sheet(samples: Mapping[str, np.ndarray], columns: int = 8) -> Figure
 
 
 def save_contact_sheet(samples: Mapping[str, np.ndarray], path: Path, size: int) -> None:
-    """Draws `contact_sheet` into a PNG, crops of about `size` pixels."""
+    """Saves `contact_sheet` as a PNG, with crops of about `size` pixels."""
     figure = contact_sheet(samples)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=size / 1.4, bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""What labels, poses without images and images with viewpoints are worth, as in the paper's Fig. 9 (chapter 07)."""
+"""The benefit of labels, poses without images, and images with viewpoints, as in the paper's Fig. 9 (chapter 07)."""
 
 from collections.abc import Mapping
 from math import nan
@@ -15,15 +15,15 @@ from dvae_lib.plots.hands import INK, MUTED, OURS, TRUTH
 BASELINE = "labelled"
 _STYLES: dict[str, dict[str, Any]] = {
     BASELINE: {"label": "labelled only", "color": INK, "marker": "o", "linestyle": ":"},
-    "semi": {"label": "semi: and poses without images", "color": OURS, "marker": "s", "linestyle": "-"},
-    "weak": {"label": "weak: and images with viewpoints", "color": TRUTH, "marker": "^", "linestyle": "-"},
-    "both": {"label": "both: and both of these", "color": "#009E73", "marker": "D", "linestyle": "-"},
+    "semi": {"label": "semi: plus poses without images", "color": OURS, "marker": "s", "linestyle": "-"},
+    "weak": {"label": "weak: plus images with viewpoints", "color": TRUTH, "marker": "^", "linestyle": "-"},
+    "both": {"label": "both: plus both of these", "color": "#009E73", "marker": "D", "linestyle": "-"},
 }
-_APART = 1.05  # markers of one percentage stand side by side on the logarithmic axis
+_APART = 1.05  # factor between the markers of one percentage, which are side by side on the logarithmic axis
 
 
 def lower(ratio: Interval) -> Interval:
-    """A ratio of errors with its interval, as the per cent by which the first is lower than the second."""
+    """A ratio of errors with its interval, converted to the reduction in per cent."""
     mean, low, high = (100 * (1 - value) for value in ratio)
     return mean, high, low
 
@@ -31,12 +31,12 @@ def lower(ratio: Interval) -> Interval:
 def semi_weak(
     errors: Mapping[str, Mapping[int, Matrix]], full: Matrix | None, published: Mapping[str, float]
 ) -> Figure:
-    """Left: the mean error over the percentage of labelled images, and full supervision at 100 %. Right: by how much
-    it is lower than with the labelled images only, beside the most that the paper claims. Bars are 95 % intervals over
-    seeds and units; where there is one seed, the left has its mean alone, and the right nothing.
+    """Left: the mean error against the percentage of labelled images, and full supervision at 100 %. Right: the
+    reduction relative to labelled images only, and the largest one that the paper claims. Bars are 95 % intervals over
+    seeds and units; with a single seed, the left panel shows its mean only, and the right panel nothing.
 
-    errors: of “labelled”, “semi”, “weak” and “both”, by percentage, the errors (seeds, units) in mm; what was not
-    trained yet is left out. full: the same with all labels. published: per cent, of “semi” and “weak”.
+    errors: for “labelled”, “semi”, “weak” and “both”, by percentage, the errors (seeds, units) in mm; missing runs are
+    omitted. full: the same with all labels. published: the reductions of “semi” and “weak” in per cent.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained")
     for i, (kind, style) in enumerate(_STYLES.items()):
@@ -54,7 +54,7 @@ def semi_weak(
         _with_intervals(left, {100: _mean(full)}, 0, style)
     right.axhline(0, color=MUTED, linewidth=1)
     left.set(ylabel="mean EPE of 3DPose (mm)")
-    right.set(ylabel="lower than labelled only (%)")
+    right.set(ylabel="reduction vs. labelled only (%)")
     for ax, ticks in ((left, [*LABELLED, 100]), (right, LABELLED)):
         ax.set(xscale="log", xlabel="labelled images (%)")
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -70,7 +70,7 @@ def _mean(errors: Matrix) -> Interval:
 
 
 def _with_intervals(ax: Axes, points: Mapping[int, Interval], place: float, style: Mapping[str, Any]) -> None:
-    """A line through means at percentages, with their intervals; moved sideways by its place, 0 in the middle."""
+    """A line through means at percentages, with their intervals; shifted sideways by `place`, 0 in the middle."""
     if not points:
         return
     x = [percent * _APART**place for percent in points]

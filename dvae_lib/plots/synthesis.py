@@ -26,7 +26,7 @@ def _means(model: DVAE, batch: Batch) -> tuple[dict[str, Tensor], str, Tensor]:
 def pose_transfer(
     model: DVAE, batch: Batch, poses: Sequence[int], contents: Sequence[int], content_batch: Batch | None = None
 ) -> Figure:
-    """Pose of one image, content of another, laid out as the paper's Fig. 6.
+    """Pose of one image, content of another, laid out as in the paper's Fig. 6.
 
     A row for each of `poses`: the image, its true pose, and the decoded image with each content. The images that give
     the contents are on top. content_batch: the batch of `contents`; by default that of `poses`.
@@ -46,7 +46,7 @@ def pose_transfer(
 
 
 def _show_walk(axes: np.ndarray, ends: Sequence[Tensor], means: Tensor, show: Callable[..., None]) -> None:
-    """A row: the decoded means of a walk, between the two inputs."""
+    """A row with the decoded means of a walk between the two inputs."""
     show(axes[0], ends[0], INPUT)
     show(axes[-1], ends[1], INPUT)
     for ax, mean in zip(axes[1:-1], means, strict=True):
@@ -55,10 +55,11 @@ def _show_walk(axes: np.ndarray, ends: Sequence[Tensor], means: Tensor, show: Ca
 
 @torch.inference_mode()
 def walks(model: DVAE, batch: Batch, start: int, end: int, steps: int = 7) -> Figure:
-    """Straight walks in one part of z with the other fixed, laid out as the paper's Fig. 4.
+    """Straight walks in one part of z with the other fixed, laid out as in the paper's Fig. 4.
 
-    In the first two rows the pose changes from `start` to `end`, with the content of either; the third row has its
-    skeletons. In the last row the content changes, and the pose is the mean of both. The inputs are at the ends.
+    In the first two rows the pose changes from `start` to `end`, with the content of one or of the other; the third
+    row shows the skeletons of the first. In the last row the content changes, and the pose is the mean of both. The
+    inputs are at the ends.
     """
     means, content, shown = _means(model, batch)
     pose, other = means["pose"][[start, end]], means[content][[start, end]]
@@ -83,7 +84,7 @@ def _ends(model: DVAE, pose: Tensor, other: Tensor, content: str) -> Tensor:
 
 @torch.inference_mode()
 def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], steps: int = 7) -> Figure:
-    """Walks in the content from one sample to another with the pose of the first, laid out as the paper's Fig. 5.
+    """Walks in the content from one sample to another with the pose of the first, laid out as in the paper's Fig. 5.
 
     Two rows for each pair: images, and the poses decoded with them, between the inputs and their true poses.
     """
@@ -99,12 +100,12 @@ def content_walks(model: DVAE, batch: Batch, pairs: Sequence[tuple[int, int]], s
 
 
 def recorded_walks(walks: Mapping[str, Tensor]) -> Figure:
-    """Walks that were drawn before, as uint8: of each method (W, steps, 3, S, S), all of the same W pairs.
+    """Stored walks, as uint8: for each method (W, steps, 3, S, S), all for the same W pairs.
 
-    The methods' rows are side by side, pair for pair.
+    For each pair, the rows of the methods follow one another.
     """
     if not walks:
-        return sentence("No seed of the study has drawn these walks yet.")
+        return sentence("No seed of the study has recorded these walks yet.")
     pairs = range(min(map(len, walks.values())))
     rows = [(name, walk[pair]) for pair in pairs for name, walk in walks.items()]
     figure, axes = grid(len(rows), len(rows[0][1]), [name for name, _ in rows], cell=1.05)
@@ -144,7 +145,7 @@ def _contour(p: MultivariateNormal, radius: float = 2.0) -> Tensor:
 
 
 def ellipses(panels: Mapping[str, Mapping[str, MultivariateNormal]], axis_names: tuple[str, str]) -> Figure:
-    """Gaussians over a plane, drawn at two standard deviations: panel → name → Gaussian.
+    """Gaussians over a plane, shown as ellipses at two standard deviations: panel → name → Gaussian.
 
     A Gaussian of the same name has the same line in every panel.
     """
@@ -173,13 +174,13 @@ def rotation(degrees: Tensor, bound: Tensor, evidence: float, information: Tenso
     right.plot(degrees, information, color=TRUTH, linewidth=2)
     right.set(ylabel=r"$I(z_u; y_1)$, nats", ylim=(0, None))
     for ax in (left, right):
-        ax.set(xlabel="the gesture's turn into $z_u$, degrees")
+        ax.set(xlabel="rotation of the gesture into $z_u$, degrees")
         ax.set_xticks([0, 30, 60, 90])
     return figure
 
 
 def leakage(curves: Mapping[str, Tensor]) -> Figure:
-    """The information of z_u on the pose over training, a panel for each way to train: name → (steps, starts)."""
+    """The information of z_u on the pose during training, a panel for each algorithm: name → (steps, starts)."""
     figure, axes = plt.subplots(1, len(curves), figsize=(8, 2.9), sharex=True, sharey=True, layout="constrained")
     for ax, (name, curve) in zip(axes, curves.items(), strict=True):
         ax.plot(curve, color=TRUTH, linewidth=1, alpha=0.5)
@@ -203,5 +204,5 @@ def counterfactuals(
 
 
 def only_rendered() -> Figure:
-    """In place of a figure with true counterfactual images, for data that have none."""
-    return sentence("The true image is known of rendered hands only: set DVAE_DATA=synthetic for this figure.")
+    """Replaces a figure with true counterfactual images, for data that have none."""
+    return sentence("The true image is known for rendered hands only: set DVAE_DATA=synthetic for this figure.")

@@ -1,4 +1,4 @@
-"""Tables of the book, with a name to refer to and a caption."""
+"""Tables of the book, with a name for references and a caption."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,12 +23,12 @@ def table(name: str, caption: str, header: Sequence[str], rows: Sequence[Sequenc
 
 
 ONLY_RENDERED = Markdown(
-    "*Only of rendered hands is the true image known: set* `DVAE_DATA=synthetic` *for these numbers.*"
+    "*The true image is known for rendered hands only: set* `DVAE_DATA=synthetic` *for these numbers.*"
 )
 
 
 def in_words(estimate: Interval, digits: int = 1, signed: bool = False, unit: str = "") -> str:
-    """“18.5 (18.3 to 18.7)”; a narrow column breaks it before the bracket only."""
+    """“18.5 (18.3 to 18.7)”; in a narrow column, the line breaks only before the bracket."""
     rounded = (round(value, digits) + 0.0 for value in estimate)  # no −0
     mean, low, high = (
         f"{value:{'+' if signed and value else ''}.{digits}f}".replace("-", "−") for value in rounded
@@ -48,15 +48,15 @@ def with_interval(values: Tensor, digits: int, block_size: int, signed: bool = F
 
 
 def study_note(*names: str) -> Markdown:
-    """Of which trainings a table or figure of the study is, for below it; for data without a study what to do."""
+    """A note for below a table or figure of the study: its training runs, or what to do if there are none."""
     if not set(names) & set(study.planned()):
-        return Markdown(f"*The study has nothing on {settings.data()} data.*")
+        return Markdown(f"*The study has no such runs on {settings.data()} data.*")
     origins = [provenance(name) for name in names if name in study.planned()]
     if all(origin["seeds"].startswith("0 ") for origin in origins):
-        return Markdown("*No seed of the study is in yet:* `dvae study --test` *trains and tests them, for hours.*")
+        return Markdown("*No seed of the study is finished yet:* `dvae study --test` *trains and tests them (hours).*")
     hardware, date = (", ".join(sorted({origin[key] for origin in origins})) for key in ("hardware", "date"))
     counts = sorted({origin["seeds"] for origin in origins})
-    if len(counts) > 1:  # which has how many
+    if len(counts) > 1:  # names the experiments with each count
         known = [name for name in names if name in study.planned()]
         by_count = {c: [f"`{n}`" for n, o in zip(known, origins, strict=True) if o["seeds"] == c] for c in counts}
         counts = [f"{count} of {' and '.join(own)}" for count, own in by_count.items()]
@@ -64,11 +64,11 @@ def study_note(*names: str) -> Markdown:
 
 
 def over_seeds(records: Sequence[Record], name: str, digits: int = 1, scale: float = 1.0) -> str:
-    """The mean of an array of records, times a scale, with its interval over seeds and units; of one seed the mean."""
+    """The mean of an array of records, times a scale, with its interval over seeds and units; one seed: mean only."""
     if not records:
         return "no seed yet"
     values = scale * matrix(records, name)
-    values = values[:, ~values.isnan().any(0)]  # units that have none, as students whom nothing has learnt
+    values = values[:, ~values.isnan().any(0)]  # only units with a value, not students unseen in training
     if len(values) == 1:
         return f"{values.nanmean():.{digits}f}".replace("-", "−")
     return in_words(contrast_ci([(1.0, values)], log=False), digits)
@@ -78,7 +78,7 @@ _SCALE = {"room": 100.0, "student": 100.0}
 _SCORES = {
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
-    "epe": ("EPE read off, mm", 1),
+    "epe": ("EPE of the estimated pose, mm", 1),
     "background": ("RMSE of background", 3),
 }
 
@@ -86,7 +86,7 @@ _SCORES = {
 def scores(
     name: str, caption: str, methods: Mapping[str, Mapping[str, Tensor]], block_size: int, signed: bool = False
 ) -> Markdown:
-    """A row for each method of its `counterfactuals.score`, with intervals; a cell is empty where it lacks a score."""
+    """A row for each method with its `counterfactuals.score` and intervals; a cell without a score is empty."""
     rows = [
         [
             method,
@@ -101,8 +101,8 @@ def scores(
 
 
 def study_transfers(name: str, caption: str, methods: Mapping[str, str]) -> Markdown:
-    """As `scores`, of the study: a row for each method that transfers poses, by its experiment, and for the baselines,
-    with the share of rooms, or of students, that are recognised and the Fréchet distance, the mean over seeds.
+    """Like `scores`, for the study: a row for each method that transfers poses, given by its experiment, and for each
+    baseline, with the share of rooms or students that are recognised, and the mean Fréchet distance over seeds.
     """
     content = "student" if settings.data() == "digits" else "room"
     shown = {**_SCORES, content: (f"{content}s recognised, %", 0)}
@@ -121,7 +121,7 @@ def study_transfers(name: str, caption: str, methods: Mapping[str, str]) -> Mark
 
 
 def _describe(module: nn.Module) -> str:
-    """A layer as the supplement's tables put it; its input is the layer above it in the table."""
+    """A layer in the notation of the supplement's tables; its input is the layer above it in the table."""
     kind = type(module).__name__
     if isinstance(module, nn.ConvTranspose2d):
         return f"`{kind}` {module.kernel_size[0]} × {module.kernel_size[1]}, stride {module.stride[0]}"
@@ -129,9 +129,9 @@ def _describe(module: nn.Module) -> str:
 
 
 def layers(network: nn.Module, example: Tensor) -> list[list[str]]:
-    """A row for each layer of a network, in the order of execution: its name, the shape out of it, its parameters.
+    """A row for each layer of a network, in the order of execution: its name, its output shape, its parameters.
 
-    example: an input with a batch axis, which the shapes leave out.
+    example: an input with a batch axis, which the shapes omit.
     """
     rows, hooks = [], []
 

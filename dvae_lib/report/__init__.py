@@ -1,1 +1,1 @@
-"""The paper's figures, tables and claims against our runs, and what others published."""
+"""The paper's figures, tables and claims compared with our runs, and the published numbers of other methods."""

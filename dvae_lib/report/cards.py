@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dvae_lib.experiments.run import Run
 from dvae_lib.models.networks import count_parameters
 
-DRAWN = "drawn by this library: MIT"
+DRAWN = "rendered by this library: MIT"
 TERMS = {
     "stb": "STB: MIT",
     "rhd": "RHD: research only",
@@ -16,8 +16,9 @@ TERMS = {
 
 @dataclass(frozen=True)
 class Card:
-    """terms: of the data, which their users have agreed to, and which the weights may inherit. parameters: how many.
-    errors: by source, of validation samples, the EPE of the 3DPose in mm and, where an image is drawn, its RMSE.
+    """terms: the licences of the data, which users have accepted and which may also apply to the weights.
+    parameters: their number.
+    errors: on validation samples, by source: the EPE of the 3DPose in mm and, if an image is decoded, its RMSE.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Card:
 
 
 def card(run: Run) -> Card:
-    """Of a trained run."""
+    """The card of a trained run."""
     e = run.experiment
     kept = {
         source: {k: v for k, v in of.items() if k in ("epe", "image")} for source, of in run.evaluation["from"].items()

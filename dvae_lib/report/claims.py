@@ -1,6 +1,6 @@
-"""The ten claims of the dVAE paper that this book holds the study against, each computed from its records (chapter 10).
+"""The ten claims of the dVAE paper, each tested with the records of the study (chapter 10).
 
-What is measured is in `quantities`, its limits are in `experiments.limits`.
+`quantities` defines what is measured, `experiments.limits` the thresholds.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ from dvae_lib.report.verdicts import Claim, Measure
 
 @dataclass(frozen=True)
 class Definition:
-    """A claim before it is measured. printed: what the papers print for it. needs: experiments, by name."""
+    """A claim before it is measured. printed: the numbers or statements in the papers. needs: names of experiments."""
 
     number: int
     text: str
@@ -42,7 +42,7 @@ class Definition:
 
 
 def claim(number: int, records: Records | None = None) -> Claim:
-    """One of the ten, of the study's records, or of given ones."""
+    """One of the ten claims, computed from the study's records or from the given ones."""
     (asked,) = (definition for definition in CLAIMS if definition.number == number)
     planned = study.planned()
     if not set(asked.needs) <= set(planned):
@@ -61,7 +61,7 @@ def claims() -> Iterator[Claim]:
 
 
 def on_photographs() -> list[Claim]:
-    """Those that the photographs of the digits can tell: pose transfer, and walks."""
+    """The claims that the photographs of the digits can test: pose transfer and walks."""
     with settings.chosen("digits"):
         return [claim(number) for number in (6, 7)]
 
@@ -79,7 +79,7 @@ def _close_to_the_baseline(records: Records) -> Iterator[Measure]:
     for data, (ours, theirs) in _sets("dvae-pose", "cross-modal"):
         pair = (matrix(records[name], "image/pose") for name in (ours, theirs))
         yield _ratio(
-            "1 error, times the cross-modal VAE's", f"{data}, 3DPose's error, times the cross-modal VAE's", *pair
+            "1 error, times the cross-modal VAE's", f"{data}, error of the 3DPose ÷ the cross-modal VAE's", *pair
         )
 
 
@@ -87,27 +87,27 @@ def _joint_is_steadier(records: Records) -> Iterator[Measure]:
     joint = records["steady-joint"]
     for name, of in (("steady-alternating", "at equal steps"), ("steady-passes", "at equal passes")):
         for what, text in (
-            ("movement", "movement of fixed samples' latents"),
-            ("spread", "jumps of the held-out bound"),
+            ("movement", "movement of the latents of fixed samples"),
+            ("spread", "fluctuation of the held-out bound"),
         ):
             ours, theirs = (scores(some, lambda r, what=what: steadiness(r)[what]) for some in (joint, records[name]))
-            yield _ratio(f"2 {what}, times alternating's", f"{of}, {text}, times alternating's", ours, theirs)
+            yield _ratio(f"2 {what}, times alternating's", f"{of}, {text} ÷ that of alternating", ours, theirs)
         ours, theirs = (
             torch.stack([matrix(some, f"{s}/bound") for s in SOURCES]).mean(0) for some in (joint, records[name])
         )
         above = partial(difference_ci, ours, theirs)
         limit = LIMITS["2 final bound, above alternating's"]
-        yield Measure(f"{of}, held-out bound, above alternating's", above, limit, False, digits=3, units=ours.shape[1])
+        yield Measure(f"{of}, held-out bound − alternating's", above, limit, False, digits=3, units=ours.shape[1])
 
 
 def _one_latent_predicts_all(records: Records) -> Iterator[Measure]:
     ours = records["dvae-pose-rhd"]
     for name, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
         pair = (matrix(some, f"image/{name}") for some in (ours, records[f"only-{name}-rhd"]))
-        text = f"synth-rhd, error of the {what}, times a regressor's of it alone"
+        text = f"synth-rhd, error of the {what} ÷ that of a regressor of the {what} only"
         yield _ratio("3 error, times a regressor's of it alone", text, *pair)
     within = scores(ours, lambda r: r.arrays["image/apart"].float().mean().item())
-    text = "synth-rhd, decoded and composed 3DPose apart, times two trainings'"
+    text = "synth-rhd, distance of decoded and composed 3DPose ÷ distance of two training runs"
     yield _ratio("3 decoded and composed apart, times two trainings", text, within, trainings_apart(ours))
 
 
@@ -119,7 +119,7 @@ def _better_than_two_streams(records: Records) -> Iterator[Measure]:
             ("error of the composed 3DPose", "composed", "pose"),
         ):
             pair = matrix(records[ours], f"image/{own}"), matrix(records[theirs], f"image/{other}")
-            yield _ratio("4 error, times the two streams'", f"{data}, {what}, times the two streams'", *pair)
+            yield _ratio("4 error, times the two streams'", f"{data}, {what} ÷ the two-stream regressor's", *pair)
 
 
 def _other_labels_help(records: Records) -> Iterator[Measure]:
@@ -127,25 +127,25 @@ def _other_labels_help(records: Records) -> Iterator[Measure]:
     limit = LIMITS["5 error, times that with fewer labels"]
     for kind, other in (("semi", "labelled"), ("weak", "labelled"), ("weak", "semi")):
         ratio = partial(fewer_labels, records, kind, other)
-        yield Measure(f"{kind}, 3DPose's error, times that of {other}", ratio, limit, digits=3, units=units)
+        yield Measure(f"{kind}, error of the 3DPose ÷ that of {other}", ratio, limit, digits=3, units=units)
 
 
 def transfer_measures(records: Records, name: str) -> Iterator[Measure]:
-    """Claim 6 of an experiment that transfers poses."""
+    """The measures of claim 6 for an experiment that transfers poses."""
     ours = records[name]
     for score, key, unit, digits in (("psnr", "PSNR", " dB", 2), ("ssim", "SSIM", "", 3)):
         best, theirs = best_baseline(records, score)
         above, mine = f"6 {key}, above the best baseline's", matrix(ours, f"pairs/{score}")
-        text = f"{name}, {key}, above the best baseline's ({best})"
+        text = f"{name}, {key} − that of the best baseline ({best})"
         yield Measure(
             text, partial(difference_ci, mine, theirs), LIMITS[above], False, unit, digits, units=mine.shape[1]
         )
     best, theirs = best_baseline(records, "epe")
-    text = f"{name}, error of the pose read off, times the best baseline's ({best})"
+    text = f"{name}, error of the estimated pose ÷ that of the best baseline ({best})"
     yield _ratio("6 pose read off, times the best baseline's", text, matrix(ours, "pairs/epe"), theirs)
     yield _content_is_told(records, name)
     mine, theirs = (scores(some, lambda r: r.numbers["fréchet"]) for some in (ours, records["cross-modal"]))
-    text = f"{name}, Fréchet distance, times the cross-modal VAE's"
+    text = f"{name}, Fréchet distance ÷ the cross-modal VAE's"
     yield _ratio("6 Fréchet distance, times the cross-modal VAE's", text, mine, theirs)
 
 
@@ -156,17 +156,17 @@ def _content_is_told(records: Records, name: str) -> Measure:
         learnt = ~control.isnan()
         told, control = told[:, learnt], control[learnt]
         limit = ON_PHOTOGRAPHS["6 student recognised, above half of the true images'"]
-        text = f"{name}, students recognised, above half of the true images'"
+        text = f"{name}, students recognised − half of those in true images"
     else:
         told, control = matrix(records[name], "pairs/room"), judge.by_unit("pairs/nearest pose, right content, room")
         limit = LIMITS["6 room recognised, above training images'"]
-        text = f"{name}, rooms recognised, above training images of the right one"
+        text = f"{name}, rooms recognised − those in training images of the correct room"
     above = partial(difference_ci, 100 * told, 100 * control.expand(2, -1))
     return Measure(text, above, limit, False, " %", units=told.shape[1])
 
 
 def _walks(records: Records) -> Iterator[Measure]:
-    for name in ("dvae-image", "dvae-zu"):  # of Fig. 4 and of Fig. 5
+    for name in ("dvae-image", "dvae-zu"):  # the models of Fig. 4 and Fig. 5
 
         def walked(what: str, name: str = name) -> Matrix:
             return matrix(records[name], f"pairs/walk, {what}")
@@ -177,8 +177,8 @@ def _walks(records: Records) -> Iterator[Measure]:
         ):
             excess, exchange = walked(drift) - walked(true), walked(whole)
             for key, part, most, what in (
-                ("7 drift", excess, True, f"the {text}'s drift beyond that of true images, of an exchange"),
-                ("7 movement", walked(moved), False, f"the {text}'s movement where it is walked, of an exchange"),
+                ("7 drift", excess, True, f"drift of the {text} beyond that of true images ÷ a full exchange"),
+                ("7 movement", walked(moved), False, f"movement of the {text} on its own walk ÷ a full exchange"),
             ):
                 share = partial(share_ci, part, exchange, LIMITS[key])
                 yield Measure(f"{name}, {what}", share, LIMITS[key], most, digits=2, units=exchange.shape[1])
@@ -187,7 +187,7 @@ def _walks(records: Records) -> Iterator[Measure]:
 def _beta_and_d(records: Records) -> Iterator[Measure]:
     units = matrix(records["ablation-100-64"], "factors/kl").shape[1]
     for over in ("β", "d"):
-        for name, text in {"image": "image's error", "kl": "KL"}.items():
+        for name, text in {"image": "image error", "kl": "KL"}.items():
             found = partial(slope, records, name, over)
             falls = (over, name) == ("β", "kl")
             yield Measure(f"exponent of the {text} in {over}", found, LIMITS["8 slope"], falls, digits=3, units=units)
@@ -201,17 +201,17 @@ def _beta_vae(records: Records) -> Iterator[Measure]:
     }
     own = partial(contrast_ci, [(1.0, found["images"])], log=False)
     yield Measure("score of codes from images", own, LIMITS["9 score"], False, " %")
-    for other, text in (("turned", "of the same codes, turned"), ("untrained", "of an encoder that was not trained")):
+    for other, text in (("turned", "of the same codes, randomly rotated"), ("untrained", "of an untrained encoder")):
         above = partial(contrast_ci, [(1.0, found["images"] - found[other])], log=False)
         limit = LIMITS["9 above another code's"]
-        yield Measure(f"above that {text}", above, limit, False, " %", control=True)
+        yield Measure(f"score − that {text}", above, limit, False, " %", control=True)
 
 
 def _own_factor(records: Records) -> Iterator[Measure]:
     for data, (name,) in _sets("dvae-pose"):
         for source in ("labels", "image"):
             for factor, what in {"cpose": "CPose", "viewpoint": "viewpoint"}.items():
-                text = f"{data}, from {source}: of what its own part tells of the {what}, the other's tells"
+                text = f"{data}, from {source}: leak of the {what} into the other factor's part"
                 share, every = partial(leak_ci, records[name], factor, source), records[name]
                 units = matrix(every, "table 4/noise, cpose").shape[1]
                 yield Measure(text, share, LIMITS["10 leak"], unit=" %", digits=0, units=units)
@@ -221,13 +221,13 @@ CLAIMS = [
     Definition(
         1,
         "The dVAE's 3D error is at most 10 % above the cross-modal VAE's.",
-        "19.95 against 19.73 mm on RHD, 8.66 against 8.56 mm on STB: 1.01 times",
+        "19.95 vs. 19.73 mm on RHD, 8.66 vs. 8.56 mm on STB: a ratio of 1.01",
         ("dvae-pose", "cross-modal", "dvae-pose-rhd", "cross-modal-rhd"),
         _close_to_the_baseline,
     ),
     Definition(
         2,
-        "Joint training of the cross-modal VAE is steadier than alternating, and its bound is better.",
+        "Joint training of the cross-modal VAE is steadier than alternating training, and its bound is better.",
         "“more stable and has better convergence properties” (Sec. 2.1), no numbers",
         ("steady-joint", "steady-alternating", "steady-passes"),
         _joint_is_steadier,
@@ -241,35 +241,35 @@ CLAIMS = [
     ),
     Definition(
         4,
-        "The dVAE beats the two-stream regressor of Zimmermann & Brox on CPose and 3DPose.",
-        "“We outperform [Zimmermann & Brox] on both CPose and 3DPose” (Sec. 4.4); 3DPose on RHD 19.95 against 30.42 mm",
+        "The dVAE has lower errors of CPose and 3DPose than the two-stream regressor of Zimmermann & Brox.",
+        "“We outperform [Zimmermann & Brox] on both CPose and 3DPose” (Sec. 4.4); 3DPose on RHD 19.95 vs. 30.42 mm",
         ("dvae-pose", "two-stream", "dvae-pose-rhd", "two-stream-rhd"),
         _better_than_two_streams,
     ),
     Definition(
         5,
-        "With few labels, unlabelled poses (semi) and viewpoints alone (weak) both lower the error; weak more.",
+        "With few labels, poses without images (semi) and images with viewpoints (weak) lower the error; weak by more.",
         "up to 3.5 % and 7.5 % (Sec. 4.4)",
         tuple(f"{kind}-{m}" for kind in ("labelled", "semi", "weak") for m in LABELLED),
         _other_labels_help,
     ),
     Definition(
         6,
-        "Pose transfer keeps the pose and takes the content.",
+        "Pose transfer preserves the pose of one image and the content of the other.",
         "Fig. 6, no numbers",
         ("dvae-image", "cross-modal", "estimator"),
         lambda records: transfer_measures(records, "dvae-image"),
     ),
     Definition(
         7,
-        "Walking the content (a tag's part, or z_u) leaves the pose as it is, and walking the pose leaves the content.",
+        "Walks in the content (the tag's part, or z_u) preserve the pose, and walks in the pose preserve the content.",
         "Figs. 4 and 5, no numbers",
         ("dvae-zu", "dvae-image"),
         _walks,
     ),
     Definition(
         8,
-        "β up: the reconstruction error grows and the KL falls. d up: both grow.",
+        "With larger β the reconstruction error grows and the KL falls; with larger d both grow.",
         "supplement, Fig. 1 and Sec. C",
         tuple(f"ablation-{b}-{d}" for b in BETAS for d in DIMENSIONS),
         _beta_and_d,
@@ -283,7 +283,7 @@ CLAIMS = [
     ),
     Definition(
         10,
-        "Each part of the latent tells its own factor and not the other's.",
+        "Each part of the latent contains its own factor and not the other one.",
         "supplement, Table 4: 3, 3, 18 and 35 %",
         ("dvae-pose", "dvae-pose-rhd"),
         _own_factor,

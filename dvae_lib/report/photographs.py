@@ -1,5 +1,5 @@
-"""What is read off the photographs with 3D poses once the hands are found by themselves: by the landmark network that
-finds them, and by models that are shown what it found (chapter 12).
+"""The 3D poses predicted from photographs whose hands are detected automatically: by the landmark network itself,
+and by models that receive its detections (chapter 12).
 """
 
 import time
@@ -26,15 +26,16 @@ from dvae_lib.metrics.intervals import Interval, bootstrap_block_size, bootstrap
 from dvae_lib.predict import Sight, Via, look, predict
 
 LANDMARK_NETWORK = "MediaPipe"
-_SIZE = 64  # pixels that a model of keypoints alone is shown, which it does not look at
-_BONE = 40.0  # mm, that `predict` is told, and that is taken out again
+_SIZE = 64  # pixels of the crops for a model whose only input is keypoints; it does not use the image
+_BONE = 40.0  # mm: the bone length passed to `predict`; its poses are divided by it again
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Of N photographs in order what one method reads: each one's error (N,) in mm, NaN where it found no hand, by what
-    is done to the size before: “protocol”, the true length of one bone; “size”, the true overall size; “Procrustes”,
-    the true size and turn; of the network itself also “metres”, its own idea of them. seconds: for a photograph.
+    """The results of one method on N photographs, in order. errors: (N,) in mm, NaN where no hand was found, by the
+    alignment with the truth: “protocol”, the true length of one bone; “size”, the true overall size; “Procrustes”, the
+    best size and rotation; for the landmark network also “metres”, its own scale.
+    seconds: the time per photograph.
     """
 
     errors: Mapping[str, Tensor]
@@ -45,14 +46,14 @@ class Reading:
         return int((~self.errors["protocol"].isnan()).sum())
 
     def interval(self, kind: str) -> Interval:
-        """The mean over the photographs, with its interval over stretches of the video."""
+        """The mean over the photographs, with its bootstrap interval over blocks of the video."""
         values = self.errors[kind].nan_to_num(nan=self.errors[kind].nanmean().item())
         block = bootstrap_block_size("realhand", len(values))
         return bootstrap_ci(values[: len(values) // block * block], block)
 
 
 def _compared(poses: Sequence[Tensor | None], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Poses (21, 3) in bone scales, or None, against a batch in the same order."""
+    """The errors of poses (21, 3) in bone scales, or None, compared with a batch in the same order."""
     seen = torch.tensor([pose is not None for pose in poses])
     given = torch.stack([torch.zeros(21, 3) if pose is None else pose.float() for pose in poses])
     kinds = {"protocol": joint_errors, "size": scaled_errors, "Procrustes": procrustes_errors}
@@ -62,15 +63,13 @@ def _compared(poses: Sequence[Tensor | None], truth: Mapping[str, Tensor]) -> di
 
 
 def _metres(hand: Hand, root_joint: Root) -> Tensor:
-    """The network's own joints (21, 3) in mm, relative to the root."""
+    """The joints (21, 3) that the landmark network predicts, in mm, relative to the root."""
     pose = with_root(torch.from_numpy(hand.world)[None], root_joint)[0]
     return pose - pose[0]
 
 
 def readings(runs: Mapping[str, tuple[Run, Via]], detector: Detector, part: Part = "validation") -> dict[str, Reading]:
-    """Of the landmark network and of runs, each asked through what it is said to be asked through, on a part of
-    realhand.
-    """
+    """The results of the landmark network and of runs, each with its given input, on a part of realhand."""
     source = RealHandSource()
     run = next(iter(runs.values()))[0]
     (dataset, indices), root_joint = run.subsets(part)[0], run.experiment.root_joint
@@ -98,9 +97,10 @@ def readings(runs: Mapping[str, tuple[Run, Via]], detector: Detector, part: Part
 
 @dataclass(frozen=True)
 class Doubts:
-    """Of the labels that `dvae label` gives to photographs with true keypoints. once, twice: the mean 2D error, as a
-    share of the hand's size, of one reading and of the mean of two. correlation: the rank correlation of how far the
-    two are apart with the error of their mean; presence: that of how sure the network says it is of a hand.
+    """The accuracy of the labels of `dvae label`, on photographs with true keypoints. once, twice: the mean 2D error of
+    one prediction and of the mean of two, as a share of the hand's size. correlation: the rank correlation between the
+    distance of the two predictions and the error of their mean. presence: the same correlation for the network's score
+    for the presence of a hand.
     """
 
     once: float
@@ -110,7 +110,7 @@ class Doubts:
 
 
 def doubts(detector: Detector, source: RealHandSource, frames: np.ndarray) -> Doubts:
-    """On photographs of realhand, those in which a hand is found both times."""
+    """The `Doubts` on photographs of realhand in which a hand is found both times."""
     rows = []
     truth = project(torch.from_numpy(source.pose[frames]), torch.from_numpy(source.K[frames])).numpy()
     for frame, true in zip(frames.tolist(), truth, strict=True):
@@ -143,7 +143,7 @@ def _surest(path: Path, size: int, detector: Detector) -> Sight | None:
 
 @dataclass(frozen=True)
 class Count:
-    """Of some pictures: how many, the hands on them, those that are found, and those found where there is none."""
+    """For some pictures: their number, and the numbers of hands in them, of hands found, and of false detections."""
 
     pictures: int
     hands: int
@@ -152,9 +152,7 @@ class Count:
 
 
 def count_hands(pictures: Sequence[tuple[np.ndarray, int]], detector: Detector) -> Count:
-    """pictures: (H, W, 3) uint8, each with the number of hands on it. Where more are found than there are, the rest is
-    invented.
-    """
+    """pictures: (H, W, 3) uint8, each with its number of hands. Detections beyond this number count as invented."""
     seen = [(len(detector.find(image)), hands) for image, hands in pictures]
     return Count(
         len(seen),

@@ -1,11 +1,11 @@
-"""Numbers that others have published on RHD and STB, each with its source, protocol and confidence (chapter 06).
+"""Results that others have published on RHD and STB, each with its source, protocol and confidence (chapter 06).
 
-They are in `published.json`, for tables and plots. Where two values of the same thing circulate there are two records;
-what is printed nowhere has none. Confidence is in the number, not in the method:
+They are stored in `published.json`, for tables and plots. If two values of the same quantity are in use, there are two
+records; an unpublished value has none. Confidence refers to the number, not to the method:
 
-- high: read in a printed table, or the label of a curve in public plotting data;
-- medium: digitised from a figure, quoted at second hand, or one of two values that circulate;
-- low: hearsay; none so far.
+- high: from a printed table, or from the label of a curve in public plotting data;
+- medium: digitised from a figure, quoted from a secondary source, or one of two values in use;
+- low: unconfirmed; none so far.
 """
 
 import functools
@@ -29,9 +29,9 @@ class Published:
     quantity: str  # one of `QUANTITIES`
     value: float | tuple[float, ...]  # a PCK curve has one for each of `thresholds_mm`
     unit: str  # "mm" of an EPE, else "share"
-    source: str  # where the number was read
+    source: str  # where the number was found
     root: str  # "palm", "wrist" or "not stated"
-    given: str  # what the method is told at test time
+    given: str  # what the method is given at test time
     confidence: str  # "high", "medium" or "low"
     range_mm: tuple[float, float] | None = None  # of an AUC, as printed
     thresholds_mm: tuple[float, ...] | None = None  # of a PCK curve
@@ -52,13 +52,13 @@ def load() -> tuple[Published, ...]:
 
 
 def find(data: str | None = None, quantity: str | None = None, method: str | None = None) -> tuple[Published, ...]:
-    """The records of this data set, quantity and method; None stands for any. Empty where nothing was published.
+    """The records of this data set, quantity and method; None matches any. Empty if nothing was published.
 
-    Raises ValueError for a data set or quantity that is not among `DATA` and `QUANTITIES`.
+    Raises ValueError for a data set or quantity that is not in `DATA` or `QUANTITIES`.
     """
     for value, known in ((data, DATA), (quantity, QUANTITIES)):
         if value not in (None, *known):
-            raise ValueError(f"“{value}” is not among the published numbers; they are of {', '.join(known)}.")
+            raise ValueError(f"There are no published numbers for “{value}”: choose one of {', '.join(known)}.")
     wanted = {"data": data, "quantity": quantity, "method": method}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     return tuple(record for record in load() if all(getattr(record, name) == wanted[name] for name in wanted))

@@ -1,7 +1,7 @@
-"""What the claims, tables and figures take from the study's records: over seeds and units (chapters 03 to 10).
+"""The quantities that claims, tables and figures compute from the study's records (chapters 03 to 10).
 
-A matrix has a row for each seed and a column for each unit, what samples depend on together, or one column for a number
-that a whole training gives. Intervals are those of `metrics.intervals.contrast_ci`.
+A matrix has a row for each seed and a column for each unit, a group of dependent samples; for a number of a whole
+training run it has one column. Intervals are computed by `metrics.intervals.contrast_ci`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from dvae_lib.experiments.limits import LIMITS
 from dvae_lib.experiments.records import Record
 from dvae_lib.metrics.intervals import Interval, Matrix, contrast_ci
 
-Records = Mapping[str, Sequence[Record]]  # of each experiment those of its seeds
+Records = Mapping[str, Sequence[Record]]  # by experiment: the records of its seeds
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 1) -> str:
@@ -26,25 +26,25 @@ def mean_and_deviation(values: Sequence[float], digits: int = 1) -> str:
 
 
 def matrix(records: Sequence[Record], name: str) -> Matrix:
-    """Of each seed and unit the mean of an array (seeds, U)."""
+    """The mean of an array for each seed and unit (seeds, U)."""
     return torch.stack([record.by_unit(name) for record in records])
 
 
 def scores(records: Sequence[Record], number: Callable[[Record], float]) -> Matrix:
-    """Of each seed a number (seeds, 1), which belongs to no unit."""
+    """A number for each seed (seeds, 1) that does not depend on units."""
     return torch.tensor([[number(record)] for record in records], dtype=torch.float64)
 
 
 def difference_ci(ours: Matrix, theirs: Matrix, level: float = 0.95) -> Interval:
-    """The mean of ours less that of theirs, with its interval over seeds and units."""
+    """The mean of ours minus the mean of theirs, with its interval over seeds and units."""
     return contrast_ci([(1.0, ours), (-1.0, theirs)], log=False, level=level)
 
 
 def share_ci(part: Matrix, whole: Matrix, limit: float, level: float = 0.95) -> Interval:
-    """The mean of one thing over that of another of the same runs: (seeds, U) both.
+    """The ratio of the means of two quantities of the same runs, both (seeds, U).
 
-    Its interval is that of part − limit · whole, which also has one where the part can be below zero: what it says of
-    the limit is exact (Fieller's interval), what it says elsewhere about so.
+    Its interval is derived from that of part − limit · whole, which also exists if the part can be negative. Whether it
+    contains the limit is exact, as with Fieller's interval; its ends are approximate.
     """
     scale = whole.double().mean()
     excess = (part - limit * whole) / scale
@@ -53,12 +53,12 @@ def share_ci(part: Matrix, whole: Matrix, limit: float, level: float = 0.95) -> 
 
 
 SOURCES = ("image", "keypoints", "pose")
-_END = 0.2  # of the looks of a training
+_END = 0.2  # share of the evaluations of a training run
 
 
 def steadiness(record: Record) -> dict[str, float]:
-    """Of a watched training's last fifth: how far the means of latents move from one look to the next, over sources on
-    average; and by how much the held-out bound jumps from one look to the next, root mean square.
+    """For the last fifth of a monitored training run, averaged over sources: the distance by which latent means move
+    between two evaluations, and the root mean square change of the held-out bound between two evaluations.
     """
     moved, jumps = [], []
     for source in SOURCES:
@@ -69,13 +69,13 @@ def steadiness(record: Record) -> dict[str, float]:
 
 
 def poses_apart(one: Record, other: Record) -> float:
-    """The mean distance in mm of the poses that two trainings read from the same images."""
+    """The mean distance in mm between the poses that two training runs predict from the same images."""
     return (one.arrays["poses"].float() - other.arrays["poses"].float()).norm(dim=-1).mean().item()
 
 
 def trainings_apart(records: Sequence[Record]) -> Matrix:
-    """The `poses_apart` of all pairs of trainings, as the jackknife's pseudo-values (seeds, 1): their mean is that of
-    all pairs, and their variance allows for each training being in several of them. Three seeds or more.
+    """The `poses_apart` of all pairs of training runs, as jackknife pseudo-values (seeds, 1): their mean is that of all
+    pairs, and their variance accounts for each run being in several pairs. Needs at least three seeds.
     """
     n = len(records)
     apart = torch.tensor([[poses_apart(a, b) for b in records] for a in records], dtype=torch.float64)
@@ -85,7 +85,7 @@ def trainings_apart(records: Sequence[Record]) -> Matrix:
 
 
 def fewer_labels(records: Records, kind: str, other: str, level: float = 0.95) -> Interval:
-    """The geometric mean, over the shares of labels, of the ratio of two kinds' errors."""
+    """The ratio of the errors of two kinds of supervision: the geometric mean over the shares of labels."""
     terms = [
         (sign / len(LABELLED), matrix(records[f"{name}-{m}"], "image/pose"))
         for m in LABELLED
@@ -96,12 +96,12 @@ def fewer_labels(records: Records, kind: str, other: str, level: float = 0.95) -
 
 
 UNTRAINED = ("nearest pose", "nearest pose, right content", "mean image", "mean image, right content")
-_BETTER = {"psnr": 1, "ssim": 1, "epe": -1}  # with the sign that makes more better
+_BETTER = {"psnr": 1, "ssim": 1, "epe": -1}  # the sign that makes larger values better
 
 
 def best_baseline(records: Records, name: str) -> tuple[str, Matrix]:
-    """Of all methods without disentanglement the best in a score, by the test, which is in their favour, with its
-    matrix. Untrained ones, which have no seeds, have the same row twice.
+    """The method without disentanglement that is best in a score, with its matrix. It is selected on the test samples,
+    which favours the baselines. Untrained methods have no seeds; their matrix has the same row twice.
     """
     judged = records["estimator"][0]
     found = {method: judged.by_unit(f"pairs/{method}, {name}").expand(2, -1) for method in UNTRAINED}
@@ -110,8 +110,8 @@ def best_baseline(records: Records, name: str) -> tuple[str, Matrix]:
 
 
 def slope(records: Records, name: str, over: str, level: float = 0.95) -> Interval:
-    """The exponent of a power law, fitted by least squares to all cells of the grid: of the image's error or the KL,
-    as β or d grows.
+    """The exponent of a power law in β or d for the image error or the KL, fitted by least squares to all cells of the
+    grid.
     """
     cells = [(b, d) for b in BETAS for d in DIMENSIONS]
     design = np.column_stack([np.ones(len(cells)), np.log(cells)])
@@ -124,15 +124,15 @@ def slope(records: Records, name: str, over: str, level: float = 0.95) -> Interv
 
 
 def leaks(records: Sequence[Record], factor: str, source: str) -> tuple[Matrix, Matrix]:
-    """What the other factor's slice tells of a factor, and its own slice, beyond noise: (seeds, U) both."""
+    """How well a factor is predicted from the other factor's slice and from its own, beyond noise: both (seeds, U)."""
     other = "viewpoint" if factor == "cpose" else "cpose"
     noise = matrix(records, f"table 4/noise, {factor}")
     foreign, own = (matrix(records, f"table 4/{name} from {source}, {factor}") - noise for name in (other, factor))
-    return (foreign, own) if factor == "cpose" else (-foreign, -own)  # areas are better when large, errors when small
+    return (foreign, own) if factor == "cpose" else (-foreign, -own)  # for areas larger is better, for errors smaller
 
 
 def leak_ci(records: Sequence[Record], factor: str, source: str, level: float = 0.95) -> Interval:
-    """In per cent."""
+    """The leak of a factor in per cent, with its interval."""
     limit = LIMITS["10 leak"] / 100
     mean, low, high = (100 * end for end in share_ci(*leaks(records, factor, source), limit, level))
     return mean, low, high

@@ -1,4 +1,4 @@
-"""The reproduction report: the papers' figures and tables, where ours are, and what the claims come to (chapter 10)."""
+"""The reproduction report: the papers' figures and tables, our counterparts, and the verdicts (chapter 10)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +12,10 @@ from dvae_lib.report.verdicts import Claim
 
 @dataclass(frozen=True)
 class Item:
-    """Something printed, and its counterpart in this book. runs: by name, what ours is made from; none: drawn by hand.
+    """An item of the papers and its counterpart in this book. runs: names of the experiments it shows; empty if none.
 
-    claims: which of the ten it bears on. data: “stb” or “rhd”, if only runs on this set, or its likeness, count.
+    claims: the numbers of the claims that it supports. data: “stb” or “rhd” if only runs on this set, or on the
+    rendered set that resembles it, count.
     """
 
     printed: str
@@ -24,7 +25,7 @@ class Item:
     data: str = ""
 
 
-# Of rendered hands those on the RHD-like set have names of their own; RHD's have not.
+# On rendered hands, experiments on the RHD-like set have names of their own (…-rhd); on RHD itself they do not.
 _POSE = tuple(f"{name}{suffix}" for suffix in ("", "-rhd") for name in ("dvae-pose", "cross-modal", "two-stream"))
 ITEMS = (
     Item("Fig. 1", "fig-illustration"),
@@ -67,7 +68,7 @@ ITEMS = (
 
 @dataclass(frozen=True)
 class Row:
-    """An item with the numbers beside it, if it has any of its own, and what the claims that it bears on come to."""
+    """An item with its numbers, if it has any, and the verdicts of the claims that it supports."""
 
     item: Item
     provenance: Mapping[str, Mapping[str, str]]  # by experiment: see `provenance`
@@ -78,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """claims: the ten. on_photographs: two of them again, on photographs of known people and gestures."""
+    """claims: all ten. on_photographs: two of them, also tested on photographs with known person and gesture."""
 
     rows: Sequence[Row]
     claims: Sequence[Claim]
@@ -106,15 +107,15 @@ class Report:
 
 
 def report() -> Report:
-    """All of it, from the study's records of today's data."""
+    """The whole report, from the study's records on the selected data."""
     measured = list(claims())
     rows = [_row(item, {claim.number: claim for claim in measured}) for item in ITEMS]
     return Report(rows, measured, on_photographs())
 
 
 def provenance(name: str) -> dict[str, str]:
-    """Where the records of an experiment come from: how many seeds, on which data and hardware, when, by which version,
-    and in which commit settings and limits were written down before.
+    """The origin of an experiment's records: number of seeds, data, hardware, date, version, and the commit in which
+    settings and thresholds were fixed beforehand.
     """
     records, planned = study.load(name), study.planned()[name]
     about = {"seeds": f"{len(records)} of {planned}", "data": " + ".join(find(name, "study").data)}
@@ -130,13 +131,13 @@ def _row(item: Item, measured: Mapping[int, Claim]) -> Row:
     if not item.runs:
         return Row(item, {}, "", "", "in the book")
     if not own:
-        return Row(item, {}, "", "", "not with these data")
+        return Row(item, {}, "", "", "not available for these data")
     verdicts = "; ".join(f"claim {number}: {measured[number].verdict}" for number in item.claims)
     return Row(item, {name: provenance(name) for name in own}, *_numbers(item, own), verdicts or "shown")
 
 
 def _numbers(item: Item, own: Sequence[str]) -> tuple[str, str]:
-    """What is printed of the dVAE, and ours, where the item is a number of its own."""
+    """The dVAE's number in the papers, and ours, if the item has one."""
     if item.label.startswith("fig-pck"):
         (area,) = {record.value for record in published.find(item.label[-3:], "auc", "dVAE")}
         return f"AUC {area:.3f}", f"AUC {evaluated(own[0], 'scores', 'auc_20_50_reference')}"
@@ -150,7 +151,7 @@ def _numbers(item: Item, own: Sequence[str]) -> tuple[str, str]:
 
 
 def evaluated(name: str, *path: str, source: str = "image", digits: int = 3) -> str:
-    """A number of the evaluations of an experiment's records, its mean over seeds with their standard deviation."""
+    """A number from the evaluations in an experiment's records: the mean and the standard deviation over seeds."""
     values = []
     for record in study.load(name):
         value = record.numbers["report"]["from"][source]

@@ -1,4 +1,4 @@
-"""What was measured for a claim, and what that comes to (chapter 10)."""
+"""The measures of a claim, and the verdict that follows from them (chapter 10)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from functools import cache
 from dvae_lib.metrics.intervals import Interval, answer
 
 LEVEL = 0.95
-_ENOUGH_UNITS = 40  # an interval over fewer describes these, and promises little of others
+_ENOUGH_UNITS = 40  # an interval over fewer units is descriptive: it hardly generalises to others
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that a claim asks for, and what it has to be. interval: the mean with the ends of its interval at a
-    level, `interval(level=0.95)`. units: how many things the samples depend on, over which the interval is, beside
-    seeds; one, where it is over seeds alone. control: whether it asks if this way of measuring can tell at all.
+    """A number that a claim requires, and its threshold. interval: the mean with the ends of its confidence interval,
+    `interval(level=0.95)`. units: the number of groups of dependent samples over which the interval is taken, besides
+    seeds; one if it is over seeds only. control: whether this measure checks that the others can decide the claim.
     """
 
     what: str
@@ -32,10 +32,10 @@ class Measure:
         return self.interval(level=LEVEL)
 
     def __post_init__(self):
-        object.__setattr__(self, "interval", cache(self.interval))  # is asked for several times, and takes long
+        object.__setattr__(self, "interval", cache(self.interval))  # is called several times, and is slow
 
     def answer(self, level: float = LEVEL) -> str:
-        """Whether it is what it has to be: “yes”, “no” or, where the interval has the limit in it, “open”."""
+        """Whether the threshold is met: “yes”, “no”, or “open” if the interval contains the threshold."""
         mean, low, high = (value - self.limit for value in self.interval(level=level))
         return answer((mean, low, high), -1 if self.at_most else 1)
 
@@ -54,33 +54,34 @@ class Measure:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim with what was measured for it; nothing, where the chosen data cannot tell, or while seeds are missing.
+    """A claim with its measures; there are none if the selected data cannot decide it, or while seeds are missing.
 
-    seeds: of the experiment that has fewest of what it needs, how many are done, and how many it needs. where: on what
-    it was measured.
+    seeds: for the required experiment that lacks most seeds, the numbers of finished and of required seeds. where: the
+    kind of images on which it was measured.
     """
 
     number: int
     text: str
-    printed: str  # what the papers print for it
+    printed: str  # the numbers or statements in the papers
     measures: tuple[Measure, ...]
     seeds: tuple[int, int] | None = None
     where: str = "rendered hands"
 
     @property
     def verdict(self) -> str:
-        """It holds if every measure's 95 % interval is on its side of the limit, and fails if a measure's is beyond it.
+        """A claim holds if the 95 % interval of every measure is on the required side of its threshold. It fails if the
+        interval of any measure is on the other side; since one of m measures may be there by chance, this interval has
+        the level 1 − 0.05 / m (Bonferroni). Otherwise the claim is “open”.
 
-        Of m measures one is soon beyond by chance, so there the level is 1 − 0.05 / m (Bonferroni). Else it is “open”.
-        Where what has not learnt the thing measures as well, it cannot be told by this measure; without measures it
-        cannot be told by these data, or waits for seeds.
+        If a control fails, for example because an untrained model scores as well, the claim cannot be decided by this
+        measure. Without measures it cannot be decided by these data, or seeds are missing.
         """
         if self.seeds:
             return "{} of {} seeds".format(*self.seeds)
         if not self.measures:
-            return "cannot be told by these data"
+            return "cannot be decided by these data"
         if any(m.control and m.answer() != "yes" for m in self.measures):
-            return "cannot be told by this measure"
+            return "cannot be decided by this measure"
         if all(m.answer() == "yes" for m in self.measures):
             return "holds"
         corrected = 1 - (1 - LEVEL) / len(self.measures)
@@ -91,7 +92,7 @@ class Claim:
         return said | {"measures": [m.as_dict() for m in self.measures]}
 
     def __str__(self) -> str:
-        """A Markdown list: the claim with its verdict, and below it each number with what was asked for."""
+        """A Markdown list: the claim with its verdict, and below it each number with its threshold."""
         scope = f", on {self.where}" if self.measures else ""
         lines = [f"- *Claim {self.number}*: {self.text} **{self.verdict.capitalize()}{scope}.**"]
         return "\n".join(lines + [f"  - {m.what}: {m}. {m.answer().capitalize()}." for m in self.measures])

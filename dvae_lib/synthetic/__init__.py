@@ -1,7 +1,7 @@
-"""Hands drawn from labelled factors (chapter 2): `presets` → `scenes` → `kinematics` → `solid` → `renderer`.
+"""Hands rendered from labelled factors (chapter 2): `presets` → `scenes` → `kinematics` → `solid` → `renderer`.
 
-Compiled code is kept for the next time. Numba notices when a function's own file changes, but not the files of the
-functions that it calls; so what is kept is kept apart for each state of the package's sources.
+Compiled code is cached. Numba detects changes to a function's own file, but not to the files of the functions that it
+calls; therefore there is a separate cache for each state of the package's sources.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numba
 
-_DRAWING = 6  # raised when the same factors give another picture
-_FACTORS = {  # of each preset; raised when the same seed gives other factors
+_DRAWING = 6  # increased when the same factors give another image
+_FACTORS = {  # of each preset; increased when the same seed gives other factors
     "synth-stb": 1,
     "synth-stb-rooms": 1,
     "synth-rhd": 2,

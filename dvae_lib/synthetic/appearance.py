@@ -1,7 +1,7 @@
-"""People and lamps: what hands look like, apart from how they are held (chapter 2).
+"""People and lamps: the appearance of hands, apart from their pose (chapter 2).
 
 A person has proportions (`kinematics.PROPORTIONS`), a look (`shading`: the colours of skin and sleeve, gloss, depth
-of the wrinkles) and a sleeve, given by how far from the wrist it ends. All are drawn from a NumPy generator.
+of the wrinkles) and a sleeve, given by its distance from the wrist. All are sampled with a NumPy generator.
 """
 
 from typing import NamedTuple
@@ -11,8 +11,8 @@ import numpy as np
 from dvae_lib.synthetic.kinematics import PROPORTIONS, FloatArray
 from dvae_lib.synthetic.shading import BACK, CLOTH, CREASES, FRONT, GLOSS, LIGHT_COLUMNS, LOOK_COLUMNS, WRINKLES
 
-# From the fairest to the darkest skin, as displayed in white light: the back of the hand and the palm, which darkens
-# far less.
+# From the lightest to the darkest skin, as displayed in white light: the back of the hand and the palm, whose colour
+# varies much less.
 _BACKS = np.array([[228, 180, 154], [208, 154, 122], [178, 122, 88], [132, 86, 60], [88, 58, 44]]) / 255
 _PALMS = np.array([[236, 184, 164], [224, 168, 144], [208, 150, 124], [184, 132, 108], [152, 108, 90]]) / 255
 _SPREAD = {
@@ -26,7 +26,7 @@ _SPREAD = {
 
 
 class People(NamedTuple):
-    """What N people are made of: proportions (N, 6), look (N, 12) and sleeve (N,) mm, infinite for a bare arm."""
+    """The factors of N people: proportions (N, 6), look (N, 12) and sleeve (N,) mm, infinite for a bare arm."""
 
     proportions: FloatArray
     look: FloatArray
@@ -34,7 +34,7 @@ class People(NamedTuple):
 
 
 def random_people(rng: np.random.Generator, n: int) -> People:
-    """N people of every build and colour, half of them with bare arms."""
+    """N people of any build and skin colour, half of them with bare arms."""
     proportions = np.ones((n, len(PROPORTIONS)))
     for i, name in enumerate(PROPORTIONS):
         proportions[:, i] += _SPREAD[name] * np.clip(rng.normal(size=n), -2, 2)
@@ -53,7 +53,7 @@ def random_people(rng: np.random.Generator, n: int) -> People:
 
 
 def random_lights(rng: np.random.Generator, n: int, brightness: tuple[float, float] = (0.5, 1.1)) -> FloatArray:
-    """N lights (N, 12), see `shading`: a lamp before the hand and mostly above it, the sky's light and the floor's."""
+    """N lights (N, 12), see `shading`: a lamp in front of the hand, mostly above it, and light of sky and floor."""
     side, height = np.radians(rng.uniform(-75, 75, n)), np.radians(rng.uniform(-5, 75, n))
     toward = [np.cos(height) * np.sin(side), -np.sin(height), -np.cos(height) * np.cos(side)]
     warmth = rng.normal(0, 0.06, (n, 1)) * [1, 0, -1]

@@ -1,4 +1,4 @@
-"""What `rooms` paints with: an image and a few strokes. Lengths are fractions of the image's height."""
+"""The drawing primitives of `rooms`: an image and a few shapes. Lengths are fractions of the image's height."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ Colour = NDArray[np.floating]
 
 
 class Canvas:
-    """An image being painted: x runs from 0 to its aspect ratio, y down from 0 to 1."""
+    """An image to draw on: x ranges from 0 to its aspect ratio, y downwards from 0 to 1."""
 
     def __init__(self, rng: np.random.Generator, width: int, height: int):
         self.rng, self.aspect = rng, width / height
@@ -23,7 +23,7 @@ class Canvas:
         return np.array(colorsys.hsv_to_rgb(hue, self.rng.uniform(*saturation), self.rng.uniform(*value)))
 
     def noise(self, scale: float, octaves: int = 4) -> NDArray[np.floating]:
-        """Fractal noise in about [−1, 1], whose largest features have this size."""
+        """Fractal noise in about [−1, 1]; `scale` is the size of its largest features."""
         total = np.zeros(self.x.shape)
         for octave in range(octaves):
             cell = scale / 2**octave
@@ -35,17 +35,17 @@ class Canvas:
         return total
 
     def paint(self, where: NDArray, colour: NDArray) -> None:
-        """Lays a colour (3,), or an image of colours, where the mask (booleans or opacities) says."""
+        """Blends in a colour (3,), or an image of colours, with the mask `where` (booleans or opacities)."""
         opacity = np.asarray(where, dtype=np.float64)[..., None]
         self.image += opacity * (colour - self.image)
 
     def around(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
-        """The pixels whose centres lie in a rectangle."""
+        """The pixels whose centres are in a rectangle."""
         x0, y0, x1, y1 = (max(int(np.ceil(edge * len(self.x) - 0.5)), 0) for edge in (x0, y0, x1, y1))
         return slice(y0, y1), slice(x0, x1)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: NDArray, rim: float = 0.0) -> None:
-        """A rectangle that is a little lighter above, with a dark rim."""
+        """A rectangle that is slightly lighter at the top, with a dark rim."""
         if rim:
             self.image[self.around(x0, y0, x1, y1)] = 0.55 * np.asarray(colour)
         inside = self.around(x0 + rim, y0 + rim, x1 - rim, y1 - rim)
@@ -61,7 +61,7 @@ class Canvas:
         )
 
     def shadow(self, x0: float, y0: float, x1: float, y1: float, depth: float = 0.35) -> None:
-        """A soft shadow of a box, as it falls on the wall behind."""
+        """The soft shadow of a box on the wall behind it."""
         where = (self.x >= x0) & (self.x < x1) & (self.y >= y0) & (self.y < y1)
         self.image *= 1 - depth * gaussian_filter(where.astype(float), 0.02 * len(self.x))[..., None]
 

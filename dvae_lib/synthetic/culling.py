@@ -1,7 +1,7 @@
-"""Which cones a part of the image can see: most rays look at seven or eight of the forty.
+"""Which cones can be visible in a part of the image: for most rays, seven or eight of the forty.
 
-Each cone's axis is projected into the image once; what is farther from that line than the cone's radius there,
-and than what it melts into, has nothing to do with it.
+Each cone's axis is projected into the image once; a part of the image that is farther from that line than the cone's
+radius there, including its blending width, is not affected by the cone.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numba import njit
 from dvae_lib.synthetic.distance import JIT, ONE, TINY, ZERO, Array, Indices, f4
 from dvae_lib.synthetic.solid import GROUP, MELT, PALM, RADIUS, TAPER
 
-_NEAR = f4(60)  # mm; nothing nearer to the camera is drawn
+_NEAR = f4(60)  # mm; nothing nearer to the camera is rendered
 
 
 @njit(**JIT)
@@ -35,7 +35,7 @@ def project_axes(cones: Array, fx: float, fy: float, cx: float, cy: float) -> Ar
 
 @njit(**JIT)
 def select(axes: Array, u: float, v: float, radius: float, around: float, into: Indices) -> int:
-    """Writes the cones seen within `radius` pixels, and `around` mm, of (u, v); returns how many."""
+    """Writes the indices of the cones within `radius` pixels, and `around` mm, of (u, v); returns their number."""
     n = 0
     for i in range(len(axes)):
         a = axes[i]

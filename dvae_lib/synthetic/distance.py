@@ -1,8 +1,8 @@
-"""d(p): how far a point is from the skin, its gradient, and what hides it from the sky and from the lamp (chapter 2).
+"""d(p): the distance of a point from the skin, its gradient, and the occlusion of the sky and of the lamp (chapter 2).
 
-Compiled by Numba. The cones that matter in a part of the image are gathered into a table (COLUMNS, n), one row a
-column of `solid`, so that the processor works on several cones at once; hence also single precision throughout. What
-the cones say about the last point stays in a scratch table, whose rows are named below.
+Compiled by Numba. The cones that are relevant in a part of the image are gathered into a table (COLUMNS, n), with a row
+for each column of `solid`, so that the processor handles several cones at once; therefore all numbers have single
+precision. The values of the cones at the last point are kept in a scratch table, whose rows are named below.
 """
 
 import math
@@ -32,11 +32,11 @@ f4 = np.float32
 FAR, ZERO, ONE, QUARTER, HALF, TINY = f4(1e6), f4(0), f4(1), f4(0.25), f4(0.5), f4(1e-9)
 _TWO, _FOUR = f4(2), f4(4)
 _LANE = 16
-_MELTING = f4(16)  # mm beyond which no cone melts into another …
-_SUNK = f4(8)  # … and by which melting together can bring the surface nearer at the most
-_FROM_AFAR = f4(24)  # mm; a bound will do
-_TOUCH = f4(0.8)  # mm over which parts that touch without melting are rounded off
-_MELT_UNTIL = f4(0.55)  # the fraction of a finger's first bone along which it melts into the palm
+_MELTING = f4(16)  # mm beyond which no cone blends into another …
+_SUNK = f4(8)  # … and the maximum by which blending can bring the surface nearer
+_FROM_AFAR = f4(24)  # mm, beyond which a bound is sufficient
+_TOUCH = f4(0.8)  # mm over which parts that touch without blending are rounded off
+_MELT_UNTIL = f4(0.55)  # the fraction of a finger's first bone along which it blends into the palm
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -44,7 +44,7 @@ Indices = NDArray[np.int64]
 
 @njit(**JIT)
 def gather(cones: Array, which: Indices, n: int, table: Array) -> None:
-    """Copies n of the cones (P, 16) into the table (16, ≥ n), side by side, and the last one again to fill a lane."""
+    """Copies n of the cones (P, 16) into columns of the table (16, ≥ n), and repeats the last one to fill a lane."""
     for j in range(lanes(n)):
         for c in range(COLUMNS):
             table[c, j] = cones[which[min(j, n - 1)], c]
@@ -52,7 +52,7 @@ def gather(cones: Array, which: Indices, n: int, table: Array) -> None:
 
 @njit(inline="always", **JIT)
 def lanes(n: int) -> int:
-    """n rounded up to what the processor does at once: the rest of a short loop would cost more than the loop."""
+    """n rounded up to the width of SIMD instructions: the remainder of a short loop would cost more than the loop."""
     return (n + _LANE - 1) // _LANE * _LANE
 
 
@@ -62,7 +62,7 @@ def _each(table: Array, n: int, x: float, y: float, z: float, out: Array) -> Non
     for j in range(lanes(n)):
         px, py, pz = x - table[0, j], y - table[1, j], z - table[2, j]
         nx, ny, nz = table[6, j], table[7, j], table[8, j]
-        flat = table[FLAT, j] * (px * nx + py * ny + pz * nz)  # stretching space flattens what is in it
+        flat = table[FLAT, j] * (px * nx + py * ny + pz * nz)  # stretching space flattens its content
         px, py, pz = px + flat * nx, py + flat * ny, pz + flat * nz
         ax, ay, az = table[3, j], table[4, j], table[5, j]
         s = min(max((px * ax + py * ay + pz * az) * table[INVERSE_SQUARE, j], ZERO), ONE)
@@ -70,7 +70,7 @@ def _each(table: Array, n: int, x: float, y: float, z: float, out: Array) -> Non
         length = math.sqrt(px * px + py * py + pz * pz + TINY)
         palmar = -(px * nx + py * ny + pz * nz) / length
         swell = _FOUR * s * (ONE - s) * (table[WAIST, j] + palmar * table[PAD, j])
-        # Divided by the stretch along the gradient, this is a distance in unstretched space again, to first order.
+        # Divided by the stretch along the gradient, this is the distance in unstretched space, to first order.
         stretch = ONE + table[FLAT, j] * (_TWO + table[FLAT, j]) * palmar * palmar
         out[DISTANCE, j] = (length - table[RADIUS, j] - s * table[TAPER, j] - swell) / math.sqrt(stretch)
         out[ALONG, j] = s
@@ -78,7 +78,7 @@ def _each(table: Array, n: int, x: float, y: float, z: float, out: Array) -> Non
 
 @njit(**JIT)
 def _each_normal(table: Array, n: int, x: float, y: float, z: float, out: Array) -> None:
-    """For each cone the gradient of its distance, which `_each` has just measured at the same point."""
+    """For each cone the gradient of its distance, which `_each` has just computed at the same point."""
     for j in range(lanes(n)):
         px, py, pz = x - table[0, j], y - table[1, j], z - table[2, j]
         nx, ny, nz = table[6, j], table[7, j], table[8, j]
@@ -105,7 +105,7 @@ def _each_normal(table: Array, n: int, x: float, y: float, z: float, out: Array)
 def _share(a: float, b: float, k: float) -> tuple[float, float]:
     """The smooth minimum of a and b, and b's share in its gradient.
 
-    The smaller of the two, rounded off where they differ by less than k: by up to k/4, where they are equal.
+    The smaller of the two, lowered where they differ by less than k: by up to k/4, where they are equal.
     """
     if a + k <= b:
         return a, ZERO
@@ -118,7 +118,7 @@ def _share(a: float, b: float, k: float) -> tuple[float, float]:
 
 @njit(inline="always", **JIT)
 def _melt_at_root(i: int, s: float, melt: float) -> float:
-    """Over how many mm a finger melts into the palm near the place s of its cone i: at its root alone."""
+    """The width in mm over which a finger blends into the palm near the position s of its cone i: only at its root."""
     if GROUP[i - 1] == GROUP[i]:
         return _TOUCH
     root = max(ONE - s / _MELT_UNTIL, ZERO)
@@ -127,9 +127,9 @@ def _melt_at_root(i: int, s: float, melt: float) -> float:
 
 @njit(**JIT)
 def distance(table: Array, which: Indices, n: int, x: float, y: float, z: float, out: Array) -> tuple[float, int]:
-    """Distance (mm) from a point to the hand, and the place in the table of the nearest cone.
+    """Distance (mm) from a point to the hand, and the index in the table of the nearest cone.
 
-    From afar only a lower bound, and no place.
+    Far away, only a lower bound, with index 0.
     """
     _each(table, n, x, y, z, out)
     least = FAR
@@ -163,7 +163,7 @@ def distance(table: Array, which: Indices, n: int, x: float, y: float, z: float,
 
 @njit(inline="always", **JIT)
 def _past_the_cuff(table: Array, j: int, x: float, y: float, z: float) -> float:
-    """Distance (mm) beyond the plane at which cone j ends: a cuff is cut straight."""
+    """Distance (mm) beyond the plane at which cone j ends: a cuff has a straight edge."""
     ax, ay, az = table[3, j], table[4, j], table[5, j]
     past = (x - table[0, j] - ax) * ax + (y - table[1, j] - ay) * ay + (z - table[2, j] - az) * az
     return past * math.sqrt(table[INVERSE_SQUARE, j])
@@ -173,7 +173,7 @@ def _past_the_cuff(table: Array, j: int, x: float, y: float, z: float) -> float:
 def normal(
     table: Array, which: Indices, n: int, x: float, y: float, z: float, out: Array
 ) -> tuple[float, float, float]:
-    """The unit gradient of d at a point that `distance` has just measured: the cones' own, mixed as they melt."""
+    """The unit gradient of d at the last point of `distance`: those of the cones, blended like the cones."""
     _each_normal(table, n, x, y, z, out)
     total, chain, best_in_chain = FAR, FAR, FAR
     melt, group = ONE, PALM
@@ -204,7 +204,7 @@ def normal(
 @njit(**JIT)
 def openness(table: Array, which: Indices, n: int, x: float, y: float, z: float, nx: float, ny: float, nz: float,
              out: Array) -> float:  # fmt: skip
-    """Ambient occlusion: 1 under the open sky, 0 in a hole. Walks along the normal and sees how much room there is."""
+    """Ambient occlusion: 1 under the open sky, 0 in a hole. Measures the free space along the normal."""
     hidden = ZERO
     for height, weight in ((f4(2), f4(0.20)), (f4(7), f4(0.085))):
         d = distance(table, which, n, x + height * nx, y + height * ny, z + height * nz, out)[0]
@@ -214,10 +214,10 @@ def openness(table: Array, which: Indices, n: int, x: float, y: float, z: float,
 
 @njit(**JIT)
 def project_for_shadow(cones: Array, light: Array) -> tuple[Array, Array]:
-    """The cones' axes as a lamp far away in the direction `light` sees them, and its frame (3, 3).
+    """The cones' axes in the frame of a distant lamp in the direction `light`, and this frame (3, 3).
 
-    Rows of the first (9, P): start across, across, towards the lamp; the same of the axis; 1/length²; radius;
-    and one for `lit` to write on.
+    Rows of the first (9, P): the start across, across, towards the lamp; the same for the axis; 1/length²; radius;
+    and one that `lit` writes to.
     """
     frame = np.zeros((3, 3), dtype=np.float32)
     if abs(light[1]) < f4(0.9):
@@ -243,7 +243,7 @@ def project_for_shadow(cones: Array, light: Array) -> tuple[Array, Array]:
 
 @njit(**JIT)
 def lit(shadows: Array, frame: Array, x: float, y: float, z: float) -> float:
-    """How much of a broad, distant lamp a point sees, in [0, 1]; the arrays come from `project_for_shadow`."""
+    """The visible fraction of a broad, distant lamp at a point, in [0, 1]; the arrays are from `project_for_shadow`."""
     u = x * frame[0, 0] + y * frame[0, 1] + z * frame[0, 2]
     v = x * frame[1, 0] + y * frame[1, 1] + z * frame[1, 2]
     w = x * frame[2, 0] + y * frame[2, 1] + z * frame[2, 2]
@@ -257,7 +257,7 @@ def lit(shadows: Array, frame: Array, x: float, y: float, z: float) -> float:
         width = ONE + f4(0.16) * max(above, ZERO)
         clear = (math.sqrt(px * px + py * py) - r + width) / (width + width)
         clear = min(max(clear, ZERO), ONE)
-        # What lies below the point, towards its own bone, does not shade it.
+        # Cones below the point, towards its own bone, do not shade it.
         gate = min(max((above / r - f4(0.3)) / f4(1.2), ZERO), ONE)
         hidden[i] = gate * (ONE - clear * clear * (f4(3) - clear - clear))
     return ONE - hidden.max()

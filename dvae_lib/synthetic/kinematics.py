@@ -1,8 +1,8 @@
 """An anatomical hand: named joint angles and bone lengths → 21 joints and the frames of their bones (chapter 2).
 
-The hand's own frame has its origin in the wrist: x points to the thumb's side (radial), y along the middle
+The hand's own frame has its origin at the wrist: x points to the thumb's side (radial), y along the middle
 metacarpal (distal), z out of the back of the hand (dorsal). For a left hand this frame is right-handed; a right
-hand is its mirror image. Lengths are millimetres, angles radians; everything is batched over the first axis.
+hand is its mirror image. Lengths are in millimetres, angles in radians; all arrays are batched over the first axis.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 FloatArray = NDArray[np.floating]
 
 # The degrees of freedom. Flexion bends towards the palm, abduction moves towards the thumb's side; the last joint of
-# each finger follows the middle one. The thumb's opposition carries it, as on a cone, from the plane of the palm
-# to in front of it, and its abduction is the opening of that cone.
+# each finger follows the middle one. The thumb's opposition moves it on a cone from the plane of the palm to in front
+# of the palm, and its abduction is the opening angle of that cone.
 ANGLES = (
     ("thumb opposition", "thumb abduction", "thumb MCP flexion", "thumb IP flexion")
     + tuple(
@@ -34,14 +34,14 @@ DIP_OF_PIP = 2 / 3  # the tendons couple the last two joints of a finger
 # Proportions of a person, as factors of the average hand's.
 PROPORTIONS = ("size", "finger length", "palm width", "thumb length", "thickness", "knuckles")
 
-# The average adult hand (mm): where the knuckles and the thumb's base lie, and the bones from there on.
+# The average adult hand (mm): positions of the knuckles and the thumb's base, and lengths of the bones from there on.
 _KNUCKLES = np.array([[23.0, 84.0, -2.0], [0.0, 87.0, 0.0], [-20.0, 80.0, -1.5], [-37.5, 70.0, -6.0]])
 _THUMB_BASE = np.array([20.0, 20.0, -10.0])
 _THUMB_BONES = np.array([43.0, 33.0, 27.0])
 _PHALANGES = np.array([[38.5, 24.0, 22.0], [41.0, 27.0, 23.0], [38.5, 25.5, 23.0], [31.0, 19.0, 20.5]])
-# Each finger's plane of flexion is turned a little about its metacarpal, so that bent fingers converge.
+# Each finger's plane of flexion is rotated slightly about its metacarpal, so that bent fingers converge.
 _ROLL = np.radians([6.0, 0.0, -5.0, -11.0])
-_THUMB_ROLL = np.radians(48.0)  # the thumb's nail faces half sideways when the hand lies flat
+_THUMB_ROLL = np.radians(48.0)  # the thumb's nail faces half sideways when the hand is flat
 
 
 def turn(axis: int, angle: FloatArray) -> FloatArray:
@@ -57,7 +57,7 @@ def turn(axis: int, angle: FloatArray) -> FloatArray:
 
 
 def forward(angles: FloatArray, proportions: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Poses a left hand.
+    """Forward kinematics of a left hand.
 
     angles: (N, 18) rad, in the order of ANGLES.
     proportions: (N, 6), in the order of PROPORTIONS; ones give the average hand.
@@ -71,10 +71,10 @@ def forward(angles: FloatArray, proportions: FloatArray) -> tuple[FloatArray, Fl
     p = {name: proportions[:, i] for i, name in enumerate(PROPORTIONS)}
     joints, frames = np.zeros((n, 21, 3)), np.zeros((n, 21, 3, 3))
 
-    # The forearm moves against the hand, whose frame stays.
+    # The forearm moves relative to the hand, whose frame is fixed.
     frames[:, 0] = turn(2, a["wrist deviation"]) @ turn(0, a["wrist flexion"])
 
-    # The thumb: its metacarpal starts beside the fingers' plane and opposition carries its frame around y.
+    # The thumb: its metacarpal starts beside the fingers' plane, and opposition rotates its frame about y.
     joints[:, 1] = _THUMB_BASE * p["size"][:, None] * _widened(p["palm width"])
     frames[:, 1] = np.eye(3)
     R = (
@@ -92,13 +92,13 @@ def forward(angles: FloatArray, proportions: FloatArray) -> tuple[FloatArray, Fl
     for f, finger in enumerate(("index", "middle", "ring", "little")):
         first = 5 + 4 * f
         flexion, pip = a[f"{finger} MCP flexion"], a[f"{finger} PIP flexion"]
-        # Bending the ring and little finger cups the palm: their metacarpals give way.
+        # Bending the ring and little finger cups the palm: their metacarpals move as well.
         cup = np.radians([0.0, 0.0, 4.0, 9.0][f]) * np.clip(flexion, 0, None)
         knuckle = _KNUCKLES[f] * p["size"][:, None] * _widened(p["palm width"])
         joints[:, first] = (turn(0, -cup) @ knuckle[..., None])[..., 0]
         R = turn(1, np.full(n, _ROLL[f]))
         frames[:, first] = R @ turn(2, -np.arctan2(knuckle[:, 0], knuckle[:, 1])) @ turn(0, -cup)
-        # A bent finger cannot be spread: the ligaments beside the knuckle are tight then.
+        # A bent finger cannot be spread: the ligaments beside the knuckle are then tight.
         R = R @ turn(2, -a[f"{finger} MCP abduction"] * np.cos(np.clip(flexion, 0, np.pi / 2)))
         for j, bend in enumerate((flexion + cup, pip, DIP_OF_PIP * np.clip(pip, 0, None))):
             R = R @ turn(0, -bend)
@@ -116,7 +116,7 @@ def _widened(width: FloatArray) -> FloatArray:
 _OPEN, _CLOSED, _HALF = (4, 0, 6), (82, 0, 100), (38, 0, 45)
 _SPREAD = ((2, 9, 4), (2, 1, 4), (2, -7, 4), (4, -15, 6))
 _OUT, _UP = (8, 46, 6, 4), (0, 52, 0, -8)
-# The thumb lies over bent fingers: all of them, all but the index, all but index and middle.
+# The thumb is over bent fingers: all of them, all except the index, all except index and middle.
 _OVER, _OVER_MIDDLE, _OVER_RING = (74, 52, 44, 46), (72, 44, 47, 38), (69, 48, 54, 44)
 _TO_INDEX = (35, 48, 47, 54)
 
@@ -150,15 +150,14 @@ GESTURES: Mapping[str, FloatArray] = {
 COUNTING = ("one", "two", "three", "four", "five")
 
 
-# Radii (mm) of the average hand's thumb and fingers at their joints, to tell whether they run into one another.
+# Radii (mm) of the average hand's thumb and fingers at their joints, to detect whether they intersect.
 _GIRTH = [(11.0, 9.9, 7.5), *((k * 10, k * 9.2, k * 8.2, k * 6.6) for k in (1.0, 1.02, 0.96, 0.86))]
 _QUARTERS = np.array([0.0, 0.25, 0.5, 0.75])
 
 
 def overlap(joints: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """How deep (mm) the thumb of N hands (N, 21, 3) is in a finger, and one finger in another; negative: apart.
-
-    Measured with balls along the bones.
+    """The depth (mm) to which the thumb of N hands (N, 21, 3) intersects a finger, and one finger another; negative if
+    they are apart. Computed with balls along the bones.
     """
     balls, radii, owner = [], [], []
     for finger, (first, girth) in enumerate(zip((2, 5, 9, 13, 17), _GIRTH, strict=True)):
@@ -189,9 +188,9 @@ def _deepest(balls: FloatArray, radii: FloatArray, owner: NDArray[np.int64]) -> 
 
 
 def make_way(angles: FloatArray, smooth: float = 0.0) -> FloatArray:
-    """The angles (N, 18) with the thumb moved out of the fingers' way, and no finger across another.
+    """The angles (N, 18) with the thumb moved out of the fingers' way, and without intersecting fingers.
 
-    smooth: of the N as frames of a motion, over how many frames the thumb anticipates and follows.
+    smooth: if the N are frames of a motion, the number of frames over which the thumb moves before and after.
     """
     ones = np.ones((len(angles), len(PROPORTIONS)))
     angles = angles.copy()
@@ -212,13 +211,13 @@ def _anticipated(amount: FloatArray, smooth: float) -> FloatArray:
 
 
 def random_angles(rng: np.random.Generator, n: int, variety: float = 1.0) -> FloatArray:
-    """Plausible angles (n, 18) rad: gestures that are varied, blended finger by finger, or curled freely.
+    """Plausible angles (n, 18) rad: gestures that are varied, blended finger by finger, or freely curled.
 
-    variety: how far and how often they leave the gestures; 0 gives blends of gestures alone.
+    variety: how far and how often they deviate from the gestures; 0 gives only blends of gestures.
     """
     names = list(GESTURES)
     table = np.stack([GESTURES[name] for name in names])
-    finger = np.repeat([0, 1, 2, 3, 4, 5], [4, 3, 3, 3, 3, 2])  # which part of the hand an angle belongs to
+    finger = np.repeat([0, 1, 2, 3, 4, 5], [4, 3, 3, 3, 3, 2])  # the part of the hand to which an angle belongs
     first, second = rng.integers(len(names), size=(2, n))
     blend = rng.beta(0.4, 0.4, (n, 1)) * (rng.random((n, 6)) < 0.35)[:, finger]
     angles = table[first] * (1 - blend) + table[second] * blend

@@ -1,16 +1,17 @@
-"""Data sets of rendered hands, in the image of two real ones, and what models are chosen and tested by (chapter 2).
+"""Data sets of rendered hands, modelled on two published ones, and their validation and test sets (chapter 2).
 
-`stb` mirrors STB (Zhang et al., ICIP 2017): one person's left hand before six backgrounds, twelve sequences of 1500
-frames, in front of each background one that counts and one that moves at random. `rhd` mirrors the training part of RHD
-(Zimmermann & Brox, ICCV 2017): sixteen people in 31 actions, both hands, any viewpoint, light and background.
+`stb` corresponds to STB (Zhang et al., ICIP 2017): one person's left hand in front of six backgrounds, in twelve
+sequences of 1500 frames: for each background, one with counting and one with random motion. `rhd` corresponds to the
+training part of RHD (Zimmermann & Brox, ICCV 2017): sixteen people in 31 actions, with both hands and any viewpoint,
+light and background.
 
-Nothing is shared with them that a model could have learnt by heart: `stb_rooms` shows the same person moving before
-forty other backgrounds in lights of their own, and `stb` with another `motion` the same six with new poses;
-`rhd_validation` and `rhd_test` show other people in other actions before other backgrounds. `poses` is five times as
-much as `rhd`, for what learns from poses without images: nothing of it is drawn.
+The test sets share nothing with them that a model could have memorised: `stb_rooms` shows the same person in motion in
+front of forty other backgrounds with their own lights, and `stb` with another `motion` the same six backgrounds with
+new poses; `rhd_validation` and `rhd_test` show other people, actions and backgrounds. `poses` is five times as large as
+`rhd`, for models that learn from poses without images: it is not rendered.
 
-A preset is the whole table of factors for a seed; a sample is a row of it, whatever is drawn before it or with it. The
-tables are kept, since every run opens its data several times.
+A preset is the complete table of factors for a seed; a sample is a row of it, whatever is rendered before it or with
+it. The tables are cached, since every run opens its data several times.
 """
 
 import dataclasses
@@ -26,12 +27,12 @@ from dvae_lib.synthetic.scenes import Scene, concatenate
 STB_ROOMS, STB_FRAMES = 6, 1500
 TEST_ROOMS = 40  # of `stb_rooms`
 RHD_SAMPLES, RHD_PEOPLE, RHD_ACTIONS = 41258, range(16), range(31)  # of training
-VALIDATION = 400  # samples of each of three seeds
+VALIDATION = 400  # samples for each of three seeds
 POSE_SEEDS = 5
-TEST_SEEDS, TEST_FRAMES = 40, 8  # seeds, each with four people in two actions of their own; frames of each
+TEST_SEEDS, TEST_FRAMES = 40, 8  # seeds, each with four people in two separate actions; frames of each
 _NEW_PEOPLE, _NEW_ACTIONS = range(16, 20), range(31, 39)
 _PALM_TO_CAMERA = np.diag([-1.0, -1.0, 1.0])  # fingers up, palm to the camera
-# Backgrounds are painted from their numbers: those of stb, then 320 of either part of RHD, then of the tests.
+# Backgrounds are generated from their numbers: those of stb, then 320 for each part of RHD, then those of `stb_rooms`.
 _VIEWS = 320
 _FIRST_VIEW = {"training": STB_ROOMS, "validation": STB_ROOMS + _VIEWS, "test": STB_ROOMS + 2 * _VIEWS}
 _FIRST_TEST_ROOM = STB_ROOMS + 3 * _VIEWS
@@ -41,7 +42,7 @@ Table = tuple[Scene, FloatArray, FloatArray, list[str]]  # of all samples: scene
 
 @lru_cache(maxsize=2)
 def stb(seed: int, motion: int | None = None) -> Table:
-    """All 18 000 frames. The seed gives person, backgrounds' lights and motion; another `motion` changes that alone."""
+    """All 18 000 frames. The seed gives person, backgrounds' lights and motion; `motion` changes only the motion."""
     rng = np.random.default_rng([seed, 1])
     person, lights = random_people(rng, 1), random_lights(rng, STB_ROOMS, brightness=(0.75, 1.0))
     names = [f"B{b + 1}{kind}" for b in range(STB_ROOMS) for kind in ("Counting", "Random")]
@@ -51,7 +52,7 @@ def stb(seed: int, motion: int | None = None) -> Table:
 
 @lru_cache(maxsize=2)
 def stb_rooms(seed: int, motion: int | None = None) -> Table:
-    """The person of `stb` before forty backgrounds: in each one sequence of 1500 frames, of either kind in turn."""
+    """The person of `stb` in front of forty backgrounds: one sequence of 1500 frames each, of alternating kinds."""
     person = random_people(np.random.default_rng([seed, 1]), 1)
     lights = random_lights(np.random.default_rng([seed, 5]), TEST_ROOMS, brightness=(0.75, 1.0))
     names = [f"R{r + 1}{('Counting', 'Random')[r % 2]}" for r in range(TEST_ROOMS)]
@@ -60,8 +61,8 @@ def stb_rooms(seed: int, motion: int | None = None) -> Table:
 
 
 def _recorded(names: list[str], motion: list[int], person: People, room: FloatArray, light: FloatArray) -> Table:
-    """A person in front of a camera like STB's. motion: its seed. room, light: the background's number of each sequence
-    (S,), and its light (S, 12).
+    """A person in front of a camera like STB's. motion: its seed. room, light: for each sequence, the number of the
+    background (S,) and the light (S, 12).
     """
     n = STB_FRAMES
     angles, viewpoint, position = [], [], []
@@ -69,7 +70,7 @@ def _recorded(names: list[str], motion: list[int], person: People, room: FloatAr
         rng = np.random.default_rng([*motion, s])
         counting = name.endswith("Counting")
         angles.append(_counting(rng, n) if counting else _wandering(rng, n))
-        # The real labels of B1Counting sway by 6 to 8 degrees, and forget half of where they were within 45 frames.
+        # The real labels of B1Counting sway by 6 to 8 degrees; their autocorrelation falls to one half in 45 frames.
         sway = (7, 7, 6) if counting else (9, 9, 9)
         yaw, pitch, roll = np.radians(rng.normal(0, 3, 3) + _drift(rng, n, 27) * sway).T
         viewpoint.append(turn(2, roll) @ turn(0, pitch) @ turn(1, yaw) @ _PALM_TO_CAMERA)
@@ -103,13 +104,13 @@ def _read_only(scene: Scene, sequence: FloatArray, frame: FloatArray, names: lis
 
 
 def _drift(rng: np.random.Generator, n: int, frames: float, channels: int = 3) -> FloatArray:
-    """Smooth noise (n, channels) of unit variance that wanders within some number of frames."""
+    """Smooth noise (n, channels) of unit variance that varies on a scale of some number of frames."""
     noise = gaussian_filter1d(rng.normal(size=(n, channels)), frames, axis=0, mode="reflect")
     return noise * np.sqrt(2 * np.sqrt(np.pi) * frames)
 
 
 def _between(keys: FloatArray, times: FloatArray, n: int, hold: float) -> FloatArray:
-    """Angles (n, 18) that rest at each key pose for the fraction `hold` of the time, and move smoothly on."""
+    """Angles (n, 18) that stay at each key pose for the fraction `hold` of the time, and then move smoothly."""
     t = np.arange(n)
     k = np.searchsorted(times, t, side="right") - 1
     s = np.clip(((t - times[k]) / (times[k + 1] - times[k]) - hold) / (1 - hold), 0, 1)[:, None]
@@ -122,7 +123,7 @@ def _key_times(rng: np.random.Generator, n: int, low: int, high: int) -> FloatAr
 
 
 def _counting(rng: np.random.Generator, n: int) -> FloatArray:
-    """One, two, three, four, five, four, … as people do it: never twice alike, and with a little unrest."""
+    """One, two, three, four, five, four, … with human variation: never exactly repeated, and with slight jitter."""
     times = _key_times(rng, n, 30, 60)
     order = [*range(len(COUNTING)), *range(len(COUNTING) - 2, 0, -1)]
     keys = np.stack([GESTURES[COUNTING[order[k % len(order)]]] for k in range(len(times))])
@@ -151,14 +152,14 @@ def rhd(seed: int) -> Table:
 
 @lru_cache(maxsize=1)
 def rhd_validation(seed: int) -> Table:
-    """Of three seeds the other four people in the other eight actions, 400 samples each."""
+    """The other four people in the other eight actions, for three seeds with 400 samples each."""
     pairs = [(person, action) for person in _NEW_PEOPLE for action in _NEW_ACTIONS]
     return _together([_captured(seed + k, pairs, VALIDATION, "validation") for k in range(3)])
 
 
 @lru_cache(maxsize=1)
 def rhd_test(seed: int) -> Table:
-    """160 people, four of each of forty seeds, each in two actions that nobody else makes, eight samples of each."""
+    """160 people, four for each of forty seeds, each in two actions of their own, with eight samples per action."""
     pairs = [(p, _NEW_ACTIONS[2 * i + k]) for i, p in enumerate(_NEW_PEOPLE) for k in range(2)]
     seeds = seed + 101 + np.arange(TEST_SEEDS)
     return _together([_captured(int(s), pairs, TEST_FRAMES * len(pairs), "test") for s in seeds])
@@ -166,13 +167,13 @@ def rhd_test(seed: int) -> Table:
 
 @lru_cache(maxsize=1)
 def poses(seed: int) -> Table:
-    """The samples of `rhd` of five seeds: 80 people, 206 290 poses."""
+    """The samples of `rhd` for five seeds: 80 people, 206 290 poses."""
     pairs = [(person, action) for person in RHD_PEOPLE for action in RHD_ACTIONS]
     return _together([_captured(seed + k, pairs, RHD_SAMPLES, "training") for k in range(POSE_SEEDS)], RHD_PEOPLE)
 
 
 def _together(parts: list[Table], own: range = _NEW_PEOPLE) -> Table:
-    """Several tables as one, their people and sequences numbered on. own: the people of each."""
+    """Several tables as one, with consecutive numbers of people and sequences. own: the people of each."""
     scenes, sequences, frames, names = zip(*parts, strict=True)
     people = np.concatenate([scene.person + len(own) * k for k, scene in enumerate(scenes)])
     starts = np.cumsum([0, *map(len, names)])
@@ -185,7 +186,7 @@ def _together(parts: list[Table], own: range = _NEW_PEOPLE) -> Table:
 
 
 def _captured(seed: int, pairs: list[tuple[int, int]], count: int, part: str) -> Table:
-    """A number of samples, shared among pairs of a person and an action, in front of a part's backgrounds."""
+    """`count` samples, divided among pairs of a person and an action, in front of the backgrounds of a part."""
     people = random_people(np.random.default_rng([seed, 2]), 20)
     keys = random_angles(np.random.default_rng([seed, 3]), 39 * 4).reshape(39, 4, -1)
     length_of = np.full(len(pairs), count // len(pairs))
@@ -231,7 +232,7 @@ def _captured(seed: int, pairs: list[tuple[int, int]], count: int, part: str) ->
 
 
 def _any_viewpoint(rng: np.random.Generator, distance: FloatArray) -> FloatArray:
-    """Rotations (n, 3, 3), uniform but for those that would put the elbow next to the camera."""
+    """Rotations (n, 3, 3), uniform except for those that would put the elbow next to the camera."""
     q = rng.normal(size=(len(distance), 12, 4))
     w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
     R = np.stack(

@@ -1,12 +1,12 @@
-"""Draws hands: a ray for every pixel walks through the solid of `solid` until it meets the skin (chapter 2).
+"""Renders hands: the ray of every pixel is traced until it meets the surface of `solid` (chapter 2).
 
-The function d(p) of `distance` bounds how far it is from p to the surface. A ray that stands at p may walk d(p)
-without missing anything ("sphere tracing", Hart 1996), so it needs few steps. Three things make them cheap:
+The function d(p) of `distance` bounds the distance from p to the surface. A ray at p can advance by d(p) without
+missing anything ("sphere tracing", Hart 1996), so it takes few steps. Three things reduce their cost:
 
-- The image is cut into tiles. Each cone's axis is projected into the image once, and a tile farther from that line
-  than the cone's radius there has nothing to do with the cone.
-- The rays of a tile first walk together, as a cone of light as wide as the tile; a tile that meets nothing is done.
-- Only a pixel on an edge, where depth jumps, is drawn again from four rays.
+- The image is divided into tiles. Each cone's axis is projected into the image once, and a tile that is farther from
+  that line than the cone's radius there is not affected by the cone.
+- The rays of a tile are first traced together, as a cone as wide as the tile; a tile that meets nothing is finished.
+- Only a pixel on an edge, where depth is discontinuous, is rendered again with four rays.
 
 The camera is `hand.project`'s: the ray of pixel (i, j) goes through (j + ½, i + ½). Depth is z in whole millimetres.
 """
@@ -48,20 +48,20 @@ from dvae_lib.synthetic.solid import (
 )
 
 _TILES = 16  # along each side of the image
-_AROUND = f4(7)  # mm around a point in which ambient occlusion finds its neighbours
+_AROUND = f4(7)  # mm around a point that are included in its ambient occlusion
 _STEPS = 40
-_HIT = f4(0.1)  # mm from the surface at which a ray has arrived
-_CAUTION = f4(0.9)  # of d that a wide ray walks, for tapering and flattening can make d a little too long …
-_HASTE = f4(1.4)  # … and that a thin one does: should it step into the hand, d is negative and it steps back
-_EDGE = f4(3)  # mm of depth between neighbouring pixels that make an edge (and the slope of a pixel or two)
+_HIT = f4(0.1)  # mm from the surface at which a ray has hit it
+_CAUTION = f4(0.9)  # of d that a wide ray advances, since tapering and flattening can make d slightly too large …
+_HASTE = f4(1.4)  # … and that a thin ray advances: if it enters the hand, d is negative and it steps back
+_EDGE = f4(3)  # mm of depth between neighbouring pixels that are an edge (plus the slope of a pixel or two)
 _GREY = 128  # outside the camera's frame
 _BESIDE = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # a pixel and the four next to it
-# Where the four rays of an edge pixel go: a turned square, so that no two share a row or a column.
+# The four rays of an edge pixel: a rotated square, so that no two of them share a row or a column.
 _RAYS = ((f4(-0.125), f4(-0.375)), (f4(0.375), f4(-0.125)), (f4(-0.375), f4(0.125)), (f4(0.125), f4(0.375)))
 
 
-# Of the crop's camera fx, fy, cx, cy, and of the camera's frame: its pixels at the crop's left and top, and how many of
-# them a pixel of the crop is wide.
+# fx, fy, cx, cy of the crop's camera; the crop's left and top in pixels of the camera's frame; the width of a pixel of
+# the crop in these pixels.
 Eye = tuple[float, float, float, float, float, float, float]
 
 
@@ -69,10 +69,10 @@ Eye = tuple[float, float, float, float, float, float, float]
 def _trace(
     table: Array, which: Indices, n: int, out: Array, dx: float, dy: float, z: float, far: float, spread: float
 ) -> tuple[float, int]:
-    """Walks the ray (dx, dy, 1) from depth z, and the rays around it with it, up to `spread` mm aside per mm of depth.
+    """Traces the ray (dx, dy, 1) from depth z, and with it the rays around it, up to `spread` mm aside per mm of depth.
 
-    Returns the depth where one of them may meet the hand, and the place in the table of the cone that is nearest
-    there; −1 if they meet none before `far`.
+    Returns the depth where one of them may meet the hand, and the index in the table of the cone that is nearest
+    there, or −1 if they meet none before `far`.
     """
     trust = _CAUTION if spread > ZERO else _HASTE
     slant = ONE / math.sqrt(dx * dx + dy * dy + ONE)
@@ -85,7 +85,7 @@ def _trace(
         z += d * slant
         if z > far:
             return z, -1
-    # A ray that still grazes the surface has met it if it is close; a wide one may have.
+    # A ray that still grazes the surface counts as a hit if it is close, and a wide ray always.
     return z, place if d < ONE or spread > ZERO else -1
 
 
@@ -94,7 +94,7 @@ def _look_at(
     table: Array, which: Indices, n: int, out: Array, wide: Array, around: Indices, n_around: int, hit: int,
     x: float, y: float, z: float, hand: tuple, footprint: float,
 ) -> Colour:  # fmt: skip
-    """The colour of the point (x, y, z) mm, where `_trace` has just met the cone at place `hit`."""
+    """The colour of the point (x, y, z) mm, where `_trace` has just hit the cone with index `hit`."""
     flat, right, look, light, shadows, lamp, levels = hand
     nx, ny, nz = normal(table, which, n, x, y, z, out)
     lit_by_lamp = lit(shadows, lamp, x, y, z)
@@ -114,7 +114,7 @@ def _cover(
     cones: Array, axes: Array, eye: Eye, hand: tuple, walls: NDArray[np.uint8],
     surface: Array, colour: Array, mask: NDArray[np.uint8],
 ) -> None:  # fmt: skip
-    """One ray a pixel, tile by tile, into depth `surface` (S, S), `mask` (S, S) and `colour` (S, S, 3)."""
+    """One ray per pixel, tile by tile, into depth `surface` (S, S), `mask` (S, S) and `colour` (S, S, 3)."""
     fx, fy, cx, cy, left, top, pixel = eye
     size, P = len(surface), lanes(len(cones))
     tile = max(size // _TILES, 4)
@@ -159,7 +159,7 @@ def _cover(
 
 @njit(**JIT)
 def _neighbours(surface: Array, i: int, j: int) -> tuple[float, float, bool]:
-    """Nearest and farthest depth among pixel (i, j) and the four beside it, and whether the hand ends there."""
+    """Nearest and farthest depth among pixel (i, j) and its four neighbours, and whether the hand ends there."""
     size, nearest, farthest, seen, total = len(surface), f4(1e9), ZERO, 0, 0
     for di, dj in _BESIDE:
         if 0 <= i + di < size and 0 <= j + dj < size:
@@ -178,7 +178,7 @@ def _soften(
 ) -> None:  # fmt: skip
     """Four rays for each pixel on an edge, into `smooth` (S, S, 3), which starts as a copy of `colour`.
 
-    A ray that meets the hand at the depth of a pixel beside it takes that pixel's colour; few need their own.
+    A ray that meets the hand at the depth of a neighbouring pixel takes that pixel's colour; few require their own.
     """
     fx, fy, cx, cy, left, top, pixel = eye
     size, P = len(surface), lanes(len(cones))
@@ -258,16 +258,16 @@ def render(
     windows: NDArray,
     size: int,
 ) -> dict[str, NDArray]:
-    """Draws N hands, each before its room, on as many threads as torch uses.
+    """Renders N hands, each in front of its room, on as many threads as torch uses.
 
     cones: (N, P, 16) mm, the hands in the camera's frame (`solid.build`, `solid.place`).
     right: (N,) whether it is a right hand.
     K: (N, 3, 3) camera of the crop of size × size pixels.
     looks: (N, 12), lights: (N, 12); see `shading`.
-    rooms: (B, H, W, 3) RGB as the camera's whole frame sees them, and room: (N,) which.
-    windows: (N, 3) what the crop shows of that frame: left, top, side in the frame's pixels. Mid-grey outside.
+    rooms: (B, H, W, 3) RGB in the camera's whole frame, and room: (N,) the index of each hand's room.
+    windows: (N, 3) the part of that frame in the crop: left, top, side in the frame's pixels. Mid-grey outside.
 
-    Returns image uint8 (N, 3, S, S), depth uint16 (N, S, S) mm, 0 where no hand is, and mask uint8 (N, S, S).
+    Returns image uint8 (N, 3, S, S), depth uint16 (N, S, S) mm, 0 where there is no hand, and mask uint8 (N, S, S).
     """
     image = np.empty((len(cones), 3, size, size), dtype=np.uint8)
     depth = np.zeros((len(cones), size, size), dtype=np.uint16)
@@ -290,5 +290,5 @@ def render(
         depth,
         mask,
     )
-    torch.set_num_threads(threads)  # Numba and torch share OpenMP: when Numba's threads start, all of them are torch's
+    torch.set_num_threads(threads)  # Numba and torch share OpenMP: starting Numba's threads gives torch all of them
     return {"image": image, "depth": depth, "mask": mask}

@@ -1,7 +1,7 @@
-"""Rooms and views to stand behind a hand, each painted from its number alone (chapter 2).
+"""Backgrounds of rooms and views, each generated from its number only (chapter 2).
 
-They need not deceive anybody; they must be as varied, and as full of edges, textures and colours, as the places where
-hands are photographed, so that a network has something to ignore. Lengths are fractions of the image's height.
+They need not be photorealistic, but as varied, and as rich in edges, textures and colours, as the places where hands
+are photographed, so that a network has to learn to ignore them. Lengths are fractions of the image's height.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _books(c: Canvas, x0: float, x1: float, top: float, bottom: float) -> None:
 
 
 def _curtain(c: Canvas) -> None:
-    """Printed cloth in panels, hanging in folds."""
+    """Panels of printed cloth with folds."""
     edge = 0.0
     while edge < c.aspect:
         width, ground, hue = c.rng.uniform(0.25, 0.8), c.colour((0.05, 0.35), (0.65, 0.95)), c.rng.random()
@@ -217,7 +217,7 @@ def _corridor(c: Canvas) -> None:
 
 
 def _landscape(c: Canvas) -> None:
-    """Sky, ridges that fade with distance, and meadow, rocks or water before them."""
+    """Sky, ridges that fade with distance, and meadow, rocks or water in front of them."""
     high, low = c.colour((0.2, 0.6), (0.4, 0.95), 0.58), c.colour((0.05, 0.3), (0.7, 1), c.rng.choice([0.58, 0.08]))
     c.image[:] = high + (low - high) * np.clip(c.y / 0.55, 0, 1)[..., None]
     clouds = np.clip(1.5 * c.noise(0.45, 5) - 0.15, 0, 1) * np.clip(1 - c.y / 0.6, 0, 1)
@@ -278,12 +278,12 @@ _KINDS = (*_INDOORS, _landscape, _street, _garden)
 
 @functools.lru_cache(maxsize=1024)
 def paint_room(content: int, width: int, height: int) -> NDArray[np.uint8]:
-    """The view (height, width, 3) RGB with this number: 0–5 are six kinds of room, the others any kind."""
+    """The background (height, width, 3) RGB with this number: 0–5 are six kinds of room, the others any kind."""
     rng = np.random.default_rng([2019, content])
     canvas = Canvas(rng, width, height)
     (_INDOORS[content] if content < len(_INDOORS) else _KINDS[rng.integers(len(_KINDS))])(canvas)
     image = canvas.image
-    # Light falls from one side, corners are darker, and no lens is perfectly sharp.
+    # Light from one side, darker corners, and the blur of a lens.
     angle = rng.uniform(0, 2 * np.pi)
     x, y = canvas.x / canvas.aspect - 0.5, canvas.y - 0.5
     image = image * (1 + 0.35 * (x * np.cos(angle) + y * np.sin(angle)) - 0.35 * (x**2 + y**2))[..., None]

@@ -1,7 +1,7 @@
-"""A scene: all the factors of a picture of a hand, each of which can be replaced alone (chapter 2).
+"""A scene: all factors of an image of a hand, each of which can be replaced separately (chapter 2).
 
-Real photographs show what a hand looked like, and never what it would have looked like in another room. A scene can
-be drawn again with one factor replaced, everything else the same to the last bit: a true counterfactual.
+Real photographs do not show what the same hand would look like in another room. A scene can be rendered again with one
+factor replaced and everything else identical to the last bit: a true counterfactual.
 
     other_room = replace(scene, other, "background")
     draw(other_room, 64)["image"]
@@ -19,7 +19,7 @@ from dvae_lib.synthetic.kinematics import FloatArray, forward
 from dvae_lib.synthetic.renderer import render
 from dvae_lib.synthetic.rooms import paint_room
 
-# The factors and the arrays of a scene that make up each.
+# The factors, and the arrays of a scene that belong to each.
 FACTORS = {
     "pose": ("angles",),
     "viewpoint": ("viewpoint",),
@@ -34,17 +34,17 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """The factors of N pictures; every array's first axis is N.
+    """The factors of N images; every array's first axis is N.
 
     angles: (N, 18) rad, see `kinematics.ANGLES`.
-    viewpoint: (N, 3, 3), turns the hand's frame into the camera's (columns: where its x, y and z point).
-    position: (N, 3) mm of the palm's centre, midway from the wrist to the middle MCP, in the camera's frame.
+    viewpoint: (N, 3, 3), rotates the hand's frame to the camera's (columns: the directions of its x, y and z).
+    position: (N, 3) mm of the palm's centre, the midpoint of wrist and middle MCP, in the camera's frame.
     right: (N,) bool; a right hand is the left one with x → −x in the hand's frame.
     person: (N,) their numbers; proportions (N, 6), look (N, 12) and sleeve (N,): see `appearance.People`.
     content: (N,) the background's number, see `rooms`.
     light: (N, 12), see `shading`.
     K: (N, 3, 3) the camera, whose frame is `frame` = (width, height) pixels.
-    window: (N, 3) the square of that frame that is drawn: left, top, side, in its pixels.
+    window: (N, 3) the square of that frame that is rendered: left, top, side, in its pixels.
     """
 
     angles: FloatArray
@@ -65,7 +65,7 @@ class Scene:
         return len(self.angles)
 
     def __getitem__(self, indices: NDArray | slice | list[int]) -> "Scene":
-        """Some of the pictures, in any order."""
+        """Some of the images, in any order."""
         return dataclasses.replace(self, **{name: getattr(self, name)[indices] for name in _arrays()})
 
 
@@ -74,16 +74,16 @@ def _arrays() -> list[str]:
 
 
 def concatenate(scenes: Sequence[Scene]) -> Scene:
-    """The pictures of several scenes of the same frame, one after another."""
+    """The images of several scenes with the same frame size, one after another."""
     arrays = {name: np.concatenate([getattr(scene, name) for scene in scenes]) for name in _arrays()}
     return dataclasses.replace(scenes[0], **arrays)
 
 
 def replace(scene: Scene, other: Scene, *factors: str) -> Scene:
-    """The scene with some of its factors (names in FACTORS) taken from another: N pictures and N others, or one."""
+    """The scene with some of its factors (names in FACTORS) taken from another: N images and N others, or one."""
     unknown = set(factors) - set(FACTORS)
     if unknown:
-        raise ValueError(f"{', '.join(sorted(unknown))} is no factor of a scene: choose from {', '.join(FACTORS)}.")
+        raise ValueError(f"{', '.join(sorted(unknown))} is not a factor of a scene: choose from {', '.join(FACTORS)}.")
     changes = {}
     for name in (name for factor in factors for name in FACTORS[factor]):
         old, new = getattr(scene, name), getattr(other, name)
@@ -108,7 +108,7 @@ def pose(scene: Scene) -> FloatArray:
 
 
 def crop_camera(scene: Scene, size: int) -> FloatArray:
-    """The camera (N, 3, 3) of the window drawn at size × size pixels: K' = A K."""
+    """The camera (N, 3, 3) of the window rendered at size × size pixels: K' = A K."""
     A = np.zeros((len(scene), 3, 3))
     A[:, 0, 0] = A[:, 1, 1] = size / scene.window[:, 2]
     A[:, :2, 2] = -scene.window[:, :2] * A[:, :1, 0]
@@ -117,7 +117,7 @@ def crop_camera(scene: Scene, size: int) -> FloatArray:
 
 
 def draw(scene: Scene, size: int) -> dict[str, NDArray]:
-    """Draws the windows: image uint8 (N, 3, S, S), depth uint16 (N, S, S) mm, mask uint8 (N, S, S), ids as in RHD."""
+    """Renders the windows: image uint8 (N, 3, S, S), depth uint16 (N, S, S) mm, mask uint8 (N, S, S), ids as in RHD."""
     _, cones = _place(scene)
     contents, room = np.unique(scene.content, return_inverse=True)
     rooms = np.stack([paint_room(int(content), *scene.frame) for content in contents])

@@ -1,11 +1,11 @@
-"""What colour a point of the hand, or of the room behind it, has (chapter 2).
+"""The colour of a point of the hand, or of the room behind it (chapter 2).
 
-Skin is lit as if light went a little way through it: the lamp's light wraps around the edge of its shadow, red
-farthest, and what reaches the creases has turned red. All sums are of linear light, gamma 2 at the very end.
+Skin is shaded with approximate subsurface scattering: the lamp's light wraps around the edge of its shadow, red light
+farthest, and the light in creases is reddish. All sums are of linear light, with gamma 2 at the very end.
 
 A look is 12 numbers: the linear RGB of the back of the hand and of its palm, gloss, depth of the wrinkles, the RGB of
-the sleeve, and how creased it is. A light is 12: the direction to the lamp, the RGB of the lamp, of the light from
-above, and of the light from below.
+the sleeve, and how creased the sleeve is. A light is 12 numbers: the direction to the lamp, the RGB of the lamp, of the
+light from above, and of the light from below.
 """
 
 import math
@@ -31,14 +31,14 @@ from dvae_lib.synthetic.solid import GROUP, INVERSE_SQUARE, PALM, RADIUS, SLEEVE
 
 BACK, FRONT, GLOSS, WRINKLES, CLOTH, CREASES = slice(0, 3), slice(3, 6), 6, 7, slice(8, 11), 11
 LOOK_COLUMNS = LIGHT_COLUMNS = 12
-_WRAP = (f4(0.40), f4(0.22), f4(0.16))  # how far the lamp's red, green and blue reach around an edge
+_WRAP = (f4(0.40), f4(0.22), f4(0.16))  # how far the lamp's red, green and blue light reach around an edge
 
 Colour = tuple[float, float, float]
 
 
 @njit(inline="always", **JIT)
 def to_display(linear: float) -> float:
-    """Linear light in [0, 1], and a little beyond, as the display's [0, 255]; highlights are rolled off."""
+    """Converts linear light in [0, 1], and slightly above, to display values in [0, 255]; compresses highlights."""
     x = max(linear, ZERO)
     if x > f4(0.7):
         x = ONE - f4(0.09) / (x - f4(0.4))
@@ -73,9 +73,9 @@ def room_colour(walls: NDArray[np.uint8], u: float, v: float, footprint: float) 
 def _on_the_map(
     table: Array, which: Indices, n: int, out: Array, flat: Array, right: bool, place: int, x: float, y: float, z: float
 ) -> tuple:
-    """Where a point lies on the flat hand (mm), and the directions there: to the radial side, distal and dorsal.
+    """The position of a point on the flat hand (mm), and the directions there: to the radial side, distal and dorsal.
 
-    The cones around the point each say where; they are blended by nearness, as the skin is stretched over them.
+    Each cone around the point gives a position; they are weighted by proximity, since skin is stretched over the cones.
     """
     own = which[place]
     total, mx, my = ZERO, ZERO, ZERO
@@ -87,7 +87,7 @@ def _on_the_map(
             continue
         weight = math.exp(-beyond * HALF)
         if GROUP[i] != GROUP[own]:
-            # Palm and finger share their skin only around the knuckle.
+            # The skin of palm and finger is blended only around the knuckle.
             if GROUP[i] != PALM and GROUP[own] != PALM:
                 continue
             finger, s = (i, out[ALONG, j]) if GROUP[i] != PALM else (own, out[ALONG, place])
@@ -120,10 +120,10 @@ def material(
     table: Array, which: Indices, n: int, out: Array, flat: Array, right: bool, place: int,
     x: float, y: float, z: float, nx: float, ny: float, nz: float, footprint: float, look: Array, levels: tuple,
 ) -> tuple:  # fmt: skip
-    """What the cone at `place` is made of at the point (x, y, z) mm, a pixel being `footprint` mm wide there.
+    """The material of the cone at index `place` at the point (x, y, z) mm, where a pixel is `footprint` mm wide.
 
-    Returns albedo (3), the normal tilted by the skin's relief (3), gloss, how much of a nail it is, and how far,
-    relative to skin, light spreads in it.
+    Returns albedo (3), the normal tilted by the skin's relief (3), gloss, the proportion of nail, and how far light
+    spreads in the material, relative to skin.
     """
     own = which[place]
     if GROUP[own] == SLEEVE:
@@ -147,7 +147,7 @@ def material(
             tone, red, nail = tone + weight * t[0], red + weight * t[1], nail + weight * t[2]
             slope_x, slope_y = slope_x + weight * t[3], slope_y + weight * t[4]
 
-    # The relief's slope, turned from the map's axes to the bone's, tilts the normal.
+    # The relief's slope, rotated from the map's axes to the bone's, tilts the normal.
     scale = look[WRINKLES] * math.sqrt(flat[own, INVERSE_SQUARE])
     bx, by = flat[own, 3] * scale, flat[own, 4] * scale
     across, along = slope_x * by - slope_y * bx, slope_x * bx + slope_y * by
@@ -158,7 +158,7 @@ def material(
     r = tone * (look[3] + back * (look[0] - look[3])) * (ONE + f4(0.10) * red)
     g = tone * (look[4] + back * (look[1] - look[4])) * (ONE - f4(0.17) * red)
     b = tone * (look[5] + back * (look[2] - look[5])) * (ONE - f4(0.14) * red)
-    # A nail shows the pink bed beneath it.
+    # The pink nail bed is visible through a nail.
     r, g, b = (
         r + nail * (f4(0.05) + f4(0.1) * r),
         g + nail * (f4(0.02) + f4(0.06) * g),
@@ -170,7 +170,7 @@ def material(
 
 @njit(**JIT)
 def shade(material: tuple, x: float, y: float, z: float, sky: float, lamp: float, light: Array) -> Colour:
-    """RGB in [0, 255] of a point (x, y, z) mm that sees this much of the sky and of the lamp, both in [0, 1]."""
+    """RGB in [0, 255] of a point (x, y, z) mm from which these fractions of sky and lamp are visible, in [0, 1]."""
     r, g, b, nx, ny, nz, gloss, nail, depth = material
     albedo = (r, g, b)
     facing = nx * light[0] + ny * light[1] + nz * light[2]

@@ -1,8 +1,8 @@
-"""The skin: two maps, of the palm's side and of the back, painted once on a hand laid flat (chapter 2).
+"""The skin: two texture maps, of the palmar and the dorsal side, generated once for a flat hand (chapter 2).
 
 Creases, knuckle wrinkles, nails, veins and blotches are drawn in the plane of the flat hand of `solid.laid_flat`;
-a point of a bent finger finds its place on the map through the bone it belongs to. Five channels: how light the skin
-is (a factor about 1), how red (added), how much of a nail it is, and the slope of its relief along x and y.
+a point of a bent finger is mapped to this plane through the bone to which it belongs. Five channels: the skin's
+brightness (a factor of about 1), its redness (added), the proportion of nail, and the relief's slope along x and y.
 """
 
 import functools
@@ -15,9 +15,9 @@ from scipy.ndimage import gaussian_filter
 from dvae_lib.synthetic.distance import HALF, JIT, ONE, ZERO, f4
 from dvae_lib.synthetic.solid import laid_flat
 
-X0, Y0, X1, Y1 = -70.0, -80.0, 114.0, 208.0  # what the map covers (mm in the flat hand's plane)
+X0, Y0, X1, Y1 = -70.0, -80.0, 114.0, 208.0  # the extent of the map (mm in the flat hand's plane)
 TEXEL = 0.5  # mm
-LEVELS = 4  # each half as fine as the one before
+LEVELS = 4  # each with half the resolution of the one before
 
 Map = NDArray[np.float32]
 Grid = NDArray[np.floating]
@@ -30,7 +30,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Gr
 
 
 def _line(x: Grid, y: Grid, points: list[tuple[float, float]], width: float) -> Grid:
-    """A soft stroke through the points: 1 on it, 0 some `width` mm beside it."""
+    """A soft stroke through the points: 1 on it, and 0 at a distance of some `width` mm."""
     t = np.linspace(0, 1, 40)
     knots = np.linspace(0, 1, len(points))
     curve = np.stack([np.interp(t, knots, c) for c in np.array(points).T], -1)
@@ -44,7 +44,7 @@ def _line(x: Grid, y: Grid, points: list[tuple[float, float]], width: float) -> 
 
 
 def _finger_frames(joints: Grid, x: Grid, y: Grid) -> list[tuple[list[tuple[Grid, Grid]], list[float]]]:
-    """For each finger: (across, along) mm from each of its joints but the tip, and the lengths of its bones."""
+    """For each finger: (across, along) mm from each of its joints except the tip, and the lengths of its bones."""
     fingers = []
     for first in (2, 5, 9, 13, 17):
         count = 2 if first == 2 else 3
@@ -87,7 +87,7 @@ def _channels(tone: Grid, red: Grid, nail: Grid, relief: Grid) -> Grid:
 def _palmar(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: list) -> Grid:
     folds = np.zeros(x.shape)
     mcp = joints[[5, 9, 13, 17], :2]
-    # Line of life around the ball of the thumb, lines of head and heart across, one of fate, and the wrist's.
+    # The palm's main creases: around the ball of the thumb, two across, one lengthwise, and those of the wrist.
     web = mcp[0] + (9, -14)
     folds += 1.0 * _line(x, y, [tuple(web), (18, 62), (6, 44), (1, 22), (6, 4)], 0.75)
     folds += 0.9 * _line(x, y, [tuple(web), (14, 62), (-8, 54), (-32, 38)], 0.7)
@@ -96,7 +96,7 @@ def _palmar(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
     folds += 0.5 * _line(x, y, [(-24, -1), (-4, -3), (20, 1)], 0.7) + 0.4 * _line(
         x, y, [(-24, -6), (0, -8), (20, -4)], 0.7
     )
-    for _ in range(26):  # the fine ones
+    for _ in range(26):  # fine creases
         cx, cy, angle, length = (
             rng.uniform(-36, 26),
             rng.uniform(8, 80),
@@ -114,7 +114,7 @@ def _palmar(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
             inside = np.exp(-((across / 11) ** 6))
             curve = along - 0.012 * across**2
             if j == 0 and f:
-                folds += 0.8 * inside * _bump(curve, 0.52 * lengths[0], 0.8)  # where the finger leaves the palm
+                folds += 0.8 * inside * _bump(curve, 0.52 * lengths[0], 0.8)  # where the finger joins the palm
                 folds += 0.35 * inside * _bump(curve, 0.52 * lengths[0] + 2.6, 0.6)
             elif j == 0:
                 folds += 0.6 * inside * (_bump(curve, 2, 0.8) + 0.6 * _bump(curve, -2, 0.8))
@@ -124,7 +124,7 @@ def _palmar(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
         across, along = frames[-1]
         tip = np.exp(-((across / 8) ** 4)) * _bump(along, lengths[-1] - 4, 10)
         red += 0.55 * tip
-        # Prints, seen only from close by.
+        # Fingerprints, visible only from close up.
         folds += 0.06 * tip * np.sin(2 * np.pi * np.hypot(across, along - 0.55 * lengths[-1]) / 1.3)
     blotches = _noise(rng, x.shape, 9)
     red += 0.16 * _noise(rng, x.shape, 6) * (y > -10)
@@ -138,7 +138,7 @@ def _dorsal(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
     folds, red, nails, rim, relief = (np.zeros(x.shape) for _ in range(5))
     tone = np.ones(x.shape)
     for f, (frames, lengths) in enumerate(fingers):
-        # Tendons run from the wrist to the knuckles, and stand out near them.
+        # Tendons from the wrist to the knuckles, which protrude near the knuckles.
         if f:
             knuckle = joints[1 + 4 * f, :2]
             start = np.array([4.0, 10.0, 2.0, -4.0, -9.0])[f]
@@ -152,7 +152,7 @@ def _dorsal(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
             inside = np.exp(-((across / 9) ** 4))
             if j == 0:
                 continue
-            # Loose skin over the knuckle: an oval of wrinkles, their ends bent away from its middle.
+            # Loose skin over the knuckle: an oval of wrinkles whose ends bend away from its centre.
             size = (5.5, 1.0) if j == 1 and f else (3.2, 0.7)
             red += (0.5 if j == 1 else 0.25) * inside * _bump(along, 0, size[0] * 1.3)
             tone -= 0.07 * inside * _bump(along, 0, size[0] * 1.2)
@@ -163,7 +163,7 @@ def _dorsal(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
         width = [6.6, 5.3, 5.6, 5.2, 4.4][f]
         top = lengths[-1] + (0.6 if f else 1.0)
         half = [7.0, 5.9, 6.2, 5.8, 5.0][f]
-        # A nail: a rounded oblong (a superellipse), with its white edge, its moon and the fold of skin around it.
+        # A nail: a rounded rectangle (a superellipse) with a white edge, a lunula and the fold of skin around it.
         shape = (np.abs(across / width) ** 3.2 + np.abs((along - (top - half)) / half) ** 3.2) ** (1 / 3.2)
         nail = np.clip((1.0 - shape) * width / 0.5 + 0.5, 0, 1)
         nails += nail
@@ -196,10 +196,10 @@ def _dorsal(rng: np.random.Generator, x: Grid, y: Grid, joints: Grid, fingers: l
 
 @njit(**JIT)
 def look_up(level: Map, side: int, x: float, y: float, texel: float) -> tuple[float, float, float, float, float]:
-    """The five channels at a place (mm) on one level of the map, bilinearly."""
+    """The five channels at a position (mm) on one level of the map, with bilinear interpolation."""
     height, width = level.shape[1], level.shape[2]
     u = min(max((x - f4(X0)) / texel - HALF, ZERO), f4(width) - f4(1.001))
-    # Beyond its end at the arm the map goes on to and fro over its last 80 mm.
+    # Beyond its end at the arm, the map is continued by mirroring its last 80 mm repeatedly.
     beyond = max(f4(Y0) - y, ZERO) % f4(160)
     y = f4(Y0) + min(beyond, f4(160) - beyond) if y < f4(Y0) else y
     v = min(max((y - f4(Y0)) / texel - HALF, ZERO), f4(height) - f4(1.001))

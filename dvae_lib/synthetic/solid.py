@@ -1,9 +1,9 @@
-"""The hand as a smooth solid: some forty rounded cones that melt into one another (chapter 2).
+"""The hand as a smooth solid: some forty rounded cones that blend into one another (chapter 2).
 
-A cone runs from a to b (mm) with radius r_a to r_b. Where s is the fraction of the way, its radius also swells by
-4s(1 − s)(waist + pad · palmarity), which gives a finger its fleshy pads between the creases and its knuckles; and it
-is flattened along the bone's dorsal direction. Cones of one group melt together over a width k (the smooth minimum
-of `renderer`), fingers melt into the palm at their base alone, and elsewhere touch without melting.
+A cone extends from a to b (mm) with radius r_a to r_b. At the fraction s of its length, its radius is also increased by
+4s(1 − s)(waist + pad · palmarity), which models a finger's fleshy pads between the creases and its knuckles; and it is
+flattened along the bone's dorsal direction. Cones of one group blend over a width k (the smooth minimum of
+`distance`), fingers blend into the palm only at their base, and elsewhere touch without blending.
 """
 
 from typing import NamedTuple
@@ -32,14 +32,14 @@ class _Cone(NamedTuple):
     waist: float = 0.0
     pad: float = 0.0
     flat: float = 1.0
-    frame: int = -1  # whose dorsal direction it has; by default its end's
+    frame: int = -1  # the one whose dorsal direction it has; by default its end's
 
 
 def _anatomy() -> list[_Cone]:
-    """The average hand. Order matters: group by group, the palm first, and each finger from its base."""
+    """The average hand. The order matters: by groups, the palm first, and each finger from its base."""
     o = (0.0, 0.0, 0.0)
     cones = [
-        # The forearm: radius and ulna under one skin, growing towards the elbow; then the carpus.
+        # The forearm: radius and ulna under one skin, wider towards the elbow; then the carpus.
         _Cone((0, 0, (9, -255, -3)), (0, 0, (8, -12, -1)), (32, 17.0), 14, PALM, PERSON_ID, flat=1.1, frame=0),
         _Cone((0, 0, (-11, -255, -3)), (0, 0, (-9, -12, -1)), (32, 16.5), 14, PALM, PERSON_ID, flat=1.1, frame=0),
         _Cone((0, 9, (10, 6, -4)), (0, 9, (-11, 8, -4)), (17.0, 16.0), 16, PALM, PALM_ID, flat=1.15, frame=9),
@@ -51,7 +51,7 @@ def _anatomy() -> list[_Cone]:
         mcp = 5 + 4 * f
         cones.append(_Cone((0, 9, (x, y, z)), (mcp, mcp, (0, -3, -3)), (r0, r1), 13, PALM, PALM_ID, frame=mcp))
     cones += [
-        # Ball of the thumb, heel of the little finger's side, and the pads under the fingers' bases.
+        # Ball of the thumb, heel on the little finger's side, and the pads under the fingers' bases.
         _Cone((1, 9, (-2, 0, -6)), (2, 2, (-3, -6, -5)), (13.5, 11.0), 12, PALM, 4, frame=2),
         _Cone((0, 9, (14, 16, -9)), (2, 2, (-8, -14, -5)), (13.0, 10.0), 12, PALM, 4, frame=2),
         _Cone((1, 1, o), (2, 2, o), (12.0, 11.2), 10, PALM, 4),
@@ -114,11 +114,11 @@ LABEL = np.array([cone.label for cone in _CONES], dtype=np.int64)
 def build(joints: FloatArray, frames: FloatArray, proportions: FloatArray, sleeve: FloatArray) -> FloatArray:
     """The cones (N, P, 16) of hands in their own frame.
 
-    joints, frames: what `kinematics.forward` gives.  proportions: (N, 6), in the order of PROPORTIONS.
+    joints, frames: the output of `kinematics.forward`. proportions: (N, 6), in the order of PROPORTIONS.
     sleeve: (N,) mm from the wrist to the cuff; infinite for a bare arm.
 
     An end of a cone is (joint, frame, offset): the joint's position plus the offset along that frame's axes.
-    Offsets grow with the person's size, radii with size and thickness.
+    Offsets scale with the person's size, radii with size and thickness.
     """
     p = {name: proportions[:, i] for i, name in enumerate(PROPORTIONS)}
 
@@ -157,21 +157,21 @@ def build(joints: FloatArray, frames: FloatArray, proportions: FloatArray, sleev
 
 
 def laid_flat() -> tuple[FloatArray, FloatArray]:
-    """Joints (21, 3) and cones (P, 16) of the average hand spread on a table: where the skin is painted."""
+    """Joints (21, 3) and cones (P, 16) of the average hand spread on a table, for which the skin is generated."""
     angles = np.zeros((1, len(ANGLES)))
     angles[0, ANGLES.index("thumb abduction")] = np.radians(48)
     for finger, spread in {"index": 7, "middle": 0, "ring": -6, "little": -14}.items():
         angles[0, ANGLES.index(f"{finger} MCP abduction")] = np.radians(spread)
     ones = np.ones((1, len(PROPORTIONS)))
     joints, frames = forward(angles, ones)
-    # The thumb too lies with its nail up.
+    # The thumb's nail also points up.
     frames[:, 2:5, :, 2] = (0, 0, 1)
     frames[:, 2:5, :, 0] = np.cross(frames[:, 2:5, :, 1], frames[:, 2:5, :, 2])
     return joints[0], build(joints, frames, ones, np.array([np.inf]))[0]
 
 
 def place(cones: FloatArray, rotation: FloatArray, position: FloatArray, right: NDArray[np.bool_]) -> FloatArray:
-    """The cones (N, P, 16) in the camera's frame: mirrored if `right` (N,), turned (N, 3, 3) and moved (N, 3) mm."""
+    """The cones (N, P, 16) in the camera's frame: mirrored if `right` (N,), rotated (N, 3, 3) and moved (N, 3) mm."""
     mirror = np.where(right[:, None], [-1.0, 1.0, 1.0], 1.0)
     turn = rotation * mirror[:, None, :]
     placed = cones.copy()

@@ -1,4 +1,4 @@
-"""The training algorithms as data, stages that follow one another: the cross-modal VAE's one stage, Algorithms 1 and 2.
+"""The training algorithms as data: sequences of stages. One stage for the cross-modal VAE, and Algorithms 1 and 2.
 
 Chapters 03 to 05 derive them; `training.loop` runs them.
 """
@@ -15,8 +15,8 @@ from torch import nn
 class Stage:
     """One loop of a training algorithm: the loss that the model computes at a step, and the modules that it trains.
 
-    forward_arg: from the step within the stage, what the model's forward is given beside the batch.
-    trainable: from the model, the modules that are trained; all others are frozen, their running statistics too.
+    forward_arg: maps the step within the stage to the argument that the model's forward receives with the batch.
+    trainable: maps the model to the modules that are trained; all others are frozen, with their running statistics.
     inner: a loop inside every step, on the same batch (Algorithm 2, lines 7 to 11).
     """
 
@@ -28,8 +28,8 @@ class Stage:
 
 
 def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage]:
-    """The cross-modal VAE in one stage: “joint” is the dVAE paper's choice (Sec. 2.1), every modality is encoded at
-    every step; “alternating” is Spurr et al.'s, one input modality contributes to the loss each iteration.
+    """The cross-modal VAE in one stage. “joint” is the dVAE paper's choice (Sec. 2.1): every modality is encoded at
+    every step. “alternating” is that of Spurr et al.: one input modality contributes to the loss in each iteration.
     """
     if schedule == "joint":
         return [Stage("joint", steps, lambda step: sources)]
@@ -37,8 +37,8 @@ def cross_modal(schedule: str, sources: Sequence[str], steps: int) -> list[Stage
 
 
 def algorithm_1(disentangling: int, embedding: int, decoders: Sequence[str] = ()) -> list[Stage]:
-    """Algorithm 1: T1 steps of Eq. 2 on all but the embedding, then T2 of Eq. 4 on the embedding alone, or also on the
-    decoders of these names.
+    """Algorithm 1: T1 steps of Eq. 2 for all modules except the embedding, then T2 steps of Eq. 4 for the embedding
+    only, or also for the decoders of these names.
     """
 
     def embedded(model: Any) -> Sequence[nn.Module]:
@@ -51,14 +51,14 @@ def algorithm_1(disentangling: int, embedding: int, decoders: Sequence[str] = ()
 
 
 def algorithm_2(disentangling: int, inner: int, embedding: int) -> list[Stage]:
-    """Algorithm 2: as Algorithm 1 with Eq. 6, and T2 steps in every one of the T1 that teach y1 not to need z_u."""
+    """Algorithm 2: Algorithm 1 with Eq. 6, and T2 steps in each of the T1, so that y1 is decoded without z_u."""
     first, last = algorithm_1(disentangling, embedding)
     independence = Stage("independence", inner, lambda step: "independence", lambda model: model.factor_modules)
     return [dataclasses.replace(first, inner=independence), last]
 
 
 def regression(steps: int) -> list[Stage]:
-    """A regressor's only stage: all that it reads, from every image."""
+    """A regressor's only stage: all targets from every image."""
     return [Stage("regression", steps, lambda step: None)]
 
 

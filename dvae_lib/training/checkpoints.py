@@ -1,5 +1,5 @@
-"""What a run's folder holds while it trains and after: a checkpoint, replaced whole every so often; a line of metrics
-every few steps; and in the end the weights.
+"""The files in a run's folder during and after training: a checkpoint, replaced at intervals; a line of metrics every
+few steps; and finally the weights.
 """
 
 import io
@@ -32,7 +32,7 @@ class Metrics:
 
 
 def read_metrics(folder: Path) -> list[dict[str, int | float]]:
-    """The lines of a run's metrics.jsonl; a last line cut short by a kill is left out."""
+    """The lines of a run's metrics.jsonl; an incomplete last line, after a kill, is left out."""
     path, lines = folder / METRICS, []
     if path.exists():
         for text in path.read_text(encoding="utf-8").splitlines():
@@ -45,7 +45,7 @@ def read_metrics(folder: Path) -> list[dict[str, int | float]]:
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    # By way of memory: writing a file itself, torch.save would not say that the disk is full.
+    # Written to memory first: when writing to a file, torch.save does not report a full disk.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with atomic_write(folder / CHECKPOINT) as temporary:
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> int:
-    """The step to go on from, 0 if there is no checkpoint. Raises UserError if it is damaged or does not fit."""
+    """The step to continue from, 0 if there is no checkpoint. Raises UserError if it is damaged or does not fit."""
     path = folder / CHECKPOINT
     if not path.exists():
         return 0

@@ -1,4 +1,4 @@
-"""Lightning's Fabric, by whichever of its two names is installed: `lightning-fabric`, or as a part of `lightning`."""
+"""Lightning's Fabric, from whichever package is installed: `lightning-fabric` or `lightning`, which contains it."""
 
 try:
     from lightning_fabric import Fabric

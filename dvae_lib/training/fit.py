@@ -1,4 +1,4 @@
-"""`fit`: a model of one's own trained on data of one's own, in one call (chapter 11)."""
+"""`fit`: trains your own model on your own data in one call (chapter 11)."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -22,18 +22,18 @@ _SETTINGS = "fit.json"
 
 
 class TensorBatches:
-    """Batches of a dict of tensors (N, …), or of a map-style data set of dicts: shuffled passes, a function of seed
-    and step alone.
+    """Batches of a dict of tensors (N, …), or of a map-style data set of dicts: shuffled passes that depend only on
+    seed and step.
     """
 
     def __init__(self, data: Mapping[str, Tensor] | Dataset, size: int, seed: int, device: torch.device):
         self.data, self.size, self.seed, self.device = data, size, seed, device
         if not isinstance(data, Sized):
-            raise UserError("The data set has no length, so that it cannot be shuffled: hand in a DataLoader of it.")
+            raise UserError("The data set has no length, so it cannot be shuffled: pass a DataLoader of it.")
         lengths = {len(values) for values in data.values()} if isinstance(data, Mapping) else {len(data)}
         if len(lengths) != 1 or not (count := lengths.pop()):
             raise UserError(
-                f"The data's tensors hold {sorted(lengths) or 'no'} samples: give all of them equally many."
+                f"The data's tensors have {sorted(lengths) or 'no'} samples: all of them must have the same number."
             )
         self.count, self._order = count, (-1, torch.empty(0))
         if isinstance(data, Mapping):
@@ -54,8 +54,8 @@ class TensorBatches:
 
 
 class LoaderBatches:
-    """The batches of a DataLoader, one pass after another. Its order is its own: a resumed training sees another, and a
-    step that is past cannot be had again (its batch is empty).
+    """The batches of a DataLoader, one pass after another. The loader determines the order: a resumed run has another
+    one, and the batch of an earlier step cannot be recreated (an empty one is returned).
     """
 
     def __init__(self, loader: Iterable, device: torch.device):
@@ -100,18 +100,18 @@ def fit(
     precision: Precision = "32-true",
     quiet: bool = False,
 ) -> list[dict[str, float]]:
-    """Trains a model in place, with a progress bar, and returns what was logged, a dict every ten steps.
+    """Trains a model in place, with a progress bar, and returns the logged values, a dict every ten steps.
 
     data: a dict of tensors (N, …) by modality; a map-style Dataset whose items are such dicts of one sample; or a
-        DataLoader of such dicts of a batch (then batch_size is its own). Where a label is not known for all samples,
-        a bool tensor (N,) named “<label> known” says for which.
-    steps: of a dVAE those of the disentangling and, if it has embeddings, of the embedding step (Algorithm 1; with a
-        z_u Algorithm 2, `inner` steps of its inner loop each time); one number for other models.
-    folder: holds checkpoint, metrics and weights. The same call goes on where a killed one was left, bit for bit but
-        for a DataLoader's order, and only loads what is trained already.
+        DataLoader of such dicts of a batch (then its own batch_size is used). If a label is not known for all samples,
+        a bool tensor (N,) named “<label> known” states for which it is.
+    steps: for a dVAE, those of the disentangling step and, if it has embeddings, of the embedding step (Algorithm 1;
+        with a z_u, Algorithm 2 with `inner` steps of its inner loop each time); one number for other models.
+    folder: contains checkpoint, metrics and weights. After a kill, the same call continues with a bit-identical result,
+        except for a DataLoader's order; a finished run is only loaded.
     lr, decay: Adam's learning rate, and whether it decays to zero.
 
-    Raises UserError if the folder holds another training, if the data are not as the model declares them, and as
+    Raises UserError if the folder contains another training run, if the data are not as the model declares them, and as
     `training.loop.train` does.
     """
     folder, fabric = Path(folder), make_fabric(device, precision=precision)
@@ -147,7 +147,7 @@ def _stages(model: DVAE | CrossModalVAE | Regressor, steps: list[int], inner: in
     embeddings = isinstance(model, DVAE) and len(model.embedding_encoders) > 0
     if len(steps) != 1 + embeddings or min(steps) < 1:
         wanted = "two numbers, of the disentangling and of the embedding step" if embeddings else "one number"
-        raise UserError(f"steps is {steps}: this model takes {wanted}, each 1 or more.")
+        raise UserError(f"steps is {steps}: this model requires {wanted}, each 1 or more.")
     if isinstance(model, Regressor):
         return regression(*steps)
     if isinstance(model, CrossModalVAE):
@@ -159,7 +159,7 @@ def _stages(model: DVAE | CrossModalVAE | Regressor, steps: list[int], inner: in
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Writes the settings into a new folder; raises UserError if it holds another training."""
+    """Writes the settings into a new folder; raises UserError if it contains another training run."""
     path = folder / _SETTINGS
     if not path.exists():
         write_json(path, settings)
@@ -167,5 +167,6 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     there = read_json(path)
     if differing := [name for name in settings if there.get(name) != settings[name]]:
         raise UserError(
-            f"{folder} holds a training with another {', '.join(differing)}: choose another folder, or delete this one."
+            f"{folder} contains a training run with another {', '.join(differing)}: choose another folder, or delete "
+            "this one."
         )

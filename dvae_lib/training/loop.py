@@ -1,7 +1,7 @@
-"""The training loop: stages that follow one another, each on batches of its own (chapters 03–05).
+"""The training loop: consecutive stages, each with its own batches (chapters 03–05).
 
 A run that is killed continues from its checkpoint and ends with the same weights, because every step's batch and noise
-are functions of the seed and the step alone.
+depend only on the seed and the step.
 """
 
 import math
@@ -29,14 +29,14 @@ from dvae_lib.training.watch import Watch
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Where training takes its batches from: `datasets.batches.Batches`, `fit`'s data, or your own."""
+    """A source of training batches: `datasets.batches.Batches`, `fit`'s data, or your own."""
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """The batch of this step, a function of the seed and the step alone, on the device that trains."""
+        """The batch of this step, which depends only on the seed and the step, on the device used for training."""
 
 
 class Step(NamedTuple):
-    """Where a training is: the step counted over all stages and within its own, the stage, its number, its data."""
+    """A position in a training run: the step, overall and in its stage, the stage's number, the stage and its data."""
 
     step: int
     local: int
@@ -55,7 +55,9 @@ def schedule(stages: Sequence[tuple[Stage, BatchSource]], start: int = 0) -> Ite
 
 
 def learning_rate(step: int, steps: int, peak: float, decay: bool) -> float:
-    """The paper trains at a constant rate; short runs do better with a brief warm-up and a cosine decay to zero."""
+    """The learning rate at a step: constant, as in the paper, or with a short warm-up and a cosine decay to zero,
+    which is better for short runs.
+    """
     if not decay:
         return peak
     warm_up = max(1, steps // 20)
@@ -80,15 +82,15 @@ def train(
     quiet: bool = False,
     watch: Watch | None = None,
 ) -> None:
-    """Trains `model` in place, stage after stage on its batches with Adam, resuming from a checkpoint in `folder`.
+    """Trains `model` in place with Adam, one stage after another, and resumes from a checkpoint in `folder`.
 
-    Writes metrics.jsonl (one JSON object a line: step, counted over all stages, the stage's number, loss, the terms
-    of the bound) and, at the end, weights.safetensors. Where Fabric has several processes, a batch is this process's
-    share, and the first of them writes. A checkpoint is saved every so many steps if the last is so many seconds old;
-    Ctrl-C, or the SIGTERM of a scheduler, ends the step and saves it.
+    Writes metrics.jsonl (one JSON object per line: the step over all stages, the stage's number, the loss, the terms
+    of the bound) and, at the end, weights.safetensors. If Fabric has several processes, a batch is this process's
+    share, and the first process writes. A checkpoint is saved every `save_every` steps if the last one is at least
+    `save_seconds` old; after Ctrl-C, or the SIGTERM of a scheduler, the step is finished and saved.
 
-    Raises UserError if a batch is not as the model declares it, if the loss or a weight is not finite, keeping the last
-    good checkpoint, if memory runs out or a file cannot be written, and if the checkpoint is damaged.
+    Raises UserError if a batch is not as the model declares it, if the loss or a weight is not finite (the last good
+    checkpoint is kept), if memory runs out or a file cannot be written, and if the checkpoint is damaged.
     """
     if fabric.world_size > 1:
         convert_sync_batchnorm(model)
@@ -122,10 +124,10 @@ def update(
     engine: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric, stage: Stage, batch: dict, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of a stage, its inner loop included: the loss and its terms before the inner loop."""
-    model = cast(nn.Module, engine.module)  # without what Fabric wraps it in
+    model = cast(nn.Module, engine.module)  # without Fabric's wrappers
     with frozen(untrained(model, stage)):
         loss, terms = engine(batch, stage.forward_arg(step))
-        optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
+        optimizer.zero_grad(set_to_none=True)  # Adam skips parameters without a gradient
         fabric.backward(loss)
         optimizer.step()
     if stage.inner:
@@ -140,13 +142,13 @@ def untrained(model: nn.Module, stage: Stage) -> list[nn.Module]:
     return [module for module in model.modules() if module not in trained]
 
 
-# Of a GPU, of a CPU, and of one under Windows. Other errors name memory, too, as an illegal access to it.
+# Of a GPU, of a CPU, and of one under Windows. Other errors also mention memory, such as illegal access to it.
 _NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 
 
 @contextmanager
 def _memory_errors_explained(step: int) -> Iterator[None]:
-    """Says in a sentence that memory ran out; torch has no error of its own for it on a CPU."""
+    """Raises UserError if memory runs out, for which torch has no specific error on a CPU."""
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What a training leaves behind: lines of metrics, checkpoints, and in the end the weights, none of them with a NaN."""
+"""The output of a training run: lines of metrics, checkpoints and finally the weights, all of them without NaN."""
 
 import sys
 import time
@@ -18,10 +18,10 @@ from dvae_lib.training.fabric import Fabric
 
 
 class Recorder:
-    """Logs, checks and saves a training in its folder, from where an earlier one was left: `done` of `total` steps.
+    """Logs, checks and saves a training run in its folder, and resumes an interrupted one: `done` of `total` steps.
 
-    Metrics are logged every `log_every` steps, and the loss is checked there; a checkpoint is saved every `save_every`
-    steps if the last is `save_seconds` old, and its weights are checked before.
+    Metrics are logged every `log_every` steps, where the loss is also checked; a checkpoint is saved every `save_every`
+    steps if the last one is `save_seconds` old, after its weights have been checked.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Recorder:
 
     @contextmanager
     def progress(self, description: str, quiet: bool) -> Iterator[None]:
-        """Shows a progress bar meanwhile."""
+        """Shows a progress bar inside the with block."""
         self._bar = tqdm(
             initial=self.done,
             total=self.total,
@@ -57,7 +57,7 @@ class Recorder:
             yield
 
     def record(self, now, loss: Tensor, terms: dict[str, Tensor]) -> bool:
-        """Takes down a step (`loop.Step`) that was made; whether it was one of those that are logged."""
+        """Records a finished step (`loop.Step`); returns whether it was logged."""
         self.done = now.step + 1
         self._bar.update()
         logged = now.step % self.log_every == 0 or self.done == self.total
@@ -74,15 +74,15 @@ class Recorder:
         return logged
 
     def stop(self) -> None:
-        """Keeps an unfinished training."""
+        """Saves an unfinished training run."""
         self._save()
         if self.fabric.is_global_zero:
-            message = f"Stopped after step {self.done}, kept in {self.folder}; the same command goes on from there."
-            self._bar.write(message, file=sys.stderr)  # who dies of SIGTERM leaves stdout's buffer unwritten
-        self.fabric.barrier()  # who left now would have the one that still writes killed, by what started them
+            message = f"Stopped after step {self.done}, saved in {self.folder}; the same command continues from there."
+            self._bar.write(message, file=sys.stderr)  # a process that dies of SIGTERM does not write stdout's buffer
+        self.fabric.barrier()  # if one process ended now, its launcher would kill the one that is still writing
 
     def finish(self) -> None:
-        """Keeps the trained weights."""
+        """Saves the trained weights."""
         self._require_finite(self.model.state_dict().values(), "A weight")
         if self.fabric.is_global_zero:
             save_weights(self.model, self.folder / WEIGHTS)
@@ -96,7 +96,7 @@ class Recorder:
         self._saved_at = time.monotonic()
 
     def _require_finite(self, tensors: Iterable[Tensor], what: str) -> None:
-        """Raises UserError if a tensor is not finite, naming what in the unchecked batches is to blame, if anything."""
+        """Raises UserError if a tensor is not finite, naming the cause in the unchecked batches, if there is one."""
         if all(torch.isfinite(tensor).all() for tensor in tensors):
             return
         blame = "The data are finite: lower the learning rate (--set lr=0.0001) and start again."
@@ -107,14 +107,14 @@ class Recorder:
                 bad = ~torch.isfinite(values).reshape(len(values), -1).all(1) & known_samples(name, batch)
                 if bad.any():
                     which = f"In the batch of step {step}, {int(bad.sum())} of {len(bad)} samples"
-                    blame = f"{which} have NaN or infinity in “{name}”: mend these, or leave them out."
+                    blame = f"{which} have NaN or infinity in “{name}”: correct these, or leave them out."
                     raise self._not_finite(what, blame)
         raise self._not_finite(what, blame)
 
     def _not_finite(self, what: str, blame: str) -> UserError:
         checkpoint = self.folder / CHECKPOINT
         kept = f" The last good state is kept in {checkpoint}." if checkpoint.exists() else ""
-        return UserError(f"{what} was no finite number at step {self.done - 1}.{kept} {blame}")
+        return UserError(f"{what} was not a finite number at step {self.done - 1}.{kept} {blame}")
 
     def _unchecked(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """The batches since the last check, by step."""

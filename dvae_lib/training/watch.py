@@ -1,4 +1,4 @@
-"""A look, every so many steps of a training, at the same held-out samples: how steady it is (chapter 03)."""
+"""Evaluates the same held-out samples at regular steps of a training run, to measure its stability (chapter 03)."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -12,11 +12,11 @@ BOUND, MOVED = "held-out bound", "moved"
 
 
 class Watch:
-    """Called with the model at a step, the mean bound of Eq. 1 of a batch from every encoder, and how far the means of
-    q(z | ·) have moved since the last look, in units of the prior's standard deviation.
+    """Called with the model at a step, returns the mean bound of Eq. 1 of a batch from every encoder, and how far the
+    means of q(z | ·) have moved since the last call, in units of the prior's standard deviation.
 
-    The looks use running statistics of batch normalisation, which lag behind the weights, with the same noise each
-    time. After a resumed training's first look nothing is said of what has moved.
+    The evaluation uses running statistics of batch normalisation, which lag behind the weights, and the same noise each
+    time. The first call, also after a resumption, does not return how far the means have moved.
     """
 
     def __init__(self, batch: Mapping[str, Tensor], every: int):

@@ -71,7 +71,7 @@ def test_where_nothing_was_copied_it_is_said(browser, tmp_path, served):
     write_page(tmp_path)
     page = opened(browser, f"{served}/page.html")
     page.locator("button.camera").click()
-    page.wait_for_function(f"{SAID}.startsWith('there is no camera')")
+    page.wait_for_function(f"{SAID}.startsWith('the camera is not available')")
     assert page.locator("button.camera").is_enabled()
     page.close()
 

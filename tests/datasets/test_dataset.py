@@ -143,7 +143,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path):
             block["pose"][7, 3] = np.nan
             return block
 
-    with pytest.raises(UserError, match="numbered, sample 7: “pose” holds a value that is not a number"):
+    with pytest.raises(UserError, match="numbered, sample 7: “pose” contains a value that is not a number"):
         module.prepare(Broken(tmp_path / "reads"), 8, tmp_path / "cache", progress=False)
     assert not list((tmp_path / "cache").glob("*/manifest.json"))
 

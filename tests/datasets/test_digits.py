@@ -82,7 +82,7 @@ def test_who_is_who_in_the_real_list():
     assert [of[n].gesture for n in range(5101, 5111)] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] and of[5108].folder == 3
     whole = [k for k in range(207) if len({p.gesture for p in known if p.student == k}) == 10]
     assert len(whole) == 202 and len(digits.doubts(known)) == 10
-    assert "student 121, IMG_5101 to IMG_5110: IMG_5108 lies in 3 and shows 7" in digits.doubts(known)
+    assert "student 121, IMG_5101 to IMG_5110: IMG_5108 is in 3 but shows 7" in digits.doubts(known)
     assert any(doubt.endswith("lacks 0, 1, 2, 3") for doubt in digits.doubts(known))
 
 

@@ -67,7 +67,7 @@ def test_a_value_that_is_not_a_number_is_named_by_its_frame(tmp_path):
     array = np.zeros((3, 4, 50))
     array[1, 2, 37] = np.nan
     scipy.io.savemat(tmp_path / "a.mat", {"key": array})
-    with pytest.raises(UserError, match=r"a\.mat: “key” of frame 37 holds a value that is not a number\. Fetch"):
+    with pytest.raises(UserError, match=r"a\.mat: “key” of frame 37 contains a value that is not a number\. Fetch"):
         read_mat(tmp_path / "a.mat", "key", (3, 4, 50), ADVICE, frame_axis=2)
 
 
@@ -92,7 +92,7 @@ def test_other_things_than_numbers_are_named(tmp_path, value, message, compresse
     (b"", r"cannot be read as a MATLAB file \(its first bytes are not those of version 5 to 7\)"),
     (b"404: Not Found", r"cannot be read as a MATLAB file"),
     (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n", r"not those of version 5 to 7"),
-    (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM", r"holds no “key”"),
+    (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM", r"contains no “key”"),
 ])  # fmt: skip
 def test_files_of_other_kinds(tmp_path, content, message):
     (tmp_path / "a.mat").write_bytes(content)

@@ -117,10 +117,10 @@ def cut_short(path):
     (lambda f: (f / "pose_gt.mat").unlink(), r"pose_gt\.mat is missing"),
     (lambda f: cut_short(f / "pose_gt.mat"), r"pose_gt\.mat cannot be read as a MATLAB file"),
     (lambda f: (f / "params.mat").write_bytes(b""), r"params\.mat cannot be read as a MATLAB file"),
-    (lambda f: change(f, "pose_gt.mat", "pose_gt", lambda a: None), r"pose_gt\.mat holds no “pose_gt”"),
+    (lambda f: change(f, "pose_gt.mat", "pose_gt", lambda a: None), r"pose_gt\.mat contains no “pose_gt”"),
     (lambda f: change(f, "pose_gt.mat", "pose_gt", lambda a: a[:-1]), r"pose_gt\.mat: “pose_gt” is float32 \(5, 21"),
     (lambda f: change(f, "params.mat", "cam_param", lambda a: a.astype(str)), r"params\.mat: “cam_param” is <U"),
-    (lambda f: change(f, "pose_gt.mat", "pose_gt", put_nan), r"pose_gt\.mat: “pose_gt” of frame 3 holds a value that"),
+    (lambda f: change(f, "pose_gt.mat", "pose_gt", put_nan), r"pose_gt\.mat: “pose_gt” of frame 3 contains a value"),
     (lambda f: (f / "images").rename(f / "pictures"), r"is not the realhand data set: it has no folder “images”"),
 ])  # fmt: skip
 def test_bad_files_are_named_with_what_to_do(folder, damage, message):

@@ -222,7 +222,7 @@ def test_a_part_or_a_share_can_be_had(tree):
     assert (share["sequence"].tolist(), share["frame"].tolist()) == ([0, 0, 1], [0, 2, 0])
     assert RHDSource(tree, split="training", count=1).labels.frame.tolist() == [0]
     for count in (1, N + 1):
-        with pytest.raises(UserError, match=f"count is {count}: it must lie between 2 and {N}"):
+        with pytest.raises(UserError, match=f"count is {count}: it must be between 2 and {N}"):
             RHDSource(tree, count=count)
     with pytest.raises(UserError, match="split of RHD is “test”: choose both, training or evaluation"):
         RHDSource(tree, split="test")
@@ -304,7 +304,7 @@ ENTRY = r"anno_evaluation\.pickle: “{}” of entry 1 "
     (lambda f: change(f, lambda c: [c]), r"anno_evaluation\.pickle is not an annotation of RHD"),
     (lambda f: rhd_tree.write_annotation(f, "evaluation", {}), r"anno_evaluation\.pickle is not an annotation of RHD"),
     (lambda f: change(f, lambda c: c.update(a=c[0])), r"has an entry whose key is not the number of an image"),
-    (lambda f: change(f, lambda c: {-1: c[0]}), r"asks for a key that is neither text nor a whole number below 100000"),
+    (lambda f: change(f, lambda c: {-1: c[0]}), r"requires a key that is neither text nor an integer below 100000"),
     (lambda f: change(f, lambda c: c[1].pop("K") is None), r"anno_evaluation\.pickle: entry 1 has no “K”"),
     (lambda f: change(f, lambda c: c.update({1: 5})), r"anno_evaluation\.pickle: entry 1 has no “xyz”"),
     (lambda f: change(f, lambda c: c[1].update(xyz=[1.0])), ENTRY.format("xyz") + "is a list, not an array"),
@@ -312,14 +312,14 @@ ENTRY = r"anno_evaluation\.pickle: “{}” of entry 1 "
      ENTRY.format("xyz") + r"is float32 \(21, 3\) instead of numbers \(42, 3\)"),
     (lambda f: change(f, lambda c: c[1].update(uv_vis=c[1]["uv_vis"] > 0)),
      ENTRY.format("uv_vis") + r"is bool \(42, 3\) instead of numbers"),
-    (lambda f: change(f, put("xyz", (3, 1), np.nan)), ENTRY.format("xyz") + "holds a value that is not a number"),
-    (lambda f: change(f, put("uv_vis", (3, 0), np.inf)), ENTRY.format("uv_vis") + "holds a value that is not a number"),
-    (lambda f: change(f, put("uv_vis", (3, 0), 1e300)), ENTRY.format("uv_vis") + "holds a value that is not a number"),
-    (lambda f: change(f, put("K", (0, 0), 0)), r"entry 1 cannot be right: “K” is no camera"),
-    (lambda f: change(f, put("K", (1, 2), 500)), r"entry 1 cannot be right: “K” is no camera"),
-    (lambda f: change(f, put("K", (2, 2), 2)), r"entry 1 cannot be right: “K” is no camera"),
-    (lambda f: change(f, lambda c: c[1].update(xyz=1000 * c[1]["xyz"])), r"entry 1 cannot be right: “xyz” is no hand"),
-    (lambda f: change(f, lambda c: c[1].update(xyz=-c[1]["xyz"])), r"entry 1 cannot be right: “xyz” is no hand"),
+    (lambda f: change(f, put("xyz", (3, 1), np.nan)), ENTRY.format("xyz") + "contains a value that is not a"),
+    (lambda f: change(f, put("uv_vis", (3, 0), np.inf)), ENTRY.format("uv_vis") + "contains a value that is not a"),
+    (lambda f: change(f, put("uv_vis", (3, 0), 1e300)), ENTRY.format("uv_vis") + "contains a value that is not a"),
+    (lambda f: change(f, put("K", (0, 0), 0)), r"entry 1 is implausible: “K” is not a camera"),
+    (lambda f: change(f, put("K", (1, 2), 500)), r"entry 1 is implausible: “K” is not a camera"),
+    (lambda f: change(f, put("K", (2, 2), 2)), r"entry 1 is implausible: “K” is not a camera"),
+    (lambda f: change(f, lambda c: c[1].update(xyz=1000 * c[1]["xyz"])), "1 is implausible: “xyz” is not a hand"),
+    (lambda f: change(f, lambda c: c[1].update(xyz=-c[1]["xyz"])), "1 is implausible: “xyz” is not a hand"),
     (lambda f: (f / "training/color/00002.png").unlink(), r"training/color/00002\.png is missing, one of 1 images"),
     (lambda f: (f / "training/mask/00000.png").unlink(), r"training/mask/00000\.png is missing, one of 1 images"),
     (lambda f: shutil.rmtree(f / "evaluation/depth"), r"evaluation/depth/00000\.png is missing, one of 2 images"),
@@ -332,7 +332,7 @@ def test_bad_labels_and_missing_images_are_named_with_what_to_do(copy, damage, m
 
 def test_a_hostile_annotation_is_refused_before_it_runs(copy, tmp_path):
     change(copy, lambda content: content[0].update(K=Touch(tmp_path / "trace")))
-    with pytest.raises(UserError, match=r"anno_evaluation\.pickle was not opened: it asks for .*open"):
+    with pytest.raises(UserError, match=r"anno_evaluation\.pickle was not opened: it requires .*open"):
         RHDSource(copy)
     assert not (tmp_path / "trace").exists()
 
@@ -349,8 +349,8 @@ def save(path, mode="RGB", size=(320, 320), colour=0):
     ("mask", lambda p: p.unlink(), "does not exist"),
     ("color", lambda p: save(p, size=(320, 240)), "has 320 × 240 pixels instead of 320 × 320"),
     ("mask", lambda p: save(p, "L", (256, 320)), "has 256 × 320 pixels instead of 320 × 320"),
-    ("mask", lambda p: save(p, "L", colour=34), "is no mask of RHD: it has the part id 34, and 33 is the last"),
-    ("mask", lambda p: save(p, "L", colour=1), "shows neither hand, but the label says that joints are visible"),
+    ("mask", lambda p: save(p, "L", colour=34), "is not a mask of RHD: its part ids go up to 34, beyond 33"),
+    ("mask", lambda p: save(p, "L", colour=1), "shows neither hand, but the label states that joints are visible"),
 ])  # fmt: skip
 def test_bad_images_are_named(copy, name, damage, message):
     source = RHDSource(copy)

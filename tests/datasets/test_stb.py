@@ -335,17 +335,17 @@ LABEL = "labels/B1Counting_BB.mat"
     (lambda r: cut_short(r / LABEL), r"labels/B1Counting_BB\.mat cannot be read as a MATLAB file"),
     (lambda r: (r / LABEL).write_bytes(b""), r"B1Counting_BB\.mat cannot be read as a MATLAB file"),
     (lambda r: (r / LABEL).write_text("404: Not Found"), r"B1Counting_BB\.mat cannot be read as a MATLAB file"),
-    (lambda r: change(r / LABEL, lambda a: None), r"B1Counting_BB\.mat holds no “handPara”"),
+    (lambda r: change(r / LABEL, lambda a: None), r"B1Counting_BB\.mat contains no “handPara”"),
     (lambda r: change(r / LABEL, lambda a: a[..., :-1]), r"“handPara” is float64 \(3, 21, 1499\) instead of"),
     (lambda r: change(r / LABEL, lambda a: a.transpose(2, 1, 0)), r"is float64 \(1500, 21, 3\) instead of"),
     (lambda r: change(r / LABEL, lambda a: a.astype(str)), r"“handPara” is <U"),
     (lambda r: change(r / LABEL, lambda a: a + 1j), r"“handPara” is complex"),
-    (lambda r: change(r / LABEL, lambda a: put(a, (1, 4, 77), np.nan)), r"of frame 77 holds a value that is not a"),
-    (lambda r: change(r / LABEL, lambda a: put(a, (1, 4, 77), -np.inf)), r"of frame 77 holds a value that is not a"),
-    (lambda r: change(r / LABEL, lambda a: a / 1000), r"BB\.mat: frame 0 cannot be a hand in mm"),
-    (lambda r: change(r / LABEL, lambda a: put(a, (0, 4, 77), 1e5)), r"BB\.mat: frame 77 cannot be a hand in mm"),
-    (lambda r: change(r / LABEL, lambda a: put(a, (..., 10, 77), a[:, 9, 77])), r"BB\.mat: frame 77 cannot be a hand"),
-    (lambda r: change(r / LABEL, lambda a: -a), r"BB\.mat: frame 0 cannot be a hand in mm before a camera"),
+    (lambda r: change(r / LABEL, lambda a: put(a, (1, 4, 77), np.nan)), r"of frame 77 contains a value that is"),
+    (lambda r: change(r / LABEL, lambda a: put(a, (1, 4, 77), -np.inf)), r"of frame 77 contains a value that is"),
+    (lambda r: change(r / LABEL, lambda a: a / 1000), r"BB\.mat: frame 0 is not a hand in mm"),
+    (lambda r: change(r / LABEL, lambda a: put(a, (0, 4, 77), 1e5)), r"BB\.mat: frame 77 is not a hand in mm"),
+    (lambda r: change(r / LABEL, lambda a: put(a, (..., 10, 77), a[:, 9, 77])), r"BB\.mat: frame 77 is not a hand"),
+    (lambda r: change(r / LABEL, lambda a: -a), r"BB\.mat: frame 0 is not a hand in mm in front of a camera"),
     (lambda r: (r / "images/B2Random/BB_left_750.png").unlink(), r"BB_left_750\.png is missing, one of 1 images"),
     (lambda r: shutil.rmtree(r / "images/B2Random"), r"images/B2Random/BB_left_0\.png is missing\. Looked in"),
     (lambda r: shutil.rmtree(r / "images"), r"/stb is not the STB data set: .*B1Counting.*Looked in .*/stb"),
@@ -353,7 +353,7 @@ LABEL = "labels/B1Counting_BB.mat"
 ])  # fmt: skip
 def test_bad_trees_are_named_with_what_to_do(copy, damage, message):
     damage(copy)
-    with pytest.raises(UserError, match=message + r".*`dvae download stb` then says how"):
+    with pytest.raises(UserError, match=message + r".*`dvae download stb` then shows how"):
         STBSource(copy, **SOME)
 
 
@@ -372,13 +372,13 @@ def test_bad_images_are_named(copy, damage, message):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"views": ("SK_depth", "SK_color")}, "SK_depth has depth where the others have colours: take it alone"),
+    ({"views": ("SK_depth", "SK_color")}, "SK_depth has depth instead of colours: use it without other views"),
     ({"views": ("BB_middle",)}, "views of STB are BB_middle: choose one or more of BB_left, BB_right, SK_color, SK_de"),
     ({"views": ()}, "views of STB are none"),
     ({"views": ("BB_left", "BB_left")}, "each once"),
     ({"sequences": ["B7Counting"]}, "sequences of STB are B7Counting: choose one or more of B1Counting, B1Random"),
-    ({"frames_per_sequence": 0}, "frames_per_sequence is 0: it must lie between 1 and 1500"),
-    ({"frames_per_sequence": 1501}, "frames_per_sequence is 1501: it must lie between 1 and 1500"),
+    ({"frames_per_sequence": 0}, "frames_per_sequence is 0: it must be between 1 and 1500"),
+    ({"frames_per_sequence": 1501}, "frames_per_sequence is 1501: it must be between 1 and 1500"),
 ])  # fmt: skip
 def test_impossible_wishes_are_refused(tree, options, message):
     with pytest.raises(UserError, match=message):

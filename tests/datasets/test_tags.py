@@ -37,7 +37,7 @@ def test_a_batch_brings_tags_that_are_a_function_of_the_step():
 def test_data_without_contents_has_no_tags():
     dataset = FakeDataset()
     dataset.name = "plain"
-    with pytest.raises(UserError, match="plain does not say which images share a background"):
+    with pytest.raises(UserError, match="plain has no labels of the background"):
         Tags(dataset, np.arange(4))
     lonely = TaggedDataset()
     with pytest.raises(UserError, match="only the sequence a shows the background 0"):

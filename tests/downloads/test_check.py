@@ -32,7 +32,7 @@ def test_check_says_what_of_realhand_is_missing(hashes, tmp_path):
 
 def test_check_says_what_of_stb_is_missing(small, tmp_path):
     write(tmp_path, stb_files())
-    assert "is complete: all 168 files are there" in run("check", "stb", "--folder", tmp_path).output
+    assert "is complete: all 168 files exist" in run("check", "stb", "--folder", tmp_path).output
     shutil.rmtree(tmp_path / "images/B3Random")
     for view in ("BB_left", "SK_depth"):
         (tmp_path / f"images/B1Counting/{view}_1.png").unlink()
@@ -40,16 +40,16 @@ def test_check_says_what_of_stb_is_missing(small, tmp_path):
     assert wrong_with("stb", tmp_path) == (
         f"stb in {tmp_path} is not complete: 15 of its 168 files are missing: everything in images/B3Random, "
         "1 of 24 labels/*.mat (B2Random_SK.mat), 1 of 3 images/B1Counting/BB_left_*.png (BB_left_1.png), "
-        "1 of 3 images/B1Counting/SK_depth_*.png (SK_depth_1.png). `dvae download stb` says where "
+        "1 of 3 images/B1Counting/SK_depth_*.png (SK_depth_1.png). `dvae download stb` shows where "
         "its archives are, and unpacks what is missing."
     )
 
 
 def test_check_can_leave_out_the_depth_camera(small, tmp_path):
     write(tmp_path, {name: content for name, content in stb_files().items() if "SK_" not in name})
-    assert "The stereo pairs (BB) are all there" in wrong_with("stb", tmp_path)
+    assert "The stereo pairs (BB) are complete" in wrong_with("stb", tmp_path)
     result = run("check", "stb", "--folder", tmp_path, "--view", "BB_left", "--view", "BB_right")
-    assert result.exit_code == 0 and "all 84 files are there" in result.output
+    assert result.exit_code == 0 and "all 84 files exist" in result.output
     assert "--view is for stb" in complaint("check", "rhd", "--view", "BB_left")
 
 
@@ -62,7 +62,7 @@ def test_check_says_what_of_rhd_is_missing(small, tmp_path):
         "RHD_published_v2/training/anno_training.pickle, 1 of 2 RHD_published_v2/evaluation/mask/*.png (00001.png). "
         "Run `dvae download rhd --accept-licence` to fetch what is missing."
     )
-    assert "none of its 17 files is there" in wrong_with("rhd", tmp_path / "nothing")
+    assert "none of its 17 files exists" in wrong_with("rhd", tmp_path / "nothing")
 
 
 class Harmful:
@@ -82,7 +82,7 @@ def test_check_finds_what_is_damaged(small, tmp_path, capsys, name, file, damage
     files = stb_files() if name == "stb" else rhd_files()
     write(tmp_path, files | {file: damage(files[file])})
     said = wrong_with(name, tmp_path)
-    assert f"1 file is damaged ({file}): {tmp_path / file} " in said and "Delete what is damaged first" in said
+    assert f"1 file is damaged ({file}): {tmp_path / file} " in said and "Delete the damaged files first" in said
     assert "the pickle ran" not in capsys.readouterr().out
 
 
@@ -121,7 +121,7 @@ def test_check_of_the_real_stb():
     there = sum(len(list(folder.rglob(f"{view}_*.png"))) for view in stb.VIEWS) + len(list(folder.rglob("B*_??.mat")))
     result = run("check", "stb")
     if there == 72024:
-        assert result.exit_code == 0 and "is complete: all 72024 files are there" in result.output
+        assert result.exit_code == 0 and "is complete: all 72024 files exist" in result.output
         return
     said = complaint("check", "stb")
     assert "damaged" not in said and "\n" not in said and len(said) < 1000

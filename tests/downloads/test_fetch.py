@@ -24,7 +24,7 @@ def fetch_image(server, folder):
 def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path, ranges, second_start):
     """… if the server can; else it starts afresh."""
     server.cut, server.ranges = 70_000, ranges
-    with pytest.raises(UserError, match=r"00000\.jpg did not arrive .*Start again"):
+    with pytest.raises(UserError, match=r"00000\.jpg could not be downloaded .*Start again"):
         fetch_image(server, tmp_path)
     assert not (tmp_path / "images/00000.jpg").exists()
     server.cut = None
@@ -42,7 +42,7 @@ def test_a_download_killed_just_before_its_end_is_recognised(server, tmp_path):
 def test_another_file_than_expected_is_thrown_away(server, tmp_path):
     (path,) = [p for p in server.files if p.endswith("00000.jpg")]
     original, server.files[path] = server.files[path], b"something else"
-    with pytest.raises(UserError, match=r"00000\.jpg is not the file it should be .*Start again"):
+    with pytest.raises(UserError, match=r"00000\.jpg is not the expected file .*Start again"):
         fetch_image(server, tmp_path)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
     server.files[path] = original
@@ -52,10 +52,10 @@ def test_another_file_than_expected_is_thrown_away(server, tmp_path):
 def test_a_missing_file_and_a_missing_server_are_named(server, tmp_path):
     (path,) = [p for p in server.files if p.endswith("00000.jpg")]
     del server.files[path]
-    with pytest.raises(UserError, match=r"00000\.jpg is not available: the server says 404"):
+    with pytest.raises(UserError, match=r"00000\.jpg is not available: the server responds 404"):
         fetch_image(server, tmp_path)
     for url, reason in (("http://127.0.0.1:9/file", "Connection refused"), ("no-server", "unknown url type")):
-        with pytest.raises(UserError, match=f"{url} did not arrive .*{reason}"):
+        with pytest.raises(UserError, match=f"{url} could not be downloaded .*{reason}"):
             fetch(url, tmp_path / "file")
 
 
@@ -71,15 +71,15 @@ def said(server, folder):
 
 def test_what_a_server_says_is_printable_and_short(server, tmp_path, monkeypatch):
     server.length = EVIL
-    assert r"did not arrive (invalid literal for int() with base 10: '\x1b[2J" in said(server, tmp_path)
+    assert r"could not be downloaded (invalid literal for int() with base 10: '\x1b[2J" in said(server, tmp_path)
     server.files, server.reason = {}, EVIL
-    assert r"the server says 404 \x1b[2J\x1b[31m\x9b5mxxx" in said(server, tmp_path)
+    assert r"the server responds 404 \x1b[2J\x1b[31m\x9b5mxxx" in said(server, tmp_path)
 
     def garbage(*_, **__):
         raise http.client.BadStatusLine(EVIL)
 
     monkeypatch.setattr(urllib.request, "urlopen", garbage)
-    assert r"did not arrive (\x1b[2J\x1b[31m\x9b5mxxx" in said(server, tmp_path)
+    assert r"could not be downloaded (\x1b[2J\x1b[31m\x9b5mxxx" in said(server, tmp_path)
 
 
 class Full(io.BytesIO):
@@ -102,7 +102,7 @@ def test_a_full_disk_and_a_broken_line_are_told_apart(server, tmp_path, monkeypa
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
     monkeypatch.setattr(http.client.HTTPResponse, "read", reset)
-    assert "did not arrive ([Errno" in said(server, tmp_path)
+    assert "could not be downloaded ([Errno" in said(server, tmp_path)
 
 
 def test_what_has_arrived_is_judged_by_its_size(freiburg, tmp_path):
@@ -111,6 +111,6 @@ def test_what_has_arrived_is_judged_by_its_size(freiburg, tmp_path):
     write(tmp_path, {"whole.part": content, "long.part": content + b"more"})
     fetch(freiburg.base + ARCHIVE, tmp_path / "whole", size=len(content))
     assert (tmp_path / "whole").read_bytes() == content and freiburg.asked == []
-    with pytest.raises(UserError, match=f"not the file it should be .{len(content) + 4} bytes instead of"):
+    with pytest.raises(UserError, match=f"not the expected file .{len(content) + 4} bytes instead of"):
         fetch(freiburg.base + ARCHIVE, tmp_path / "long", size=len(content))
     assert [p.name for p in tmp_path.iterdir()] == ["whole"]

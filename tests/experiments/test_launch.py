@@ -70,7 +70,7 @@ def _killed_once(flag, run, device):
 
 def test_a_killed_worker_is_said_and_the_rest_can_be_continued(tmp_path, monkeypatch):
     monkeypatch.setenv("DVAE_RUNS_ROOT", str(tmp_path))
-    with monkeypatch.context() as patch, pytest.raises(UserError, match="A training was killed.*--jobs 1"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="A training run was killed.*--jobs 1"):
         patch.setattr(launch, "_train", functools.partial(_killed_once, tmp_path / "killed"))
         list(train_all(_runs(), "cpu", 2))
     assert len(list(train_all(_runs(), "cpu", 2))) == len(NAMES)

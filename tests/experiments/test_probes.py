@@ -54,7 +54,7 @@ def test_table_4_has_a_column_for_every_part_source_and_bound():
 def test_table_4_is_not_of_any_model():
     run = _run("two-stream")
     run.train("cpu")
-    with pytest.raises(UserError, match="a cross-modal VAE, not of two-stream"):
+    with pytest.raises(UserError, match="a cross-modal VAE, not two-stream"):
         probes.table_4(run, samples=24)
 
 

@@ -93,7 +93,7 @@ def test_once_the_test_is_open_experiments_can_join_and_nothing_can_change(small
     monkeypatch.setattr(
         study, "experiments", lambda profile: more | {"dvae-pose": known["dvae-pose"].with_overrides(lr=1.0)}
     )
-    with pytest.raises(UserError, match="The test is open.*the settings of dvae-pose cannot change"):
+    with pytest.raises(UserError, match="The test set has been evaluated.*the settings of dvae-pose cannot change"):
         study.register()
 
 

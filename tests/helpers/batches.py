@@ -1,4 +1,4 @@
-"""Hands in memory, in place of a prepared data set."""
+"""Hands in memory, instead of a prepared data set."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ SIZE = 64
 
 
 def raw_block(n=16, seed=0):
-    """Hands about half a metre away, projected into the crop off its centre, with an oblique principal point."""
+    """Hands about half a metre away, projected off the crop's centre, with an off-centre principal point."""
     generator = torch.Generator().manual_seed(seed)
     pose = 25 * torch.randn(n, 21, 3, generator=generator) + torch.tensor([30.0, -20.0, 600.0])
     K = torch.tensor([[150.0, 0, 20], [0, 150, 41], [0, 0, 1]]).repeat(n, 1, 1)

@@ -1,4 +1,4 @@
-"""The digits in miniature: photographs of dots where the joints are, on a wall whose colour says whose they are."""
+"""The digits in miniature: photographs of dots where the joints are, on a wall whose colour identifies the student."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from dvae_lib.datasets import digits
 
 
 def hand(gesture=5):
-    """A hand (21, 2) in pixels, fingers up; by the gesture, the last of them are shorter."""
+    """A hand (21, 2) in pixels, fingers up; the last of them are shorter, depending on the gesture."""
     fingers = [
         [25 + 12 * finger, 60 - (12 if finger <= gesture // 2 else 5) * joint - gesture % 2]
         for finger in range(5)
@@ -31,10 +31,10 @@ def photograph(student, joints):
 
 
 def make(folder: Path, students: int, large: int | None = None, unseen: int | None = None) -> None:
-    """Writes Dataset/ and labels.npz with their pseudo-labels, which tests put in place of the real ones.
+    """Writes Dataset/ and labels.npz with their pseudo-labels, which tests use in place of the real ones.
 
-    Each student has made ten digits, the last of the last one late. The photograph `large` is as large as the camera
-    made it, on `unseen` no hand was seen.
+    Each student has made ten digits; the last student made the last one late. The photograph `large` has the camera's
+    full size; in `unseen` no hand was detected.
     """
     numbers = np.arange(10 * students) + 100
     numbers[-1] += 5

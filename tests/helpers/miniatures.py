@@ -1,4 +1,4 @@
-"""The public data sets in miniature, as the servers have them and as they lie on disk; and the command line."""
+"""The public data sets in miniature, as on the servers and as on disk; and the command line."""
 
 import functools
 import hashlib
@@ -24,12 +24,12 @@ ARCHIVE = "/data/RenderedHandpose/RHD_v1-1.zip"
 
 
 def run(*arguments):
-    """What `dvae` says and how it exits."""
+    """The output and exit code of `dvae`."""
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
 
 
 def complaint(*arguments):
-    """What `dvae` says when it fails, in a sentence and not by a traceback."""
+    """The message of `dvae` when it fails, which is a sentence and not a traceback."""
     result = run(*arguments)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.exception
     return result.output.splitlines()[-1]  # after the progress bar
@@ -70,7 +70,7 @@ def rhd_files():
 
 
 def sequence_archives():
-    """STB as it is handed out: archives of the first backgrounds without a folder, of the others with one."""
+    """STB as distributed: the archives of the first backgrounds without a folder, those of the others with one."""
     files = stb_files()
     for sequence in SEQUENCES:
         top = "" if sequence[1] in "123" else f"{sequence}/"

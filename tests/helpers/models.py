@@ -1,4 +1,4 @@
-"""Small dVAEs of images of 32 pixels: the paper's variants, and one of three factors."""
+"""Small dVAEs for images of 32 pixels: the paper's variants, and one with three factors."""
 
 import torch
 
@@ -16,7 +16,7 @@ def labelled(**options):
 
 
 def with_u(**options):
-    """Fig. 2b: pose, and all else as z_u."""
+    """Fig. 2b: pose, and everything else as z_u."""
     torch.manual_seed(1)
     image = modality("image", SIZE)
     return DVAE([(modality("pose", SIZE, 0.5), 8)], [image], ("image", 6), [image], **options)

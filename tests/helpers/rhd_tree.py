@@ -1,4 +1,4 @@
-"""Miniature copies of RHD in its exact format on disk, drawn by our own renderer."""
+"""Miniature copies of RHD in its exact format on disk, rendered by our own renderer."""
 
 import dataclasses
 import functools
@@ -18,10 +18,9 @@ TO_RHD = np.argsort(hand.ORDERS["rhd"])  # pose[TO_RHD] has the data set's order
 
 
 def write_rhd(root: Path, training: int = 4, evaluation: int = 2, protocol: int = 3) -> Path:
-    """Writes RHD_published_v2 with so many images of either part into `root`, and returns it.
+    """Writes RHD_published_v2 with these numbers of images of each part into `root`, and returns its path.
 
-    Each image shows two hands, of which the larger is a left one in every second image, at its given label;
-    protocol: of the pickles.
+    Each image shows two hands; in every second image, the larger one is a left hand. protocol: that of the pickles.
     """
     folder = Path(root) / "RHD_published_v2"
     for part, count in (("training", training), ("evaluation", evaluation)):
@@ -47,7 +46,7 @@ def write_annotation(folder: Path, part: str, content, protocol: int = 3) -> Pat
 
 
 def entries(pictures: dict[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
-    """What an annotation says: joints (N, 42, 3) mm and so on become RHD's units, layout and dtypes."""
+    """The content of an annotation: joints (N, 42, 3) mm etc. in RHD's units, layout and dtypes."""
     xyz, uv, visible = pictures["xyz"] / 1000, pictures["uv"], pictures["visible"]
     uv_vis = np.concatenate([uv, visible[..., None]], axis=-1)
     return {
@@ -64,10 +63,10 @@ def encode_depth(depth: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def draw(part: str, count: int) -> dict[str, np.ndarray]:
-    """Full frames of the preset synth-rhd, two hands in each.
+    """Full frames of the preset synth-rhd, with two hands in each.
 
-    Returns image (N, 320, 320, 3), mask and depth (N, 320, 320) as the renderer has them, xyz (N, 42, 3) mm,
-    uv (N, 42, 2), visible (N, 42), K (N, 3, 3), and `right` (N,): which hand was drawn to be the dominant one.
+    Returns image (N, 320, 320, 3), mask and depth (N, 320, 320) as rendered, xyz (N, 42, 3) mm, uv (N, 42, 2),
+    visible (N, 42), K (N, 3, 3), and `right` (N,): whether the hand that was rendered as the dominant one is the right.
     """
     scene = _preset(part)
     place = np.arange(count) * (len(scene) - 1) // count
@@ -97,7 +96,7 @@ def _whole_frame(scene: Scene, right: np.ndarray) -> Scene:
 
 
 def _beside(scene: Scene, other: Scene) -> Scene:
-    """The scene's hands at 0.95 m, off to the side of the other's, before its background and camera."""
+    """The scene's hands at 0.95 m, to the side of the other's, with the other's background and camera."""
     side = np.where(other.position[:, :1] > 0, -0.35, 0.35)
     position = np.concatenate([950 * side, np.zeros_like(side), np.full_like(side, 950)], axis=1)
     scene = dataclasses.replace(scene, position=position)
@@ -105,7 +104,7 @@ def _beside(scene: Scene, other: Scene) -> Scene:
 
 
 def _visible(uv: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(N, 42): the pixel at the joint shows the joint's own hand, an estimate like the data set's."""
+    """(N, 42): whether the pixel at the joint shows the joint's own hand, an estimate like the data set's."""
     u, v = np.moveaxis(np.floor(uv).astype(int), -1, 0)
     inside = (np.minimum(u, v) >= 0) & (np.maximum(u, v) < PIXELS)
     ids = mask[np.arange(len(mask))[:, None], v.clip(0, PIXELS - 1), u.clip(0, PIXELS - 1)]

@@ -1,7 +1,7 @@
-"""STB in miniature: the files of the real data set, drawn by our renderer from scenes whose truth is known.
+"""STB in miniature: the files of the real data set, rendered by our renderer from scenes with known ground truth.
 
-The cameras and their motions are written down once more here, and the order of the joints as a list, so that what
-the loader makes of them is compared with something other than itself.
+The cameras and their motions are repeated here, and the order of the joints as a list, so that the output of the loader
+is compared with an independent reference.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ COLOUR_TO_DEPTH = (
     scipy.linalg.expm(np.array([[0, -0.00301, -0.01196], [0.00301, 0, -0.00531], [0.01196, 0.00531, 0]])),
     np.array([-24.0381, -0.4563, -1.2326]),
 )
-WALL = 1200  # mm; a strip at the right, where the sensor saw nothing, is 0
+WALL = 1200  # mm; a strip at the right, where the sensor measured nothing, is 0
 STRIP = 560
 
 
@@ -39,7 +39,7 @@ def _everything() -> Scene:
 
 
 def scene_of(sequence: str, camera: str, frames: list[int], length: int = 1500) -> Scene:
-    """What a camera sees in some frames of a sequence that has `length` of them."""
+    """The scene in a camera's frame, in some frames of a sequence of `length` frames."""
     first = 1500 * (2 * (int(sequence[1]) - 1) + sequence.endswith("Random"))
     scene = _everything()[first + np.array(frames) * 1500 // length]
     turn, shift = np.eye(3), np.zeros(3)
@@ -58,7 +58,7 @@ def scene_of(sequence: str, camera: str, frames: list[int], length: int = 1500) 
 
 def labels_of(pose: np.ndarray) -> np.ndarray:
     """`handPara` (3, 21, N) of poses (N, 21, 3) in the book's order, the wrist first."""
-    palm = (pose[:, 0] + pose[:, 13]) / 2  # so that the ring finger's MCP mirrored at it is the wrist
+    palm = (pose[:, 0] + pose[:, 13]) / 2  # so that the ring finger's MCP, mirrored at it, is the wrist
     fingers = [pose[:, 17:21], pose[:, 13:17], pose[:, 9:13], pose[:, 5:9], pose[:, 1:5]]  # from the little one
     return np.concatenate([palm[:, None], *fingers], axis=1).transpose(2, 1, 0)
 
@@ -77,13 +77,13 @@ def write_stb(
 ) -> None:
     """Writes `frames` images of each sequence and camera, spread evenly, and the labels of all `length` frames.
 
-    A tree that is complete has frames = length, all twelve sequences and all four cameras; the loader then has to be
-    told the length, which is 1500 in the real set (`stb.FRAMES`).
+    A complete tree has frames = length, all twelve sequences and all four cameras; the loader must then be given the
+    length, which is 1500 in the real data set (`stb.FRAMES`).
     """
     (root / "labels").mkdir(parents=True)
     for sequence in sequences:
         hand_para = labels_of(scenes.pose(scene_of(sequence, "BB_left", list(range(length)), length)))
-        for kind in ("BB", "SK"):  # the hand is as far from the one camera as from the other
+        for kind in ("BB", "SK"):  # the hand is equally far from both cameras
             path = root / "labels" / f"{sequence}_{kind}.mat"
             scipy.io.savemat(path, {"handPara": hand_para}, do_compression=True)
         folder = (root / "images" if with_images_level else root) / sequence

@@ -1,4 +1,4 @@
-"""A small training, and its death."""
+"""A small training run, and a simulated kill."""
 
 import contextlib
 
@@ -44,7 +44,7 @@ class Killed(Exception):
 
 @contextlib.contextmanager
 def killed_at(at, monkeypatch):
-    """The process dies as it draws the batch of step `at`."""
+    """The process dies when it makes the batch of step `at`."""
     original = Batches.batch
 
     def dying(self, step):

@@ -1,4 +1,4 @@
-"""How signatures are checked while tests run: an int is good enough for a float, as PEP 484 has it."""
+"""How signatures are checked while tests run: an int is accepted as a float, as in PEP 484."""
 
 from beartype import BeartypeConf, beartype
 

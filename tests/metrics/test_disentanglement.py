@@ -193,7 +193,7 @@ def test_a_score_of_an_odd_grid_is_a_number_or_a_sentence(score, name):
     if score in (beta_vae_score, factor_vae_score, scores):
         refused["two values"] = "four values or more.* the grid is 2 × 2"
     if score in (mutual_information_gap, separated_attribute_score, scores):
-        refused["one dimension"] = "the second best dimension needs two of them; there is 1"
+        refused["one dimension"] = "the second best dimension requires two; there is 1"
     if name in refused:
         with pytest.raises(ValueError, match=refused[name]):
             score(codes)

@@ -48,13 +48,13 @@ def test_what_cannot_be_declared_is_refused(declared, said):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("age", torch.randn(6), r"“age” is declared as \(B, 1\).*holds it as \(6,\) torch.float32"),
+        ("age", torch.randn(6), r"“age” is declared as \(B, 1\).*it is \(6,\) torch.float32"),
         ("age", torch.ones(6, 1, dtype=torch.int64), r"\(6, 1\) torch.int64"),
-        ("age", torch.randn(5, 1), r"B = 6, holds it as \(5, 1\)"),
+        ("age", torch.randn(5, 1), r"B = 6, it is \(5, 1\)"),
         ("image", torch.zeros(6, 1, 28, 28, dtype=torch.uint8), r"floating point.*torch.uint8"),
         ("image", torch.zeros(6, 28, 28), r"\(6, 28, 28\)"),
         ("digit", torch.randn(6), r"declared as \(B,\), int64, a class from 0 to 9"),
-        ("digit", torch.full((6,), 10), "holds classes that are not between 0 and 9"),
+        ("digit", torch.full((6,), 10), "contains classes that are not between 0 and 9"),
         ("age known", torch.ones(6), r"mask “age known” is torch.float32.*must be bool \(6,\)"),
         ("age known", torch.ones(6, 1, dtype=torch.bool), r"torch.bool \(6, 1\)"),
     ],
@@ -128,10 +128,10 @@ def test_the_slices_share_d_where_none_is_given():
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
-        ({"unlabelled": ("typo", 8)}, "“typo” is no factor and no observation"),
+        ({"unlabelled": ("typo", 8)}, "“typo” is not a factor or observation"),
         ({"unlabelled": ("age", 8)}, "z_u is encoded from an observation"),
-        ({"embeddings": ["typo"]}, "“typo” is no factor"),
-        ({"observations": [IMAGE, AGE]}, "names that differ"),
+        ({"embeddings": ["typo"]}, "“typo” is not a factor"),
+        ({"observations": [IMAGE, AGE]}, "different names"),
         ({"factors": [DIGIT, AGE], "d": 1}, "at least one dimension each"),
     ],
 )

@@ -77,7 +77,7 @@ def test_what_is_too_large_is_cut_off_at_the_edges_alike():
 
 
 def test_images_too_small_for_the_decoder_are_refused():
-    with pytest.raises(UserError, match="from 16 pixels on, and not 8 × 32"):
+    with pytest.raises(UserError, match="at least 16 pixels, not 8 × 32"):
         ImageDecoder(D, (3, 8, 32))
 
 

@@ -60,7 +60,7 @@ def test_own_networks_are_handed_in_again(tmp_path, monkeypatch):
     image, own = Modality("image", (1, 8, 8)), {"image": (Encoder, Decoder)}
     model = DVAE([(Modality("age", (1,)), 2)], [image], ("image", 3), ["image"], networks=own).eval()
     model.save(path := tmp_path / "own.safetensors")
-    with pytest.raises(UserError, match=r"networks of its own for image.*DVAE.load\(path, networks="):
+    with pytest.raises(UserError, match=r"its own networks for image.*DVAE.load\(path, networks="):
         DVAE.load(path)
     x = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(DVAE.load(path, networks=own).encode("image", x).mean, model.encode("image", x).mean)
@@ -84,18 +84,18 @@ def rewritten(path, **changes):
         (lambda path: path.write_bytes(b"\x05" + bytes(40)), "damaged"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "damaged"),
         (lambda path: save_file({"a": torch.zeros(2)}, path), "not saved by this version"),
-        (lambda path: rewritten(path, format=99), "says 99 where this reads format 1"),
+        (lambda path: rewritten(path, format=99), "format is 99, but this version reads format 1"),
         (lambda path: rewritten(path, model="Popen"), "not saved by this version"),
-        (lambda path: rewritten(path, declaration={"networks": [], "d": 3}), "declares no model that can be built"),
-        (lambda path: rewritten(path, declaration={}), "declares no model that can be built"),
+        (lambda path: rewritten(path, declaration={"networks": [], "d": 3}), "does not declare a valid model"),
+        (lambda path: rewritten(path, declaration={}), "does not declare a valid model"),
         (lambda path: rewritten(path, declaration=[3]), "not saved by this version"),
-        (lambda path: rewritten(path, declaration={"networks": 3}), "declares no model that can be built"),
-        (lambda path: rewritten(path, declaration=POSE | {"modalities": [{"shape": 3}]}), "declares no model"),
+        (lambda path: rewritten(path, declaration={"networks": 3}), "does not declare a valid model"),
+        (lambda path: rewritten(path, declaration=POSE | {"modalities": [{"shape": 3}]}), "does not declare a valid"),
         (
             lambda path: rewritten(path, declaration=POSE | {"d": 10**9}),
-            "declares another model than its weights are of",
+            "declares a model that its weights do not match",
         ),
-        (lambda path: rewritten(path, declaration=POSE | {"pretrained": "imagenet"}), "asks for pretrained weights"),
+        (lambda path: rewritten(path, declaration=POSE | {"pretrained": "imagenet"}), "requires pretrained weights"),
         (lambda path: save_file({"a": torch.zeros(2)}, path, {"dvae_lib": "[" * 100_000}), "damaged"),
         (lambda path: save_file({"a": torch.zeros(2)}, path, {"dvae_lib": "[]"}), "not saved by this version"),
     ],
@@ -111,5 +111,5 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, change, said):
 def test_another_kind_of_model_is_refused(tmp_path):
     path = tmp_path / "mine.safetensors"
     CrossModalVAE([Modality("pose", (21, 3))], 4).save(path)
-    with pytest.raises(UserError, match="holds a CrossModalVAE and no DVAE: load it with CrossModalVAE.load"):
+    with pytest.raises(UserError, match="contains a CrossModalVAE, not a DVAE: load it with CrossModalVAE.load"):
         DVAE.load(path)

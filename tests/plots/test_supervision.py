@@ -57,7 +57,7 @@ def test_what_is_not_trained_is_left_out_and_one_seed_has_no_interval():
     left, right = semi_weak({"labelled": {5: torch.full((1, 4), 20.0)}, "weak": {10: torch.ones(2, 4)}}, None, {}).axes
     assert [(line.get_label(), list(line.get_ydata())) for line in curves(left)] == [
         ("labelled only", [20.0]),
-        ("weak: and images with viewpoints", [1.0]),
+        ("weak: plus images with viewpoints", [1.0]),
     ]
     assert [len(bar) for bars in left.collections for bar in bars.get_segments()] == [0, 2]
     assert curves(right) == []

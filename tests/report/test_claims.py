@@ -168,7 +168,7 @@ def test_claim_6_on_photographs_asks_whose_hand_it_is_of_students_who_were_learn
         assert [m.estimate[0] for m in found.measures[:4]] == pytest.approx(
             [2.0, 0.1, 10 / 12, 100 * (told - 0.4)], rel=1e-4
         )
-        assert found.measures[3].units == UNITS - 5 and "students recognised, above half" in str(found)
+        assert found.measures[3].units == UNITS - 5 and "students recognised − half" in str(found)
         assert f"at least 0.0 %. {answer}." in str(found)
     assert "on photographs" in str(found) and found.as_dict()["where"] == "photographs"
 
@@ -221,7 +221,7 @@ def test_claim_9_cannot_be_told_where_an_untrained_encoder_scores_as_well():
         ]
 
     assert claim(9, {"dvae-image-8": five(0.99, 0.6, 0.7)}).verdict == "holds"
-    assert claim(9, {"dvae-image-8": five(0.99, 0.6, 0.995)}).verdict == "cannot be told by this measure"
+    assert claim(9, {"dvae-image-8": five(0.99, 0.6, 0.995)}).verdict == "cannot be decided by this measure"
     assert claim(9, {"dvae-image-8": five(0.8, 0.6, 0.7)}).verdict == "fails"
 
 
@@ -269,7 +269,7 @@ def test_a_claim_holds_or_fails_only_where_intervals_say_so():
         ([right, wrong], "fails"),
         ([open_, fixed(1.05, 0.1)], "open"),
         ([open_, wrong], "fails"),
-        ([], "cannot be told by these data"),
+        ([], "cannot be decided by these data"),
     ):
         assert Claim(1, "", "", tuple(measures)).verdict == verdict
     assert fixed(1.2, 0.1, at_most=False).answer() == "yes" and str(wrong) == "1.2 (1.1 to 1.3), at most 1.0"
@@ -295,7 +295,7 @@ def test_one_of_many_measures_has_to_be_further_beyond():
 
 def test_a_control_that_measures_as_well_leaves_the_claim_untold():
     measures = fixed(0.5, 0.1), fixed(0.9, 0.2, control=True)
-    assert Claim(1, "", "", measures).verdict == "cannot be told by this measure"
+    assert Claim(1, "", "", measures).verdict == "cannot be decided by this measure"
     assert Claim(1, "", "", (measures[0], fixed(0.5, 0.1, control=True))).verdict == "holds"
 
 
@@ -306,7 +306,7 @@ def test_intervals_over_few_units_are_called_descriptive():
 
 def test_what_the_data_cannot_tell_is_not_asked(monkeypatch):
     monkeypatch.setenv("DVAE_DATA", "realhand")
-    assert claim(5).verdict == "cannot be told by these data"
+    assert claim(5).verdict == "cannot be decided by these data"
 
 
 def test_every_claim_has_a_limit():
@@ -334,7 +334,7 @@ def test_a_number_of_rhd_does_not_stand_beside_stb(monkeypatch):
     monkeypatch.setattr(report, "_numbers", lambda item, own: ("", str(own)))
     for data, other in (("rhd", "stb"), ("stb", "rhd")):
         monkeypatch.setenv("DVAE_DATA", data)
-        assert report._row(items[f"fig-pck-{other}"], {}).verdict == "not with these data"
+        assert report._row(items[f"fig-pck-{other}"], {}).verdict == "not available for these data"
         assert "dvae-pose" in report._row(items[f"fig-pck-{data}"], {}).ours
     monkeypatch.setenv("DVAE_DATA", "synthetic")
     assert "dvae-pose-rhd" in report._row(items["fig-pck-rhd"], {}).ours.strip("[]").split(", ")[0]

@@ -105,6 +105,6 @@ def test_find():
     assert {record.data for record in find("rhd")} == {"rhd"} and len(find("rhd")) + len(find("stb")) == len(find())
     assert find() == load() and find(method="nobody") == ()
     for wrong in ({"data": "RHD"}, {"quantity": "median"}):
-        with pytest.raises(ValueError, match="they are of"):
+        with pytest.raises(ValueError, match="choose one of"):
             find(**wrong)
     assert find("stb", "auc", "Spurr et al.")[0].label == "Spurr et al., 2018"

@@ -275,7 +275,7 @@ def test_replacing_a_factor_replaces_its_arrays_alone(rhd, factor):
 def test_one_other_serves_all_and_unknown_factors_are_refused(stb):
     scene = stb.scene(np.arange(3))
     assert (scenes.replace(scene, stb.scene(np.array([230])), "background").content == 5).all()
-    with pytest.raises(ValueError, match="hat is no factor of a scene: choose from pose"):
+    with pytest.raises(ValueError, match="hat is not a factor of a scene: choose from pose"):
         scenes.replace(scene, scene, "hat")
 
 
@@ -405,9 +405,9 @@ def test_what_is_read_is_what_was_promised(stb, rhd):
 def test_impossible_requests_say_what_is_possible():
     with pytest.raises(UserError, match="no preset “synth-abc”: choose one of synth-stb, "):
         SyntheticSource("synth-abc")
-    with pytest.raises(UserError, match="frames_per_sequence is 1501: it must lie between 1 and 1500"):
+    with pytest.raises(UserError, match="frames_per_sequence is 1501: it must be between 1 and 1500"):
         SyntheticSource("synth-stb", frames_per_sequence=1501)
-    with pytest.raises(UserError, match="count is not for synth-stb"):
+    with pytest.raises(UserError, match="count is not an option of synth-stb"):
         SyntheticSource("synth-stb", count=3)
 
 

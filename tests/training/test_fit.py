@@ -103,13 +103,13 @@ def test_every_sample_is_seen_once_an_epoch():
 
 def test_another_training_is_not_continued_with_other_settings(tmp_path):
     fit(model(), DATA, folder=tmp_path, **SETTINGS)
-    with pytest.raises(UserError, match="holds a training with another steps, lr"):
+    with pytest.raises(UserError, match="contains a training run with another steps, lr"):
         fit(model(), DATA, folder=tmp_path, **SETTINGS | {"steps": (6, 5), "lr": 0.1})
 
 
 @pytest.mark.parametrize("steps", [(3,), (3, 0), (1, 2, 3), 4])
 def test_steps_that_do_not_fit_the_model_are_refused(tmp_path, steps):
-    with pytest.raises(UserError, match="takes two numbers"):
+    with pytest.raises(UserError, match="requires two numbers"):
         fit(model(), DATA, folder=tmp_path, **SETTINGS | {"steps": steps})
     assert not list(tmp_path.iterdir())
 
@@ -117,7 +117,7 @@ def test_steps_that_do_not_fit_the_model_are_refused(tmp_path, steps):
 def test_data_that_do_not_fit_the_declaration_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"“xy” is declared as \(B, 2\)"):
         fit(model(), DATA | {"xy": torch.randn(COUNT)}, folder=tmp_path, **SETTINGS)
-    with pytest.raises(UserError, match="equally many"):
+    with pytest.raises(UserError, match="the same number"):
         fit(model(), DATA | {"xy": torch.randn(3, 2)}, folder=tmp_path / "b", **SETTINGS)
     with pytest.raises(UserError, match="yields no batch"):
         fit(model(), DataLoader([]), folder=tmp_path / "c", **SETTINGS)

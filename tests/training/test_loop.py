@@ -60,7 +60,7 @@ def test_nan_stops_and_keeps_the_last_good_state(tmp_path, monkeypatch):
     good = (tmp_path / CHECKPOINT).read_bytes()
     dataset = FakeDataset()
     dataset.arrays["pose"][:] = np.nan
-    with pytest.raises(UserError, match=r"no finite number at step 8.*checkpoint\.pt.*step 8, 8 of 8.*“pose”"):
+    with pytest.raises(UserError, match=r"not a finite number at step 8.*checkpoint\.pt.*step 8, 8 of 8.*“pose”"):
         fit(tmp_path, dataset=dataset, log_every=1)
     assert (tmp_path / CHECKPOINT).read_bytes() == good
 

@@ -1,1 +1,1 @@
-"""Files that others made, read so that damaged or hostile bytes can do no more than raise an error."""
+"""Readers of third-party files, for which damaged or malicious data can only cause an error."""

@@ -1,9 +1,9 @@
-"""Pickles of numbers, read without running them: dicts, lists, text, numbers and NumPy arrays, and nothing else.
+"""Reads pickles of numbers without executing their code: dicts, lists, text, numbers and NumPy arrays only.
 
-A pickle is a program for a stack machine: it calls functions of any module while it is opened, and a downloaded one
-could delete files. The machine here has only the instructions that make the values above, and the few names that
-describe an array. Python's own `pickle` would not do, whatever names it is allowed: it hashes what a file makes the
-key of a dict, and 128 bytes can describe a tuple that takes years to hash.
+A pickle is a program for a stack machine: it can call functions of any module while it is opened, so that a downloaded
+one could delete files. The machine here has only the instructions that create the values above, and the few names that
+describe an array. Python's own `pickle` is not sufficient, whatever names it is allowed: it hashes the keys of a
+file's dicts, and 128 bytes can describe a tuple that takes years to hash.
 """
 
 import codecs
@@ -22,40 +22,40 @@ import numpy as np
 
 from dvae_lib.files import UserError, explain_os_errors
 
-KEYS = 100_000  # keys that are whole numbers lie below this: larger ones can be chosen to have equal hashes
-LEVELS = 8  # of containers in one another, at most
+KEYS = 100_000  # integer keys must be below this: larger ones can be chosen to have equal hashes
+LEVELS = 8  # of nested containers, at most
 ARGUMENTS = 9  # of a call, at most: a dtype's state has 8 or 9
 LARGEST = 1 << 30  # bytes; RHD's annotations have less than a tenth of it
 
 
 class _Refused(Exception):
-    """The pickle asks for something other than numbers."""
+    """The pickle requires something other than numbers."""
 
 
 def load(path: Path, advice: str) -> Any:
-    """What a pickle holds: dict, list, tuple, str, bytes, bool, int, float and arrays of numbers, nested.
+    """The content of a pickle: dict, list, tuple, str, bytes, bool, int, float and arrays of numbers, nested.
 
-    Protocols 0 to 5, of Python 2 as well, whose byte strings are read as latin-1. NumPy's scalars become numbers.
-    Keys are text, or whole numbers from 0 to below `KEYS`. Time and memory are bounded by multiples of the file's size.
-    advice: what the user can do about a bad file, as a sentence; it ends every error.
+    Supports protocols 0 to 5, also of Python 2, whose byte strings are decoded as latin-1. NumPy's scalars become
+    numbers. Keys are text, or integers from 0 to below `KEYS`. Time and memory are bounded by multiples of the file's
+    size. advice: a sentence that tells the user what to do about a bad file; it is appended to every error.
 
-    Raises UserError, and has run nothing, if the file is missing, is damaged, or asks for anything else.
+    Raises UserError, without executing anything, if the file is missing, is damaged, or requires anything else.
     """
     with explain_os_errors(path, advice), open(path, "rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise UserError(f"{path} is larger than any label file. {advice}")
     collecting = gc.isenabled()
-    gc.disable()  # none of the many new objects is garbage, and to look for some takes longer than to make them
+    gc.disable()  # none of the many new objects is garbage, and looking for it would take longer than creating them
     try:
         return _check(_run(data), len(data))
     except _Refused as error:
         asked = str(error) if str(error).isprintable() and len(str(error)) < 100 else "something unnamed"
         raise UserError(
-            f"{path} was not opened: it asks for {asked}, and labels are numbers and arrays alone. A file made to do "
-            f"harm looks like this. {advice}"
+            f"{path} was not opened: it requires {asked}, but labels are only numbers and arrays. The file may be "
+            f"malicious. {advice}"
         ) from error
-    except Exception as error:  # damaged bytes raise whatever they happen to lead to, and some errors show them
+    except Exception as error:  # damaged data can raise any exception, and some contain the data
         raise UserError(f"{path} was not opened: it is damaged or cut short ({str(error)[:200]}). {advice}") from error
     finally:
         if collecting:
@@ -63,7 +63,7 @@ def load(path: Path, advice: str) -> Any:
 
 
 def _run(data: bytes) -> Any:
-    """Follows the instructions until STOP. Python's `pickletools` names them and reads their arguments."""
+    """Executes the instructions until STOP. Python's `pickletools` names them and decodes their arguments."""
     stream, stack, table = io.BytesIO(data), list[Any](), {}
     steps = _steps(stack, len(data))
     for opcode in pickletools.opcodes:
@@ -78,13 +78,13 @@ def _run(data: bytes) -> Any:
 
 
 def _refuse(name: str, _) -> None:
-    raise _Refused(f"an object by the instruction {name}")
+    raise _Refused(f"an object created by the instruction {name}")
 
 
 def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
-    """What each instruction does with the stack, given its argument, in a pickle of `size` bytes."""
+    """The effect of each instruction on the stack, given its argument, in a pickle of `size` bytes."""
     push, marks, memo = stack.append, list[int](), list[Any]()
-    room = 2 * size  # bytes that calls may make: those of an array are decoded from text perhaps, and then copied
+    room = 2 * size  # bytes that calls may create: those of an array may be decoded from text, and are then copied
 
     def take(count: int | None = None) -> list:
         """The last `count` values of the stack, or those since the last mark."""
@@ -95,7 +95,7 @@ def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
 
     def put(place: int) -> None:
         if place > size:
-            raise ValueError("it names a place that cannot be")
+            raise ValueError("it refers to an impossible place in its memo")
         if place >= len(memo):
             memo.extend([None] * (place + 1 - len(memo)))
         memo[place] = stack[-1]
@@ -103,12 +103,12 @@ def _steps(stack: list, size: int) -> dict[str, Callable[[Any], object]]:
     def make(function: Callable[[Any, Any], Any]) -> None:
         nonlocal room
         made, given = take(2)
-        if type(given) is not tuple or len(given) > ARGUMENTS:  # a call copies them, however often it is made
-            raise ValueError("a call is given what none takes")
+        if type(given) is not tuple or len(given) > ARGUMENTS:  # every call copies them
+            raise ValueError("a call has invalid arguments")
         push(value := function(made, given))
         room -= len(value) if type(value) is bytes else getattr(value, "nbytes", 0)
         if room < 0:
-            raise _Refused("more bytes than it has")
+            raise _Refused("more bytes than its size allows")
 
     return {
         **dict.fromkeys(_LITERALS, push),
@@ -145,13 +145,13 @@ def _add(items: list, target: Any) -> list | dict:
         target += items
     else:
         if not all(type(key) is str or type(key) is int and 0 <= key < KEYS for key in items[::2]):
-            raise _Refused(f"a key that is neither text nor a whole number below {KEYS}")
-        target.update(zip(items[::2], items[1::2], strict=True))  # what is no dict has no such method
+            raise _Refused(f"a key that is neither text nor an integer below {KEYS}")
+        target.update(zip(items[::2], items[1::2], strict=True))  # fails if it is not a dict
     return target
 
 
 def _check(value: Any, most: int) -> Any:
-    """Checks the value level by level, at most `most` values on each: one object may stand in many places."""
+    """Checks the value level by level, with at most `most` values per level: an object may occur in many places."""
     level = [value]
     for _ in range(LEVELS + 1):
         if not {*map(type, level)} <= _PLAIN:
@@ -160,14 +160,14 @@ def _check(value: Any, most: int) -> Any:
         parts = chain.from_iterable(part.values() if type(part) is dict else part for part in containers)
         level = list(islice(parts, most + 1))
         if len(level) > most:
-            raise _Refused("more values than it has")
+            raise _Refused("more values than its size allows")
     if level:
-        raise _Refused(f"more than {LEVELS} containers in one another")
+        raise _Refused(f"more than {LEVELS} nested containers")
     return value
 
 
 def _find(*names: Any) -> Callable:
-    name = ".".join(names)  # which fails if they are not text
+    name = ".".join(names)  # fails if they are not text
     if name not in _KNOWN:
         raise _Refused(f"“{name}”")
     return _KNOWN[name]
@@ -176,11 +176,11 @@ def _find(*names: Any) -> Callable:
 def _dtype(code, *_) -> np.dtype:
     if not re.fullmatch("b1|[iu][1248]|f[248]", code):
         raise _Refused(f"an array of “{code}”")
-    return np.dtype(code, copy=True)  # for BUILD to set the order of its bytes
+    return np.dtype(code, copy=True)  # for BUILD to set its byte order
 
 
 def _build(made: Any, state: Any) -> Any:
-    """Sets the order of a dtype's bytes, or fills an array."""
+    """Sets the byte order of a dtype, or fills an array."""
     if isinstance(made, np.dtype):
         _, order, *records = state
         if order not in ("<", ">", "|") or any(part is not None for part in records[:3]):
@@ -191,20 +191,20 @@ def _build(made: Any, state: Any) -> Any:
         data = bytes(_checked(data, dtype, shape))
         made.__setstate__((1, shape, dtype, fortran is True, data))  # type: ignore[arg-type]
     else:
-        raise ValueError("it changes what cannot be changed")
+        raise ValueError("it changes an object that cannot be changed")
     return made
 
 
 def _checked(data: Any, dtype: Any, shape: Any) -> bytes | bytearray:
-    """The bytes of an array, if they are as many as it takes."""
+    """The bytes of an array, if their number fits its shape and dtype."""
     if type(data) is str:  # Python 2's byte string
         data = data.encode("latin1")
     if type(data) not in (bytes, bytearray) or not isinstance(dtype, np.dtype):
-        raise ValueError("an array is not made of bytes")
+        raise ValueError("the content of an array is not bytes")
     if type(shape) is not tuple or len(shape) > 32 or {*map(type, shape)} - {int} or min(shape, default=0) < 0:
-        raise ValueError("an array has a shape that cannot be")
+        raise ValueError("an array has an invalid shape")
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"an array {str(shape)[:80]} has {len(data)} bytes")
+        raise ValueError(f"an array of shape {str(shape)[:80]} has {len(data)} bytes")
     return data
 
 
@@ -215,14 +215,14 @@ def _from_buffer(data, dtype, shape, order, axes=None) -> np.ndarray:
 
 def _encode(text, encoding) -> bytes:
     if encoding != "latin1":
-        raise ValueError("its bytes are in another encoding than latin1")
+        raise ValueError("its bytes have an encoding other than latin1")
     return text.encode("latin1")
 
 
-# Nothing here may hash, compare in depth or print what it is given: a tuple that is made to do harm is such a thing.
+# These functions must not hash, deeply compare or print their arguments, which can be malicious tuples.
 _KNOWN: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encode,  # how protocols 0 to 2 write bytes
-    "__builtin__.bytes": lambda: b"",  # and how they write none
+    "__builtin__.bytes": lambda: b"",  # and how they write empty ones
     "numpy.ndarray": lambda *_: np.empty(0),  # for BUILD to fill
     "numpy.dtype": _dtype,
 }
@@ -232,7 +232,7 @@ for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
     _KNOWN[f"{_core}.numeric._frombuffer"] = _from_buffer  # protocol 5
 
 _PLAIN = {dict, list, tuple, str, bytes, bytearray, bool, int, float, type(None), np.ndarray}
-_READERS = {  # of arguments that `pickletools` would take for ASCII: byte strings of Python 2
+_READERS = {  # of arguments that `pickletools` would decode as ASCII: byte strings of Python 2
     "STRING": lambda stream: codecs.escape_decode(pickletools.read_stringnl(stream, decode=False))[0].decode("latin1")
 }
 # Instructions that push their argument.
