@@ -54,10 +54,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     here, missing = [], []
     for item in items:
-        marker = item.get_closest_marker("real_data")
-        folder = settings.data_root() / marker.args[0] if marker else None
-        if folder and not folder.exists():
-            _left_out[folder] = _left_out.get(folder, 0) + 1
+        folders = [settings.data_root() / marker.args[0] for marker in item.iter_markers("real_data")]
+        lacking = next((folder for folder in folders if not folder.exists()), None)
+        if lacking:
+            _left_out[lacking] = _left_out.get(lacking, 0) + 1
             missing.append(item)
         else:
             here.append(item)
