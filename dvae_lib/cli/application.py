@@ -11,7 +11,7 @@ import typer
 from dvae_lib import __version__, settings
 from dvae_lib.files import UserError, printable
 
-HELP = "The command `dvae`: download, check, label, list, show, train, study, predict, report."
+HELP = "Disentangled VAEs of hands: data, training, predictions, and the study of the paper's claims."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 
