@@ -1,12 +1,9 @@
-"""A card for each trained run: its purpose, its data and its accuracy (appendix “Trained models”)."""
-
-from dataclasses import dataclass
+"""What the cards of trained runs add to their files (appendix “Trained models”): the terms of the data, the errors."""
 
 from dvae_lib.experiments.run import Run
-from dvae_lib.models.networks import count_parameters
 
-DRAWN = "rendered by this library: MIT"
-TERMS = {
+_RENDERED = "rendered by this library: MIT"
+_TERMS = {
     "stb": "STB: MIT",
     "rhd": "RHD: research only",
     "realhand": "realhand: non-commercial research and education",
@@ -14,38 +11,16 @@ TERMS = {
 }
 
 
-@dataclass(frozen=True)
-class Card:
-    """terms: the licences of the data, which users have accepted and which may also apply to the weights.
-    parameters: their number.
-    errors: on validation samples, by source: the EPE of the 3DPose in mm and, if an image is decoded, its RMSE.
+def terms(data: str) -> str:
+    """The licence of a data set, which may also apply to weights trained on it."""
+    return _TERMS.get(data, _RENDERED)
+
+
+def errors(run: Run) -> dict[str, dict[str, float]]:
+    """The errors of a trained run on validation samples, by source: “epe” of the 3DPose in mm and, if an image is
+    decoded, its RMSE “image”.
     """
-
-    name: str
-    purpose: str
-    data: tuple[str, ...]
-    terms: tuple[str, ...]
-    size: int | None
-    parameters: int
-    seed: int
-    errors: dict[str, dict[str, float]]
-    provenance: dict[str, str]
-
-
-def card(run: Run) -> Card:
-    """The card of a trained run."""
-    e = run.experiment
-    kept = {
-        source: {k: v for k, v in of.items() if k in ("epe", "image")} for source, of in run.evaluation["from"].items()
+    return {
+        source: {name: value for name, value in found.items() if name in ("epe", "image")}
+        for source, found in run.evaluation["from"].items()
     }
-    return Card(
-        e.name,
-        e.about,
-        e.data,
-        tuple(TERMS.get(name, DRAWN) for name in e.data),
-        e.size,
-        count_parameters(run.build()),
-        e.seed,
-        kept,
-        run.provenance,
-    )
